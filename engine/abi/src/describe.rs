@@ -1,0 +1,196 @@
+//! What a module and its components say about themselves.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComponentKind {
+    /// Gives rows or files.
+    Source,
+    /// Rows in, rows out.
+    Transform,
+    /// Translates between files and rows.
+    Format,
+    /// Takes rows or files.
+    Sink,
+}
+
+impl ComponentKind {
+    /// All kinds, in the order of their numbers in `plugin.h` (1 and up).
+    pub const ALL: [Self; 4] = [Self::Source, Self::Transform, Self::Format, Self::Sink];
+
+    /// The number that stands for this kind in `plugin.h`.
+    pub const fn number(self) -> i32 {
+        self as i32 + 1
+    }
+
+    /// The kind for a number of `plugin.h`.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Transform => "transform",
+            Self::Format => "format",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+impl std::fmt::Display for ComponentKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What crosses a component's border: rows of named columns, or pieces of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// Record batches of any columns.
+    #[default]
+    Rows,
+    /// Record batches of `{name: Utf8, data: Binary}`.
+    Files,
+}
+
+/// What a sink guarantees when a delivery is repeated. Ordered from weak to strong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Promise {
+    /// A repeated delivery may arrive twice.
+    #[default]
+    AtLeastOnce,
+    /// A repeated delivery overwrites itself.
+    Idempotent,
+    /// The delivery's key is kept by the target in the same transaction as the data.
+    EffectivelyOnce,
+}
+
+impl Promise {
+    /// The word for it in pipelines and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at-least-once",
+            Self::Idempotent => "idempotent",
+            Self::EffectivelyOnce => "effectively-once",
+        }
+    }
+}
+
+impl std::fmt::Display for Promise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much of a window a sink publishes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Every split for itself: tables.
+    #[default]
+    Split,
+    /// All splits of the window joined in their order: files.
+    Run,
+}
+
+/// How much of the stream a transform must see to work on a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Each row for itself.
+    #[default]
+    Row,
+    /// The rows of one batch.
+    Batch,
+    /// The whole window as one stream: sort, group, deduplicate.
+    Window,
+}
+
+/// A configuration that works, shown in the reference and tried by the tests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// What it shows, in a few words.
+    pub title: String,
+    /// The configuration, as under `with:`.
+    pub config: Value,
+}
+
+/// What `describe` answers: everything that the engine knows about a component
+/// without running it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ComponentDescription {
+    /// As written in `use:`. Filled in by the host from the module's table.
+    #[serde(default)]
+    pub name: String,
+    /// Filled in by the host from the module's table.
+    #[serde(default = "source")]
+    pub kind: ComponentKind,
+    /// One line on what it does.
+    pub summary: String,
+    /// JSON Schema (2020-12) of the configuration.
+    pub schema: Value,
+    /// Configurations that work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+    /// Sources: it receives on its own and needs the spool.
+    #[serde(default)]
+    pub push: bool,
+    /// Sources: what it gives.
+    #[serde(default)]
+    pub gives: Shape,
+    /// Sources: reading a split again gives the same rows as long as nobody
+    /// changes them at the other side.
+    #[serde(default)]
+    pub repeatable: bool,
+    /// Sinks: what it takes.
+    #[serde(default)]
+    pub takes: Shape,
+    /// Sinks: what it guarantees.
+    #[serde(default)]
+    pub promise: Promise,
+    /// Sinks: how much it publishes at a time.
+    #[serde(default)]
+    pub unit: Unit,
+    /// Transforms: how much it must see.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Formats: it turns files into rows.
+    #[serde(default)]
+    pub decodes: bool,
+    /// Formats: it turns rows into files.
+    #[serde(default)]
+    pub encodes: bool,
+}
+
+const fn source() -> ComponentKind {
+    ComponentKind::Source
+}
+
+/// Who a component is, as the module's manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentIdentity {
+    /// What it is.
+    pub kind: ComponentKind,
+    /// As written in `use:`.
+    pub name: String,
+}
+
+/// Who a module is: the content of its section [`crate::MANIFEST_SECTION`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleIdentity {
+    /// The version of `plugin.h` that it was built with.
+    pub abi: u32,
+    /// The module's name.
+    pub name: String,
+    /// The module's own version.
+    pub version: String,
+    /// What it holds.
+    pub components: Vec<ComponentIdentity>,
+}

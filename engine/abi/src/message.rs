@@ -1,0 +1,152 @@
+//! The JSON messages of `plugin.h`, as types.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// `open`: what an instance is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// The configuration: checked, with secrets and templates filled in.
+    pub config: Value,
+    /// The pipeline's name.
+    #[serde(default)]
+    pub pipeline: String,
+    /// The stage's name, such as `sinks.postgres`.
+    #[serde(default)]
+    pub stage: String,
+    /// The folder that relative paths are relative to. Empty: the process's own.
+    #[serde(default)]
+    pub folder: String,
+}
+
+/// `check`: what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// One line for a person: `PostgreSQL 15.18, table avaya_cdr found`.
+    pub summary: String,
+}
+
+/// `plan`: where to begin.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// How far the pipeline has got: the last window's upper bound.
+    #[serde(default)]
+    pub cursor: Option<Value>,
+}
+
+/// `plan`: what there is to read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Where the next window begins; absent when the source has no cursor and
+    /// every run reads everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<Value>,
+    /// In the order of their rows. None: there is nothing to read.
+    #[serde(default)]
+    pub splits: Vec<Split>,
+}
+
+/// An independent piece of a window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Unique in its window; sorts in the order of the rows.
+    pub id: String,
+    /// All that `read` needs to give the same rows again.
+    #[serde(default)]
+    pub spec: Value,
+    /// Roughly how many rows it has, for progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_rows: Option<u64>,
+}
+
+/// `begin_run` and `finish_run`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkRun {
+    /// The state's id: two engines never share one.
+    pub state: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The sink's name in the pipeline.
+    pub sink: String,
+    /// The window's number.
+    pub window: u64,
+    /// The ids of the splits that will be delivered.
+    #[serde(default)]
+    pub splits: Vec<String>,
+}
+
+/// `begin_split`, `write`, `commit` and `abort`: one delivery.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// What the other side keeps to know the delivery again.
+    pub key: String,
+    /// The state's id: two engines never share one.
+    pub state: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The sink's name in the pipeline.
+    pub sink: String,
+    /// The window's number.
+    pub window: u64,
+    /// The split's id; `run` where the whole window is one delivery.
+    pub split: String,
+    /// Windows below this number never come again for this sink.
+    #[serde(default)]
+    pub settled_before: u64,
+    /// What `write` answered, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
+}
+
+/// `begin_split`: how far this delivery has got at the other side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Begun {
+    /// Nothing of it is there: `write` it.
+    New,
+    /// What `sealed` says is complete and waits: `commit` it.
+    Sealed,
+    /// It arrived before.
+    Committed {
+        /// What the commit answered, as far as it can still be told.
+        #[serde(default)]
+        receipt: Receipt,
+    },
+}
+
+/// `write`: what is ready to be committed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Rows taken, without rejected ones. 0 for a sink that takes files.
+    #[serde(default)]
+    pub rows: u64,
+    /// Bytes sent or stored.
+    #[serde(default)]
+    pub bytes: u64,
+    /// The artefact's hash, in hexadecimal, where there is an artefact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// What the sink itself needs to commit it after a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Value>,
+}
+
+/// `commit`: what the other side answered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Rows that are there now through this delivery. 0 for a sink that takes files.
+    #[serde(default)]
+    pub rows: u64,
+    /// Bytes that are there now through this delivery.
+    #[serde(default)]
+    pub bytes: u64,
+    /// The artefact's hash, where there is an artefact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Where it is, for a person: a table, a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Anything else that is worth keeping.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}

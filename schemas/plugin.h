@@ -1,0 +1,403 @@
+/*
+ * plugin.h: the border between the engine and a native module.
+ *
+ * This header is the specification. The Rust crates `engine-abi` (both sides),
+ * `engine-sdk` (module side) and `engine-host` (engine side) follow it, not the
+ * other way round; a test compares every size and offset.
+ *
+ * A module is one shared library. It exports one function, engine_module_v1,
+ * which returns a static table. The table lists components; a component is a
+ * source, a transform, a format or a sink.
+ *
+ * Rules that hold for every call
+ *
+ *   Threads     The engine owns the threads. An instance is used by one thread
+ *               at a time, so a component needs no locks of its own. Different
+ *               instances run at the same time. A stream that a component
+ *               returned belongs to its instance: it is read by the thread that
+ *               uses the instance, and at most one is open at a time.
+ *   Blocking    Calls may block. Long ones ask host->cancelled() at least every
+ *               100 ms and return ENGINE_CANCELLED when it answers 1.
+ *   Texts       EngineText is UTF-8, not terminated by a NUL, and borrowed for
+ *               the duration of the call. An empty text may have a NULL pointer.
+ *   Messages    What is not rows crosses as JSON text: configurations, splits,
+ *               deliveries, receipts. Unknown members must be ignored by both
+ *               sides, so that members can be added.
+ *   Rows        Cross as Arrow record batches through the Arrow C stream
+ *               interface (https://arrow.apache.org/docs/format/CStreamInterface.html).
+ *               A batch is an array of struct type, without nulls of its own.
+ *   Files       Are streams too: batches with the columns `name` (Utf8) and
+ *               `data` (Binary), neither null. Consecutive rows with one name
+ *               are pieces of one file, in order.
+ *   Errors      A call that fails returns a status other than ENGINE_OK; the
+ *               engine then asks last_error. In a stream, get_next returns a
+ *               number other than 0 and the engine asks last_error of the
+ *               instance that the stream belongs to. The status alone decides
+ *               what the engine does; no message is ever parsed.
+ *   Sizes       Every struct that may grow begins with its size in bytes, as
+ *               its maker knew it. A reader treats members beyond that size as
+ *               absent. New members are added at the end only.
+ *   Absent      A function pointer is NULL where a component cannot do a thing:
+ *               a source has no `write`. The list for each kind stands below.
+ *   Panics      Nothing may unwind or longjmp across the border.
+ *   Unloading   A module is never unloaded; its table lives for ever.
+ */
+#ifndef ENGINE_PLUGIN_H
+#define ENGINE_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ENGINE_ABI_VERSION 1
+
+/* ---- Arrow C data and stream interface, as published --------------------- */
+
+#ifndef ARROW_C_DATA_INTERFACE
+#define ARROW_C_DATA_INTERFACE
+
+#define ARROW_FLAG_DICTIONARY_ORDERED 1
+#define ARROW_FLAG_NULLABLE 2
+#define ARROW_FLAG_MAP_KEYS_SORTED 4
+
+struct ArrowSchema {
+  const char *format;
+  const char *name;
+  const char *metadata;
+  int64_t flags;
+  int64_t n_children;
+  struct ArrowSchema **children;
+  struct ArrowSchema *dictionary;
+  void (*release)(struct ArrowSchema *);
+  void *private_data;
+};
+
+struct ArrowArray {
+  int64_t length;
+  int64_t null_count;
+  int64_t offset;
+  int64_t n_buffers;
+  int64_t n_children;
+  const void **buffers;
+  struct ArrowArray **children;
+  struct ArrowArray *dictionary;
+  void (*release)(struct ArrowArray *);
+  void *private_data;
+};
+
+#endif /* ARROW_C_DATA_INTERFACE */
+
+#ifndef ARROW_C_STREAM_INTERFACE
+#define ARROW_C_STREAM_INTERFACE
+
+struct ArrowArrayStream {
+  int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
+  int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
+  const char *(*get_last_error)(struct ArrowArrayStream *);
+  void (*release)(struct ArrowArrayStream *);
+  void *private_data;
+};
+
+#endif /* ARROW_C_STREAM_INTERFACE */
+
+/* ---- Basic types ---------------------------------------------------------- */
+
+/* UTF-8 text, borrowed for the duration of the call. */
+typedef struct EngineText {
+  const char *data;
+  size_t length;
+} EngineText;
+
+/* Bytes, borrowed for the duration of the call. */
+typedef struct EngineBytes {
+  const uint8_t *data;
+  size_t length;
+} EngineBytes;
+
+/*
+ * How a call ended. Everything but ENGINE_OK is an error kind, and the kind
+ * alone decides what the engine does.
+ */
+typedef int32_t EngineStatus;
+#define ENGINE_OK 0
+/* The configuration or the request is wrong; trying again cannot help. */
+#define ENGINE_CONFIG 1
+/* The other side refused who we are or what we may do. */
+#define ENGINE_DENIED 2
+/* The other side cannot be reached or is not ready; tried again. */
+#define ENGINE_UNAVAILABLE 3
+/* The other side asks to wait; tried again after retry_after_ms. */
+#define ENGINE_RATE_LIMITED 4
+/* The data was refused; the rows concerned become dead letters. */
+#define ENGINE_REJECTED 5
+/* A bug in the component. */
+#define ENGINE_INTERNAL 6
+/* The call stopped because host->cancelled() answered 1. Not a failure. */
+#define ENGINE_CANCELLED 7
+
+/*
+ * Where a component puts a text that it answers with. `put` copies; it may be
+ * called several times, and the pieces are joined.
+ */
+typedef struct EngineReply {
+  void *context;
+  void (*put)(void *context, EngineText text);
+} EngineReply;
+
+/* An open component. What it points to is the module's own business. */
+typedef struct EngineInstance EngineInstance;
+
+/* ---- What the host offers -------------------------------------------------- */
+
+#define ENGINE_LOG_ERROR 1
+#define ENGINE_LOG_WARN 2
+#define ENGINE_LOG_INFO 3
+#define ENGINE_LOG_DEBUG 4
+#define ENGINE_LOG_TRACE 5
+
+/*
+ * A record that a component refuses. It is kept whole, as a dead letter.
+ * Either `data` (a decoder: the bytes of the record as they came) or `rows` and
+ * `schema` (everything else: a struct array of one or more refused rows, as
+ * they came in) is set; the other is empty or NULL. Rows are borrowed: the
+ * engine copies what it keeps and does not call their release.
+ */
+typedef struct EngineRejection {
+  uint32_t size;
+  /* What is wrong, for a person; with the value and the place, never a secret. */
+  EngineText reason;
+  /* A short stable word to group by, such as `bad_date`. Not empty. */
+  EngineText code;
+  /* Decoders: the name of the file or peer the record came from. */
+  EngineText name;
+  EngineBytes data;
+  const struct ArrowArray *rows;
+  const struct ArrowSchema *schema;
+} EngineRejection;
+
+#define ENGINE_RECORD_COMPLETE 0
+/* The peer went away in the middle of a record. */
+#define ENGINE_RECORD_PARTIAL 1
+/* The record was longer than the cap; `data` is its beginning. */
+#define ENGINE_RECORD_OVERSIZE 2
+
+/* What a push source takes in, on its way to the spool. */
+typedef struct EngineRecord {
+  uint32_t size;
+  /* ENGINE_RECORD_…; other than complete becomes a dead letter, not data. */
+  int32_t state;
+  /* Numbers the connection; unique within one `listen`. */
+  uint64_t connection;
+  /* How many records `data` holds. */
+  uint32_t records;
+  /* Who sent it, such as `192.0.2.7:40112`. Becomes the `name` of the file. */
+  EngineText peer;
+  /* Whole records with their ends, as they came. */
+  EngineBytes data;
+} EngineRecord;
+
+/*
+ * Given to `open`; valid until `close` returns. All functions may be called
+ * from any thread of the component until the call (or stream) in progress
+ * ends.
+ */
+typedef struct EngineHost {
+  uint32_t size;
+  void *context;
+  void (*log)(void *context, int32_t level, EngineText message);
+  /* 1 once the work should stop soon, else 0. Cheap enough for every batch. */
+  int32_t (*cancelled)(void *context);
+  /* Milliseconds that the present operation may still take; -1: no limit. */
+  int64_t (*deadline)(void *context);
+  /*
+   * Adds to the counts of records taken in and of bytes moved. A decoder calls
+   * it for every record that it framed: rows out + rejected must add up to it.
+   */
+  void (*progress)(void *context, uint64_t records, uint64_t bytes);
+  /* Adds rows that a transform left out on purpose. */
+  void (*filtered)(void *context, uint64_t rows);
+  /* Keeps a refused record. An answer other than ENGINE_OK must be returned. */
+  EngineStatus (*reject)(void *context, const EngineRejection *rejection);
+  /*
+   * Adds a part to the present delivery's receipt, as JSON: what the other
+   * side answered for a piece of it. Kept at once, also if the write fails.
+   */
+  EngineStatus (*receipt)(void *context, EngineText part);
+  /*
+   * Push sources: takes a record over. It returns when the record is in the
+   * spool's buffer; the next group commit makes it durable. It blocks while
+   * the spool is full. `*sequence` (may be NULL) is set to the place to pass
+   * to `durable`.
+   */
+  EngineStatus (*append)(void *context, const EngineRecord *record, uint64_t *sequence);
+  /* Push sources: returns when everything up to `sequence` is on disk. */
+  EngineStatus (*durable)(void *context, uint64_t sequence);
+} EngineHost;
+
+/* ---- A component ------------------------------------------------------------ */
+
+#define ENGINE_SOURCE 1
+#define ENGINE_TRANSFORM 2
+#define ENGINE_FORMAT 3
+#define ENGINE_SINK 4
+
+/* Directions of `apply`. */
+#define ENGINE_APPLY 0  /* transforms: rows to rows */
+#define ENGINE_DECODE 1 /* formats: files to rows */
+#define ENGINE_ENCODE 2 /* formats: rows to files */
+
+/*
+ * Which calls a component has, and in what order the engine makes them.
+ *
+ *   all        describe · open · check · last_error · close
+ *   source     plan · read                     open, plan, then read per split
+ *   push       listen                          open, listen until cancelled
+ *   transform  apply
+ *   format     apply                           direction says which way
+ *   sink       begin_run · begin_split · write · commit · abort · finish_run
+ *
+ * A sink's calls, for one window of data:
+ *
+ *   begin_run            once, before the first split
+ *     begin_split        "new", "sealed" or "committed"
+ *       write            new: takes all rows or files of the split, makes them
+ *                        ready and durable on the way, but visible to no one
+ *       commit           new and sealed: makes them visible, all or nothing,
+ *                        once: under the delivery's key
+ *       abort            instead of commit, whenever write or commit failed
+ *   finish_run           once, after the last commit; idempotent
+ *
+ * After a crash the engine makes the same calls for the same deliveries again.
+ */
+typedef struct EngineComponent {
+  uint32_t size;
+  /* ENGINE_SOURCE, … */
+  int32_t kind;
+  /* As written in `use:` or `format:`; [a-z][a-z0-9_]*. */
+  EngineText name;
+
+  /*
+   * Answers with a description: {"summary", "schema" (JSON Schema of the
+   * configuration), "examples", "promise", "unit", "scope", "gives", "takes",
+   * "push", …}. See docs/guide/connectors.md for all members. Must not depend
+   * on the machine: the answer is cached by the hash of the module's file.
+   */
+  EngineStatus (*describe)(EngineReply reply);
+
+  /*
+   * Makes an instance. `request`: {"config": {…}, "pipeline", "stage",
+   * "folder"}; the configuration has been checked against the schema, secrets
+   * and templates are filled in; relative paths are relative to `folder`.
+   * Opens no connection yet where that can wait. When it fails, *instance is
+   * still set (unless memory is out), to something that takes last_error and
+   * close only.
+   */
+  EngineStatus (*open)(const EngineHost *host, EngineText request, EngineInstance **instance);
+
+  /*
+   * Tries what is needed to work: reaches the server, logs in, finds the table.
+   * Changes nothing. Answers {"summary": "PostgreSQL 15.18, table found"}.
+   */
+  EngineStatus (*check)(EngineInstance *instance, EngineReply reply);
+
+  /*
+   * Sources: cuts what there is to read. `request`: {"cursor": value or null}.
+   * Answers {"upper": value or null, "splits": [{"id", "spec": {…},
+   * "estimated_rows"}], "repeatable": bool}. `spec` must hold all that `read`
+   * needs to give the same rows again, on another machine too.
+   */
+  EngineStatus (*plan)(EngineInstance *instance, EngineText request, EngineReply reply);
+
+  /* Sources: opens a stream of one split, as `plan` described it. */
+  EngineStatus (*read)(EngineInstance *instance, EngineText split, struct ArrowArrayStream *out);
+
+  /* Push sources: takes records in through host->append until cancelled. */
+  EngineStatus (*listen)(EngineInstance *instance);
+
+  /*
+   * Transforms and formats: puts a stream in front of another. Takes over
+   * `in` whatever it answers, and releases it.
+   */
+  EngineStatus (*apply)(EngineInstance *instance, int32_t direction,
+                        struct ArrowArrayStream *in, struct ArrowArrayStream *out);
+
+  /* Sinks. `run`: {"state", "pipeline", "sink", "window", "splits": [ids]}. */
+  EngineStatus (*begin_run)(EngineInstance *instance, EngineText run);
+
+  /*
+   * Sinks. `delivery`: {"key", "state", "pipeline", "sink", "window", "split",
+   * "settled_before", "sealed"}. `key` is what the other side keeps; windows
+   * below `settled_before` never come again, so what is kept about them can go.
+   * `sealed` is what `write` answered before a crash, if it got so far.
+   * Answers {"status": "new"} | {"status": "sealed"} |
+   * {"status": "committed", "receipt": {…}}.
+   */
+  EngineStatus (*begin_split)(EngineInstance *instance, EngineText delivery, EngineReply reply);
+
+  /*
+   * Sinks: takes `in` to its end (or fails), and releases it in any case.
+   * Answers {"rows", "bytes", "sha256"?, "parts"?: [{…}]}: what will be
+   * committed. `rows` counts rows taken, without the rejected ones; for a sink
+   * that takes files it is 0, since only the encoder knows.
+   */
+  EngineStatus (*write)(EngineInstance *instance, EngineText delivery,
+                        struct ArrowArrayStream *in, EngineReply reply);
+
+  /* Sinks: makes the delivery visible and answers with its receipt. */
+  EngineStatus (*commit)(EngineInstance *instance, EngineText delivery, EngineReply reply);
+
+  /* Sinks: throws away what an unfinished delivery has left. Idempotent. */
+  EngineStatus (*abort)(EngineInstance *instance, EngineText delivery);
+
+  /* Sinks: after the last commit of a window. Idempotent. */
+  EngineStatus (*finish_run)(EngineInstance *instance, EngineText run);
+
+  /*
+   * Answers with the last error of this instance: {"kind", "message", "hint",
+   * "retry_after_ms"}. Only `message` must be there. It stays until the next
+   * call fails.
+   */
+  void (*last_error)(EngineInstance *instance, EngineReply reply);
+
+  /* Releases everything. Streams of the instance have been released before. */
+  void (*close)(EngineInstance *instance);
+} EngineComponent;
+
+/* ---- A module ---------------------------------------------------------------- */
+
+typedef struct EngineModule {
+  uint32_t size;
+  /* ENGINE_ABI_VERSION of the header that the module was built with. */
+  uint32_t abi_version;
+  EngineText name;
+  EngineText version;
+  size_t component_count;
+  const EngineComponent *const *components;
+} EngineModule;
+
+/* The one symbol that a module exports. Called once. */
+const EngineModule *engine_module_v1(void);
+
+/*
+ * Who a module is can be read without running it, from a section of its file:
+ * JSON, {"abi": 1, "name": "csv", "version": "0.1.0",
+ *        "components": [{"kind": "format", "name": "csv"}]}.
+ */
+#if defined(__APPLE__)
+#define ENGINE_MANIFEST(json)                                                   \
+  __attribute__((used, section("__DATA,engine_manifest")))                      \
+  static const char engine_manifest[] = json
+#else
+#define ENGINE_MANIFEST(json)                                                   \
+  __attribute__((used, section("engine_manifest")))                             \
+  static const char engine_manifest[] = json
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ENGINE_PLUGIN_H */
