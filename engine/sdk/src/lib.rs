@@ -1,0 +1,123 @@
+//! All that the author of a native connector needs.
+//!
+//! A connector is one typed configuration, one or two trait implementations and
+//! one line that exports them:
+//!
+//! ```
+//! use engine_sdk::prelude::*;
+//!
+//! /// Leaves out rows without a value in `column`.
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {
+//!     /// The column to look at.
+//!     column: String,
+//! }
+//!
+//! struct DropNulls {
+//!     config: Config,
+//!     cx: Context,
+//! }
+//!
+//! impl Component for DropNulls {
+//!     type Config = Config;
+//!     const SUMMARY: &'static str = "Leaves out rows without a value";
+//!
+//!     fn examples() -> Vec<Example> {
+//!         vec![example("rows without a number", json!({"column": "number"}))]
+//!     }
+//!
+//!     fn open(config: Config, cx: Context) -> Result<Self> {
+//!         Ok(Self { config, cx })
+//!     }
+//! }
+//!
+//! impl Transform for DropNulls {
+//!     fn apply(&mut self, input: Batches) -> Result<Batches> {
+//!         let schema = input.schema();
+//!         let column = schema.index_of(&self.config.column).map_err(|_| {
+//!             Error::config(format!("there is no column `{}`", self.config.column))
+//!         })?;
+//!         let cx = self.cx.clone();
+//!         Ok(Batches::new(schema, input.map(move |batch| {
+//!             let batch = batch?;
+//!             let nulls = batch.column(column).null_count();
+//!             cx.filtered(nulls as u64);
+//!             Ok(if nulls == batch.num_rows() { batch.slice(0, 0) } else { batch })
+//!         })))
+//!     }
+//! }
+//!
+//! engine_sdk::module!("drop_nulls": transform "drop_nulls" => DropNulls);
+//! # fn main() {}
+//! ```
+//!
+//! The configuration struct is the JSON Schema, the reference page and the
+//! check of what a user wrote, all at once. The contract of each trait stands
+//! in its doc comment. [`testing`] runs a component without an engine.
+
+mod context;
+#[doc(hidden)]
+pub mod export;
+mod manifest;
+#[cfg(feature = "async")]
+mod runtime;
+pub mod testing;
+mod traits;
+pub mod types;
+
+pub use context::{Arrival, Context, Level};
+pub use engine_abi::message;
+pub use engine_abi::{Batches, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
+#[cfg(feature = "async")]
+pub use runtime::Runtime;
+pub use traits::{Component, Decoder, Encoder, PushSource, Sink, Source, Transform, example};
+
+/// Everything a connector's file usually names.
+pub mod prelude {
+    pub use crate::types::{ByteSize, Duration, Secret, Template};
+    pub use crate::{
+        Arrival, Batches, Component, Context, Decoder, Encoder, Error, ErrorKind, Example, Level, Promise, PushSource,
+        Result, Scope, Shape, Sink, Source, Transform, Unit, example,
+    };
+    pub use arrow_array::{Array, RecordBatch};
+    pub use arrow_schema::{DataType, Field, Schema, SchemaRef};
+    pub use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split};
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::json;
+}
+
+/// The columns of a stream of files: `{name: Utf8, data: Binary}`.
+pub fn files_schema() -> arrow_schema::SchemaRef {
+    use arrow_schema::{DataType, Field, Schema};
+    std::sync::Arc::new(Schema::new(vec![
+        Field::new("name", DataType::Utf8, false),
+        Field::new("data", DataType::Binary, false),
+    ]))
+}
+
+/// A batch with one piece of one file.
+pub fn file_piece(name: &str, data: &[u8]) -> arrow_array::RecordBatch {
+    use arrow_array::{BinaryArray, StringArray};
+    use std::sync::Arc;
+    arrow_array::RecordBatch::try_new(
+        files_schema(),
+        vec![Arc::new(StringArray::from(vec![name])), Arc::new(BinaryArray::from(vec![data]))],
+    )
+    .expect("two columns of one row each, neither null")
+}
+
+/// Goes through the pieces of a batch of a stream of files, in order: `(name, data)`.
+pub fn file_pieces(batch: &arrow_array::RecordBatch) -> Result<impl Iterator<Item = (&str, &[u8])>> {
+    use arrow_array::{Array, BinaryArray, StringArray};
+    let column = |at: usize| batch.columns().get(at);
+    let names = column(0).and_then(|column| column.as_any().downcast_ref::<StringArray>());
+    let data = column(1).and_then(|column| column.as_any().downcast_ref::<BinaryArray>());
+    match (names, data) {
+        (Some(names), Some(data)) if names.null_count() == 0 && data.null_count() == 0 => {
+            Ok((0..batch.num_rows()).map(|row| (names.value(row), data.value(row))))
+        }
+        _ => Err(Error::internal("a stream of files has the columns `name` (Utf8) and `data` (Binary), without nulls")),
+    }
+}

@@ -1,0 +1,70 @@
+//! `module!`: the one line that exports a module's components.
+
+/// Exports components as a module.
+///
+/// ```ignore
+/// engine_sdk::module!("file": source "file" => FileSource, sink "file" => FileSink);
+/// ```
+///
+/// Kinds: `source`, `push_source`, `transform`, `decoder`, `encoder`, `format`
+/// (both a decoder and an encoder), `sink`.
+#[macro_export]
+macro_rules! module {
+    ($module:literal: $first_kind:ident $first:literal => $first_type:ty
+        $(, $kind:ident $name:literal => $type:ty)* $(,)?) => {
+        const _: () = {
+            static COMPONENTS: &[&$crate::export::Component] = &[
+                &$crate::export::$first_kind::<$first_type>($first),
+                $(&$crate::export::$kind::<$type>($name),)*
+            ];
+
+            static MODULE: $crate::export::Module =
+                $crate::export::module($module, env!("CARGO_PKG_VERSION"), COMPONENTS);
+
+            const MANIFEST: &str = concat!(
+                "{\"abi\":1,\"name\":\"", $module, "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
+                "\",\"components\":[",
+                "{\"kind\":\"", $crate::__kind!($first_kind), "\",\"name\":\"", $first, "\"}",
+                $(",{\"kind\":\"", $crate::__kind!($kind), "\",\"name\":\"", $name, "\"}",)*
+                "]}",
+            );
+
+            #[used]
+            #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,engine_manifest"))]
+            #[cfg_attr(not(target_os = "macos"), unsafe(link_section = "engine_manifest"))]
+            static MANIFEST_BYTES: [u8; MANIFEST.len()] = $crate::export::bytes(MANIFEST);
+
+            #[unsafe(no_mangle)]
+            extern "C" fn engine_module_v1() -> *const $crate::export::Module {
+                &raw const MODULE
+            }
+        };
+    };
+}
+
+/// The kind of component that a word of [`module!`] stands for.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __kind {
+    (source) => {
+        "source"
+    };
+    (push_source) => {
+        "source"
+    };
+    (transform) => {
+        "transform"
+    };
+    (decoder) => {
+        "format"
+    };
+    (encoder) => {
+        "format"
+    };
+    (format) => {
+        "format"
+    };
+    (sink) => {
+        "sink"
+    };
+}

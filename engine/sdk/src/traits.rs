@@ -1,0 +1,136 @@
+//! What a component implements: [`Component`], and one trait for what it is.
+
+use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split};
+use engine_abi::{Batches, Example, Promise, Result, Scope, Shape, Unit};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::Context;
+
+/// What every component has. The engine makes one instance for each thread
+/// that works with it, and calls an instance from one thread at a time.
+pub trait Component: Sized + Send + 'static {
+    /// What a user writes under `with:`. Put `#[serde(deny_unknown_fields)]` on
+    /// it; its doc comments become the reference page.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// One line on what it does, without a full stop.
+    const SUMMARY: &'static str;
+
+    /// Configurations that work. Shown in the reference; the conformance suite
+    /// uses the first.
+    fn examples() -> Vec<Example>;
+
+    /// Called first, once. Keeps what it needs; connections are opened when
+    /// they are first needed, so that `engine validate` and `engine explain`
+    /// need no server.
+    fn open(config: Self::Config, cx: Context) -> Result<Self>;
+
+    /// Tries what is needed to work and changes nothing. Answers with one line
+    /// on what was found.
+    fn check(&mut self) -> Result<CheckReport> {
+        Ok(CheckReport { summary: "nothing to check".into() })
+    }
+}
+
+/// An entry of [`Component::examples`].
+pub fn example(title: &str, config: serde_json::Value) -> Example {
+    Example { title: title.into(), config }
+}
+
+/// Gives rows or files when it is asked.
+///
+/// Calls: `plan` once a window, then `read` for each split, on any instance, in
+/// any order, also again after a crash or on another day.
+pub trait Source: Component {
+    /// What it gives.
+    const GIVES: Shape = Shape::Rows;
+
+    /// Reading a split again gives the same rows in the same order, as long as
+    /// nobody changes them at the other side.
+    const REPEATABLE: bool = true;
+
+    /// Cuts what there is to read after `request.cursor`. A split's `spec` must
+    /// hold all that `read` needs.
+    fn plan(&mut self, request: &PlanRequest) -> Result<Plan>;
+
+    /// Opens one split. Batches of 1 MiB or some thousand rows are a good size.
+    fn read(&mut self, split: &Split) -> Result<Batches>;
+}
+
+/// Receives files or records on its own: a listener.
+///
+/// What it takes in goes to [`Context::append`], from there into the spool on
+/// disk, and is read, decoded and delivered from there.
+pub trait PushSource: Component {
+    /// Receives until [`Context::cancelled`]; then returns `Ok`.
+    fn listen(&mut self) -> Result<()>;
+}
+
+/// Rows in, rows out.
+pub trait Transform: Component {
+    /// How much of the stream it must see.
+    const SCOPE: Scope = Scope::Row;
+
+    /// Called once a stream. May read ahead to learn the schema. Rows that it
+    /// leaves out go to [`Context::filtered`], rows that it refuses to
+    /// [`Context::reject_rows`].
+    fn apply(&mut self, input: Batches) -> Result<Batches>;
+}
+
+/// Turns files into rows.
+///
+/// The input has the columns `{name: Utf8, data: Binary}`; consecutive rows of
+/// one name are pieces of one file, cut anywhere. Every record that it frames
+/// is counted with [`Context::progress`], and either becomes a row or goes to
+/// [`Context::reject_bytes`].
+pub trait Decoder: Component {
+    /// Called once a stream. May read ahead to learn the schema.
+    fn decode(&mut self, input: Batches) -> Result<Batches>;
+}
+
+/// Turns rows into files.
+///
+/// The output has the columns `{name: Utf8, data: Binary}`. One stream becomes
+/// one file: its `name` is empty, and the sink names it.
+pub trait Encoder: Component {
+    /// Called once a stream. A stream without rows still becomes a valid file.
+    fn encode(&mut self, input: Batches) -> Result<Batches>;
+}
+
+/// Takes rows or files and makes them visible, all or nothing, once.
+///
+/// Calls for a window: `begin_run`; for each delivery `begin_split`, then
+/// `write` and `commit` (or `abort` when one of them failed); `finish_run`.
+/// After a crash the same deliveries come again under the same keys.
+pub trait Sink: Component {
+    /// What it takes.
+    const TAKES: Shape = Shape::Rows;
+    /// What it guarantees.
+    const PROMISE: Promise;
+    /// How much it publishes at a time.
+    const UNIT: Unit = Unit::Split;
+
+    /// Once a window, before its deliveries.
+    fn begin_run(&mut self, _run: &SinkRun) -> Result<()> {
+        Ok(())
+    }
+
+    /// Has this delivery arrived before? A `delivery.sealed` says what `write`
+    /// had made ready.
+    fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun>;
+
+    /// Takes the input to its end and makes it ready, visible to no one.
+    fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed>;
+
+    /// Makes it visible under `delivery.key`.
+    fn commit(&mut self, delivery: &Delivery) -> Result<Receipt>;
+
+    /// Throws away what `write` left. Must work twice and on nothing.
+    fn abort(&mut self, delivery: &Delivery) -> Result<()>;
+
+    /// Once a window, after its last commit. Must work twice.
+    fn finish_run(&mut self, _run: &SinkRun) -> Result<()> {
+        Ok(())
+    }
+}
