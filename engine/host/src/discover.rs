@@ -1,0 +1,190 @@
+//! Where modules are found, and the rule that a name belongs to one file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use engine_abi::{ComponentKind, Error, ModuleIdentity, Result};
+use sha2::{Digest, Sha256};
+
+use crate::component::Component;
+use crate::{Lock, manifest};
+
+/// A file that is a module.
+#[derive(Debug)]
+pub struct ModuleFile {
+    path: PathBuf,
+    identity: ModuleIdentity,
+    sha256: OnceLock<String>,
+}
+
+impl ModuleFile {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Who it says it is.
+    pub fn identity(&self) -> &ModuleIdentity {
+        &self.identity
+    }
+
+    /// Its hash, in hexadecimal. Read on first use.
+    pub fn sha256(&self) -> Result<&str> {
+        if self.sha256.get().is_none() {
+            let mut file = open(&self.path)?;
+            let hash = hash(&self.path, &mut file)?;
+            let _ = self.sha256.set(hash);
+        }
+        Ok(self.sha256.get().map_or("", String::as_str))
+    }
+}
+
+/// All modules of some folders. Nothing is loaded until a component is asked for.
+pub struct Modules {
+    folders: Vec<PathBuf>,
+    files: Vec<Arc<ModuleFile>>,
+    problems: Vec<Error>,
+    lock: Option<Lock>,
+    loaded: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+}
+
+impl Modules {
+    /// Looks through `folders`. Folders that do not exist are passed over;
+    /// files that look like modules but cannot be used become [`problems`](Self::problems).
+    pub fn discover(folders: &[PathBuf], lock: Option<Lock>) -> Self {
+        let mut found =
+            Self { folders: Vec::new(), files: Vec::new(), problems: Vec::new(), lock, loaded: Mutex::default() };
+        let mut seen = BTreeSet::new();
+        for folder in folders {
+            let Ok(folder) = folder.canonicalize() else { continue };
+            if seen.insert(folder.clone()) {
+                found.search(&folder);
+                found.folders.push(folder);
+            }
+        }
+        found
+    }
+
+    fn search(&mut self, folder: &Path) {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let error = Error::from(error).context(format_args!("plugin folder {}", folder.display()));
+                self.problems.push(error);
+                return;
+            }
+        };
+        let mut paths: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION))
+            .collect();
+        paths.sort();
+        for path in paths {
+            match open(&path).and_then(|file| manifest::read(&path, &file)) {
+                Ok(Some(identity)) => self.files.push(Arc::new(ModuleFile { path, identity, sha256: OnceLock::new() })),
+                Ok(None) => tracing::debug!(path = %path.display(), "a shared library without a manifest is no module"),
+                Err(error) => self.problems.push(error),
+            }
+        }
+    }
+
+    /// The folders that were searched, in order.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The modules that were found, in the order of the folders.
+    pub fn list(&self) -> &[Arc<ModuleFile>] {
+        &self.files
+    }
+
+    /// Files that look like modules but cannot be used, and why.
+    pub fn problems(&self) -> &[Error] {
+        &self.problems
+    }
+
+    /// Every component that some module has, once each, in the order of names.
+    pub fn names(&self) -> BTreeSet<(ComponentKind, String)> {
+        let components = self.files.iter().flat_map(|file| &file.identity.components);
+        components.map(|component| (component.kind, component.name.clone())).collect()
+    }
+
+    /// The file that holds a component. Two files with one name are an error
+    /// that names both.
+    pub fn find(&self, kind: ComponentKind, name: &str) -> Result<&Arc<ModuleFile>> {
+        let has = |file: &&Arc<ModuleFile>| {
+            file.identity.components.iter().any(|component| component.kind == kind && component.name == name)
+        };
+        let files: Vec<_> = self.files.iter().filter(has).collect();
+        match files.as_slice() {
+            [file] => Ok(file),
+            [] => Err(self.missing(kind, name)),
+            [first, second, ..] => Err(Error::config(format!(
+                "two modules have a {kind} named `{name}`: {} and {}",
+                first.path.display(),
+                second.path.display()
+            ))
+            .hint("remove one of the files from the plugin folders")),
+        }
+    }
+
+    fn missing(&self, kind: ComponentKind, name: &str) -> Error {
+        let folders: Vec<_> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let mut message = format!("no module has a {kind} named `{name}`");
+        for problem in &self.problems {
+            message.push_str(&format!("\n  also: {}", problem.message));
+        }
+        Error::config(message).hint(if folders.is_empty() {
+            "there is no plugin folder; `engine plugins path` shows where modules are looked for".to_owned()
+        } else {
+            format!("put the module into one of the plugin folders: {}", folders.join(", "))
+        })
+    }
+
+    /// Loads the module that holds a component (once) and gives the component.
+    pub fn component(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
+        let file = self.find(kind, name)?;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !loaded.contains_key(&file.path) {
+            let components = self.load(file)?;
+            loaded.insert(file.path.clone(), components);
+        }
+        let components = &loaded[&file.path];
+        let component = components.iter().find(|component| component.kind() == kind && component.name() == name);
+        component.cloned().ok_or_else(|| {
+            Error::config(format!("module {} does not have the {kind} `{name}` of its manifest", file.path.display()))
+                .hint("this is a bug in the module; report it to its author")
+        })
+    }
+
+    fn load(&self, module: &ModuleFile) -> Result<Vec<Arc<Component>>> {
+        let mut file = open(&module.path)?;
+        if let Some(lock) = &self.lock {
+            // Hashed from the same open file that is then loaded, so that
+            // nobody can change it in between.
+            lock.admit(&module.path, &hash(&module.path, &mut file)?)?;
+        }
+        Component::load(&module.path, file, &module.identity)
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| Error::from(error).context(format_args!("module {}", path.display())))
+}
+
+fn hash(path: &Path, file: &mut File) -> Result<String> {
+    let failed = |error: std::io::Error| Error::from(error).context(format_args!("module {}", path.display()));
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,22 @@
+//! Finds, verifies, loads and guards modules.
+//!
+//! [`Modules`] searches folders and reads who a module is without running it.
+//! [`Component`] is a loaded component, [`Instance`] an open one; neither tells
+//! how it was loaded. [`Host`] is what the engine offers an instance.
+//!
+//! The crate trusts a module with the process (a native module shares its
+//! memory) but not with the truth: tables, messages and batches are checked
+//! where they come in.
+
+mod callbacks;
+mod component;
+mod discover;
+mod instance;
+mod lock;
+mod manifest;
+
+pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
+pub use component::Component;
+pub use discover::{ModuleFile, Modules};
+pub use instance::{Direction, Instance};
+pub use lock::Lock;
