@@ -1,0 +1,91 @@
+# Needs cargo, a C compiler, make and bash. `make` alone lists the targets.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+ENGINE := $(TARGET_DIR)/release/engine
+
+# The engine finds modules beside its own binary, so building a connector is all that installing takes.
+DEMO_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-json engine-plugin-avaya-cdr engine-plugin-sqlite
+BENCH_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-tcp engine-plugin-avaya-cdr engine-plugin-postgres engine-test-tools
+
+# The demo keeps its state beside its results, so that it starts anew each time and touches no other.
+DEMO_OUT := pipelines/out
+DEMO_STATE := $(DEMO_OUT)/state
+
+# Kills a pair of source and sink in `make crash`; rounds of `make bench`.
+KILLS ?= 500
+ROUNDS ?= 5
+
+.DEFAULT_GOAL := help
+.PHONY: help build test suite demo bench crash lint format doc deny schemas clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+build: ## build the engine and every connector (dev profile)
+	$(CARGO) build --workspace
+
+test: ## start the real servers, build, run every test, stop the servers
+	tests/services run -- $(MAKE) --no-print-directory suite
+
+# What runs inside `make test`. The build comes first: cargo's test commands do not make the shared
+# libraries that the tests load.
+suite:
+	$(CARGO) build --workspace
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  set -x; $(CARGO) nextest run --workspace --no-fail-fast && $(CARGO) test --workspace --doc; \
+	else \
+	  set -x; $(CARGO) test --workspace --no-fail-fast; \
+	fi
+
+demo: ## build what the quickstart needs (release profile), run it, show the results
+	@echo "1/2  Building the engine and the modules file, csv, json, avaya_cdr and sqlite (release profile)."
+	@echo "     From nothing this takes about 10 minutes on two cores, most of it in dependencies; again, seconds."
+	@$(CARGO) build --release $(addprefix -p ,$(DEMO_CRATES))
+	@rm -rf $(DEMO_OUT) && mkdir -p $(DEMO_OUT)
+	@echo
+	@echo "2/2  Running pipelines/quickstart.yaml: a PBX log of 52,000 lines, 48 of them unreadable,"
+	@echo "     into an SQLite table and a CSV file. This takes seconds."
+	@ENGINE_STATE=$(DEMO_STATE) $(ENGINE) run pipelines/quickstart.yaml
+	@echo
+	@echo "Results:"
+	@echo "  $(DEMO_OUT)/calls.csv       $$(($$(wc -l < $(DEMO_OUT)/calls.csv) - 1)) rows and a header"
+	@echo "  $(DEMO_OUT)/quickstart.db   table avaya_cdr, the same rows"
+	@echo "The 48 lines that are no record were kept whole, each with its reason, as dead letters."
+	@echo
+	@echo "Try next:"
+	@echo "  export ENGINE_STATE=$(DEMO_STATE)"
+	@echo "  $(ENGINE) dead-letters list                   the lines, and what is wrong with them"
+	@echo "  $(ENGINE) preview pipelines/quickstart.yaml   the first rows after each stage"
+	@echo "  $(ENGINE) explain pipelines/avaya_cdr.yaml    what the TCP to PostgreSQL pipeline promises, and why"
+
+bench: ## measure against psql; prints a table (ROUNDS=5)
+	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
+	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS)
+
+crash: ## kill the engine again and again, check that nothing is lost or doubled (KILLS=500 a pair)
+	$(CARGO) build --release --workspace
+	ENGINE_CRASH_KILLS=$(KILLS) tests/services run -- $(CARGO) test --release -p engine-crash-tests -- --nocapture
+
+lint: ## check format and lints, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+format: ## format the code
+	$(CARGO) fmt --all
+
+doc: ## build the API documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+deny: ## check licences, sources and advisories with cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check
+
+schemas: ## write the generated files under schemas/ and docs/ anew
+	$(CARGO) build --workspace
+	UPDATE=1 $(CARGO) test --workspace schema
+
+clean: ## remove what was built and what the demo wrote
+	$(CARGO) clean
+	rm -rf $(DEMO_OUT)

@@ -1,0 +1,205 @@
+//! Runs: when each began, how it ended, and its report.
+
+use chrono::{DateTime, Utc};
+use engine_abi::{Error, ErrorKind, Result};
+use fail::fail_point;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::State;
+use crate::error::{Fault, Step};
+use crate::store::{json_from_optional, json_text, now_text, time_from, time_text};
+
+/// Ended runs kept a pipeline; older ones go when a newer one ends.
+pub const KEPT_RUNS: u32 = 10_000;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything it covers was delivered.
+    Succeeded,
+    /// Something was not; its windows are completed by a later run.
+    Failed,
+    /// It was asked to stop.
+    Stopped,
+}
+
+impl Outcome {
+    /// The word for it in messages, JSON and the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    fn from_text(text: &str) -> Step<Self> {
+        match text {
+            "succeeded" => Ok(Self::Succeeded),
+            "failed" => Ok(Self::Failed),
+            "stopped" => Ok(Self::Stopped),
+            other => Err(Fault::Unreadable(format!("a run ended as {other:?}"))),
+        }
+    }
+}
+
+/// One execution of a pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Run {
+    /// Sorts by the time it began: `20260213T174805123456Z-5f0c7a1e`.
+    pub id: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What began it: `command`, `schedule`, `api`, …
+    pub trigger: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When it ended. None: it runs, or the engine died in it.
+    pub ended: Option<DateTime<Utc>>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What it reported at its end.
+    pub report: Option<Value>,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only those of this pipeline.
+    pub pipeline: Option<String>,
+    /// At most so many, newest first.
+    pub limit: usize,
+}
+
+const COLUMNS: &str = "SELECT id, pipeline, trigger, started, ended, outcome, report FROM runs";
+
+impl State {
+    /// Stores that a run begins, and gives it its id.
+    pub fn begin_run(&self, pipeline: &str, trigger: &str, started: DateTime<Utc>) -> Result<String> {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let id = format!("{}-{}", started.format("%Y%m%dT%H%M%S%6fZ"), &unique[..8]);
+        self.write("begin a run", |transaction| {
+            transaction
+                .prepare_cached("INSERT INTO runs (id, pipeline, trigger, started) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![id, pipeline, trigger, time_text(started)])?;
+            Ok(())
+        })?;
+        fail_point!("state::run_begun");
+        Ok(id)
+    }
+
+    /// Stores how a run ended. The report must hold no secret.
+    ///
+    /// # Errors
+    /// `Internal` when the run never began or has ended already.
+    pub fn end_run(&self, run: &str, outcome: Outcome, report: &Value) -> Result<()> {
+        self.write("end a run", |transaction| {
+            let changed = transaction
+                .prepare_cached(
+                    "UPDATE runs SET ended = ?2, outcome = ?3, report = ?4 WHERE id = ?1 AND ended IS NULL",
+                )?
+                .execute(params![run, now_text(), outcome.as_str(), json_text(report)?])?;
+            if changed == 0 {
+                return Err(Error::new(ErrorKind::Internal, format!("run {run} is not one that runs")).into());
+            }
+            forget_old_runs(transaction, run, KEPT_RUNS)
+        })?;
+        fail_point!("state::run_ended");
+        Ok(())
+    }
+
+    /// Runs of a pipeline that began and never ended, oldest first. For the holder of
+    /// the state before it begins a run of its own: these are the ones in which the
+    /// engine died. End them, then complete their windows.
+    pub fn interrupted_runs(&self, pipeline: &str) -> Result<Vec<Run>> {
+        self.look("list the interrupted runs", |transaction| {
+            collect(
+                transaction,
+                &format!("{COLUMNS} WHERE pipeline = ?1 AND ended IS NULL ORDER BY id"),
+                params![pipeline],
+            )
+        })
+    }
+
+    /// Runs, newest first.
+    pub fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>> {
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        self.look("list the runs", |transaction| match &filter.pipeline {
+            Some(pipeline) => collect(
+                transaction,
+                &format!("{COLUMNS} WHERE pipeline = ?1 ORDER BY id DESC LIMIT ?2"),
+                params![pipeline, limit],
+            ),
+            None => collect(transaction, &format!("{COLUMNS} ORDER BY id DESC LIMIT ?1"), params![limit]),
+        })
+    }
+
+    /// One run.
+    pub fn run(&self, id: &str) -> Result<Option<Run>> {
+        self.look("look up a run", |transaction| {
+            Ok(collect(transaction, &format!("{COLUMNS} WHERE id = ?1"), params![id])?.pop())
+        })
+    }
+}
+
+fn collect(transaction: &Transaction<'_>, sql: &str, params: impl rusqlite::Params) -> Step<Vec<Run>> {
+    let mut statement = transaction.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        runs.push(from_row(row)?);
+    }
+    Ok(runs)
+}
+
+fn from_row(row: &Row<'_>) -> Step<Run> {
+    Ok(Run {
+        id: row.get(0)?,
+        pipeline: row.get(1)?,
+        trigger: row.get(2)?,
+        started: time_from(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+        ended: row.get::<_, Option<String>>(4)?.as_deref().map(time_from).transpose()?,
+        outcome: row.get::<_, Option<String>>(5)?.as_deref().map(Outcome::from_text).transpose()?,
+        report: json_from_optional(row.get(6)?)?,
+    })
+}
+
+/// Removes the ended runs of `run`'s pipeline beyond the newest `kept`.
+fn forget_old_runs(transaction: &Transaction<'_>, run: &str, kept: u32) -> Step<()> {
+    let pipeline: String =
+        transaction.prepare_cached("SELECT pipeline FROM runs WHERE id = ?1")?.query_row([run], |row| row.get(0))?;
+    let oldest_kept: Option<String> = transaction
+        .prepare_cached("SELECT id FROM runs WHERE pipeline = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?
+        .query_row(params![pipeline, kept - 1], |row| row.get(0))
+        .optional()?;
+    if let Some(oldest_kept) = oldest_kept {
+        transaction
+            .prepare_cached("DELETE FROM runs WHERE pipeline = ?1 AND id < ?2 AND ended IS NOT NULL")?
+            .execute(params![pipeline, oldest_kept])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_ended_runs_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let first = state.begin_run("p", "command", Utc::now()).unwrap();
+        let open = state.begin_run("p", "command", Utc::now()).unwrap();
+        let last = state.begin_run("p", "command", Utc::now()).unwrap();
+        for run in [&first, &last] {
+            state.end_run(run, Outcome::Succeeded, &Value::Null).unwrap();
+        }
+        state.write("test", |transaction| forget_old_runs(transaction, &last, 1)).unwrap();
+        let left: Vec<_> =
+            state.runs(&RunFilter { pipeline: None, limit: 9 }).unwrap().into_iter().map(|r| r.id).collect();
+        assert_eq!(left, [last, open]);
+    }
+}
