@@ -56,6 +56,8 @@
 //! check of what a user wrote, all at once. The contract of each trait stands
 //! in its doc comment. [`testing`] runs a component without an engine.
 
+#[cfg(feature = "columns")]
+pub mod columns;
 mod context;
 #[doc(hidden)]
 pub mod export;

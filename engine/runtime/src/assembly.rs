@@ -1,0 +1,183 @@
+//! A pipeline with its components: everything that a run needs, opened by nobody yet.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine_abi::message::OpenRequest;
+use engine_abi::{ComponentKind, Error, Result, Unit};
+use engine_host::{Component, Host, Instance, Modules};
+use engine_spec::{ResolvedConfig, ResolvedPipeline, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase};
+use serde_json::Value;
+
+/// A component at work, with its configuration.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The stage's name: `source`, `transforms.1`, `sinks.postgres`.
+    pub stage: String,
+    /// The component.
+    pub component: Arc<Component>,
+    config: ResolvedConfig,
+    pipeline: String,
+    folder: PathBuf,
+}
+
+impl Part {
+    fn new(
+        modules: &Modules,
+        kind: ComponentKind,
+        component: &str,
+        config: &ResolvedConfig,
+        stage: &str,
+        place: (&str, &Path),
+    ) -> Result<Self> {
+        Ok(Self {
+            stage: stage.to_owned(),
+            component: modules.component(kind, component)?,
+            config: config.clone(),
+            pipeline: place.0.to_owned(),
+            folder: place.1.to_owned(),
+        })
+    }
+
+    /// The configuration as the component gets it.
+    pub fn render(&self, variables: &TemplateVariables) -> Result<Value> {
+        self.config.render(variables).map_err(|error| error.at(&self.stage))
+    }
+
+    /// Whether its configuration differs from window to window.
+    pub fn names_window(&self) -> bool {
+        let rendered = |run: &str, window: u64| {
+            let variables = TemplateVariables {
+                run_id: run.into(),
+                run_started: if run == "a" { "2001-02-03T04:05:06Z" } else { "2011-12-13T14:15:16Z" }.into(),
+                pipeline_name: self.pipeline.clone(),
+                window_id: window,
+            };
+            self.config.render(&variables).ok()
+        };
+        rendered("a", 1) != rendered("b", 2)
+    }
+
+    /// Opens an instance with a rendered configuration.
+    pub fn open(&self, config: Value, host: Arc<dyn Host>) -> Result<Instance> {
+        let request = OpenRequest {
+            config,
+            pipeline: self.pipeline.clone(),
+            stage: self.stage.clone(),
+            folder: self.folder.display().to_string(),
+        };
+        self.component.open(&request, host).map_err(|error| error.at(&self.stage))
+    }
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone)]
+pub struct SourcePart {
+    /// The component.
+    pub part: Part,
+    /// Turns its files into rows, when it gives files and a sink wants rows.
+    pub decoder: Option<Part>,
+    /// How reading is tried again.
+    pub retry: Retry,
+}
+
+impl SourcePart {
+    /// Whether it receives on its own, through the spool.
+    pub fn is_push(&self) -> bool {
+        self.part.component.description().push
+    }
+}
+
+/// Where rows go.
+#[derive(Debug, Clone)]
+pub struct SinkPart {
+    /// Its name in the pipeline.
+    pub name: String,
+    /// The component.
+    pub part: Part,
+    /// Turns rows into the files that it takes.
+    pub encoder: Option<Part>,
+    /// How delivering is tried again.
+    pub retry: Retry,
+}
+
+impl SinkPart {
+    /// How much it publishes at a time.
+    pub fn unit(&self) -> Unit {
+        self.part.component.description().unit
+    }
+}
+
+/// A pipeline with its components.
+#[derive(Debug, Clone)]
+pub struct Assembly {
+    /// The pipeline's name.
+    pub name: String,
+    /// The folder that relative paths are relative to.
+    pub folder: PathBuf,
+    /// Where rows come from.
+    pub source: SourcePart,
+    /// What happens to them, in order.
+    pub transforms: Vec<Part>,
+    /// Where they go.
+    pub sinks: Vec<SinkPart>,
+    /// Bounds of a push source's spool.
+    pub spool: SpoolOptions,
+    /// What `engine test` runs.
+    pub tests: Vec<TestCase>,
+    /// The pipeline as it is stored with a window: without secrets.
+    pub definition: Value,
+}
+
+impl Assembly {
+    /// Loads the components that a pipeline names.
+    pub fn new(pipeline: &ResolvedPipeline, definition: Value, modules: &Modules, folder: &Path) -> Result<Self> {
+        let place = (pipeline.name.as_str(), folder);
+        let format = |stage: &ResolvedStage, name: &str| {
+            let format = stage.format.as_ref();
+            let part = format
+                .map(|format| Part::new(modules, ComponentKind::Format, &format.component, &format.with, name, place));
+            part.transpose()
+        };
+        let source = &pipeline.source;
+        let source = SourcePart {
+            part: Part::new(modules, ComponentKind::Source, &source.component, &source.with, "source", place)?,
+            decoder: format(source, "source")?,
+            retry: source.retry.clone(),
+        };
+        let transform = |(at, stage): (usize, &ResolvedStage)| {
+            let name = format!("transforms.{at}");
+            Part::new(modules, ComponentKind::Transform, &stage.component, &stage.with, &name, place)
+        };
+        let sink = |stage: &ResolvedStage| {
+            let name = format!("sinks.{}", stage.name);
+            let part = Part::new(modules, ComponentKind::Sink, &stage.component, &stage.with, &name, place)?;
+            let encoder = format(stage, &name)?;
+            let sink = SinkPart { name: stage.name.clone(), part, encoder, retry: stage.retry.clone() };
+            if source.is_push() && sink.unit() == Unit::Run && !sink.part.names_window() {
+                return Err(Error::config(format!(
+                    "sink `{}` publishes one artefact a window, and the source never ends: every window would have the same name",
+                    sink.name
+                ))
+                .hint("put the window into its path, such as `calls-{{ window.id }}.csv`")
+                .at(name));
+            }
+            Ok(sink)
+        };
+        Ok(Self {
+            name: pipeline.name.clone(),
+            folder: folder.to_owned(),
+            transforms: pipeline.transforms.iter().enumerate().map(transform).collect::<Result<_>>()?,
+            sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,
+            source,
+            spool: pipeline.spool.clone(),
+            tests: pipeline.tests.clone(),
+            definition,
+        })
+    }
+
+    /// The sink of that name.
+    pub fn sink(&self, name: &str) -> Option<&SinkPart> {
+        self.sinks.iter().find(|sink| sink.name == name)
+    }
+}

@@ -1,0 +1,210 @@
+//! A source that ends: what an earlier run left, then one new window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine_abi::message::PlanRequest;
+use engine_abi::{Error, Result};
+use engine_state::{NewWindow, SinkPlan, Window, WindowKind};
+
+use crate::catch_up::catch_up;
+use crate::pass;
+use crate::retry::{Budget, Next};
+use crate::shared::{Job, Shared, is_stop};
+use crate::stop::Stop;
+use crate::upstream::Upstream;
+
+/// What a run came to, apart from its figures.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// The first error of each sink that has not got everything.
+    pub(crate) sinks: BTreeMap<String, Error>,
+    /// What ended the reading.
+    pub(crate) source: Option<Error>,
+    /// What a person should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Ending {
+    fn source(error: Error) -> Self {
+        Self { source: Some(error), ..Self::default() }
+    }
+}
+
+pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Window>) -> Result<Ending> {
+    let mut ending = Ending::default();
+    let resumed = unfinished.len();
+    for window in unfinished {
+        shared.meters.window(true);
+        tracing::info!(pipeline = shared.pipeline(), window = window.id, "taking up an unfinished window");
+        deliver(shared, shared.job(window)?, &mut ending)?;
+        if ending.source.is_some() || shared.stop.draining() {
+            return Ok(ending);
+        }
+    }
+    // Reading on after a cursor is always right; reading everything again is
+    // only right when the run before had come to its end.
+    if resume_only && shared.state.position(shared.pipeline())?.is_none() {
+        ending.notes.push(format!(
+            "completed {resumed} unfinished {} of an earlier run and read nothing new; run again to read again",
+            if resumed == 1 { "window" } else { "windows" }
+        ));
+        return Ok(ending);
+    }
+    let Some(job) = (match new_window(shared) {
+        Ok(job) => job,
+        Err(error) => {
+            ending.source = Some(error);
+            return Ok(ending);
+        }
+    }) else {
+        ending.notes.push("there was nothing to read".into());
+        return Ok(ending);
+    };
+    shared.meters.window(false);
+    deliver(shared, job, &mut ending)?;
+    Ok(ending)
+}
+
+/// Plans and stores the next window; `None` when there is nothing to read.
+fn new_window(shared: &Arc<Shared>) -> Result<Option<Job>> {
+    let assembly = &shared.current;
+    let lower = shared.state.position(shared.pipeline())?;
+    let mut upstream = shared.upstream(assembly, &shared.stop);
+    let mut budget = Budget::new(&assembly.source.retry);
+    let request = PlanRequest { cursor: lower.clone() };
+    let plan = loop {
+        match upstream.plan(&request, &shared.variables_before()) {
+            Ok(plan) => break plan,
+            Err(error) => wait_or_give_up(shared, &mut budget, error)?,
+        }
+    };
+    if plan.splits.is_empty() {
+        return Ok(None);
+    }
+    let window = shared.state.create_window(&NewWindow {
+        pipeline: shared.pipeline().to_owned(),
+        run: shared.run.clone(),
+        kind: WindowKind::Read,
+        lower,
+        upper: plan.upper,
+        splits: plan.splits,
+        definition: assembly.definition.clone(),
+        context: shared.context(),
+        sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
+        replays: Vec::new(),
+    })?;
+    shared.job(window).map(Some)
+}
+
+/// Sleeps before the next attempt of the source, or gives the error back.
+fn wait_or_give_up(shared: &Shared, budget: &mut Budget, error: Error) -> Result<()> {
+    match budget.failed_with(&error) {
+        Next::After(pause) if shared.stop.sleep(pause) => {
+            tracing::warn!(
+                pipeline = shared.pipeline(),
+                attempt = budget.failed(),
+                kind = %error.kind,
+                "the source failed and is tried again: {error}"
+            );
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}
+
+/// Delivers a window to all sinks that miss something of it: together as long as
+/// they keep in step, then each on its own.
+pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Result<()> {
+    let id = job.window.id;
+    let waiting = |job: &Job, ending: &Ending| -> Vec<String> {
+        let missing = job.window.sinks.iter().filter(|sink| !sink.is_done());
+        missing.map(|sink| sink.name.clone()).filter(|name| !ending.sinks.contains_key(name)).collect()
+    };
+    let mut budget = Budget::new(&job.assembly.source.retry);
+    let mut upstream: Upstream = shared.upstream(&job.assembly, &shared.stop);
+    let mut behind: BTreeMap<String, Error> = BTreeMap::new();
+    let mut job = job;
+    loop {
+        let names: Vec<_> = waiting(&job, ending).into_iter().filter(|name| !behind.contains_key(name)).collect();
+        let outlets =
+            names.iter().map(|name| shared.outlet(&job.assembly, name, &shared.stop)).collect::<Result<_>>()?;
+        let end = pass::run(&shared.pass(&job, &shared.stop)?, &mut upstream, outlets);
+        for (outlet, result) in end.outlets {
+            match result {
+                Err(error) if !is_stop(&error) => _ = behind.insert(outlet.name().to_owned(), error),
+                _ => {}
+            }
+        }
+        for straggler in end.stalled {
+            let stalled = Error::unavailable(format!("held the other sinks up for {:?}", shared.options.stall));
+            let (_, result) =
+                straggler.thread.join().map_err(|_| Error::internal(format!("sink `{}` panicked", straggler.name)))?;
+            behind.insert(straggler.name, result.err().filter(|error| !is_stop(error)).unwrap_or(stalled));
+        }
+        match end.source {
+            Ok(()) => break,
+            Err(error) if is_stop(&error) => break,
+            Err(error) => {
+                if let Err(error) = wait_or_give_up(shared, &mut budget, error) {
+                    ending.source = Some(error);
+                    break;
+                }
+            }
+        }
+        match shared.fresh(id)? {
+            Some(window) => job = shared.job(window)?,
+            None => break,
+        }
+    }
+    drop(upstream);
+    let results = each_alone(shared, id, behind, &job);
+    for (name, result) in results {
+        if let Err(error) = result
+            && !is_stop(&error)
+        {
+            shared.meters.sink(&name).failed(&error);
+            tracing::error!(pipeline = shared.pipeline(), sink = name, kind = %error.kind, "not delivered: {error}");
+            ending.sinks.insert(name, error);
+        }
+    }
+    if shared.fresh(id)?.is_none() {
+        shared.meters.window_done(id);
+    }
+    Ok(())
+}
+
+/// Every sink that fell behind goes on with its own budget, all at the same time.
+fn each_alone(
+    shared: &Arc<Shared>,
+    window: u64,
+    behind: BTreeMap<String, Error>,
+    job: &Job,
+) -> Vec<(String, Result<()>)> {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = behind
+            .into_iter()
+            .map(|(name, error)| {
+                let stop: Stop = shared.stop.child();
+                let retry = job.assembly.sink(&name).map(|sink| sink.retry.clone()).unwrap_or_default();
+                let of = name.clone();
+                let worker = scope
+                    .spawn(move || catch_up(shared, &of, Some(window), Some(error), &mut Budget::new(&retry), &stop));
+                (name, worker)
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|(name, worker)| {
+                let result = worker.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+                (name, result)
+            })
+            .collect()
+    })
+}
+
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
+        Self::source(error)
+    }
+}

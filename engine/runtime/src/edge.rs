@@ -1,0 +1,51 @@
+//! Counting what an edge between two stages carries.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use engine_abi::stream::Batches;
+use engine_abi::{Error, Result};
+
+/// Rows that went over one edge since its split began.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Edge(Arc<AtomicU64>);
+
+impl Edge {
+    pub(crate) fn rows(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// A split begins.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+
+    pub(crate) fn add(&self, rows: u64) {
+        self.0.fetch_add(rows, Ordering::SeqCst);
+    }
+
+    /// Counts a stream on its way.
+    pub(crate) fn count(&self, batches: Batches) -> Batches {
+        let edge = self.clone();
+        let schema = batches.schema();
+        let counted = batches.inspect(move |item| {
+            if let Ok(batch) = item {
+                edge.add(batch.num_rows() as u64);
+            }
+        });
+        Batches::new(schema, counted)
+    }
+}
+
+/// The error of a stage whose rows do not add up. It fails the run: a row has
+/// been lost or made up by a bug.
+pub(crate) fn add_up(stage: &str, taken: u64, accounted: &[(&str, u64)]) -> Result<()> {
+    let sum: u64 = accounted.iter().map(|(_, rows)| rows).sum();
+    if sum == taken {
+        return Ok(());
+    }
+    let parts: Vec<_> = accounted.iter().map(|(what, rows)| format!("{rows} {what}")).collect();
+    Err(Error::internal(format!("the rows do not add up: {taken} came in, but {} makes {sum}", parts.join(" + ")))
+        .hint("nothing of this split was delivered; this is a bug in the component, report it to its author")
+        .at(stage))
+}

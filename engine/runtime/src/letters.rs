@@ -1,0 +1,207 @@
+//! Refused records on their way into the state, as dead letters.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use engine_abi::{Error, Result};
+use engine_host::{Payload, Rejection};
+use engine_state::{NewDeadLetter, State};
+use serde_json::json;
+
+/// How many letters are stored in one transaction.
+const PAGE: usize = 256;
+
+/// The part of a record that is shown to a person, in bytes.
+const SHOWN: usize = 4096;
+
+/// Where rejections go while nothing is delivered: previews, tests, checks.
+#[derive(Debug, Default)]
+pub struct Collected(Mutex<Vec<Rejection>>);
+
+impl Collected {
+    /// Takes what was collected so far.
+    pub fn take(&self) -> Vec<Rejection> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where a stage's rejections go.
+#[derive(Clone)]
+pub enum Letters {
+    /// Into the state, under the split that is being worked on.
+    Stored(Arc<Stored>),
+    /// Into memory.
+    Collected(Arc<Collected>),
+}
+
+impl Letters {
+    /// Keeps what was refused; answers how many records that were.
+    pub fn keep(&self, rejection: Rejection) -> Result<u64> {
+        match self {
+            Self::Stored(stored) => stored.keep(rejection),
+            Self::Collected(collected) => {
+                let records = match &rejection.payload {
+                    Payload::Rows(rows) => rows.num_rows() as u64,
+                    Payload::Bytes { .. } => 1,
+                };
+                collected.0.lock().unwrap_or_else(PoisonError::into_inner).push(rejection);
+                Ok(records)
+            }
+        }
+    }
+}
+
+/// Which window and split a stage is working on.
+#[derive(Debug, Clone, Default)]
+pub struct At {
+    /// The window.
+    pub window: u64,
+    /// The split, or `run`.
+    pub split: String,
+    /// The run that does it.
+    pub run: String,
+}
+
+#[derive(Default)]
+struct Open {
+    at: At,
+    ordinal: u64,
+    page: Vec<NewDeadLetter>,
+}
+
+/// One stage's dead letters in the state.
+pub struct Stored {
+    state: Arc<State>,
+    pipeline: String,
+    stage: String,
+    open: Mutex<Open>,
+}
+
+impl Stored {
+    /// The letters of one stage.
+    pub fn new(state: &Arc<State>, pipeline: &str, stage: &str) -> Self {
+        Self { state: Arc::clone(state), pipeline: pipeline.into(), stage: stage.into(), open: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An attempt at a split begins: what an earlier one left pending goes.
+    pub fn begin(&self, at: At) -> Result<()> {
+        self.state.clear_pending(&self.pipeline, at.window, &at.split, &self.stage)?;
+        *self.lock() = Open { at, ..Open::default() };
+        Ok(())
+    }
+
+    /// Stores what is still in memory.
+    pub fn flush(&self) -> Result<()> {
+        let page = std::mem::take(&mut self.lock().page);
+        if page.is_empty() { Ok(()) } else { self.state.put_dead_letters(&page) }
+    }
+
+    fn keep(&self, rejection: Rejection) -> Result<u64> {
+        let Rejection { code, reason, payload } = rejection;
+        let payloads = match payload {
+            Payload::Bytes { name, data } => {
+                vec![(shown_bytes(&name, &data), engine_state::Payload::Raw { name, bytes: data })]
+            }
+            Payload::Rows(rows) => (0..rows.num_rows())
+                .map(|at| {
+                    let row = rows.slice(at, 1);
+                    Ok((shown_row(&row), engine_state::Payload::Row { ipc: to_ipc(&row)? }))
+                })
+                .collect::<Result<_>>()?,
+        };
+        let count = payloads.len() as u64;
+        let mut open = self.lock();
+        for (display, payload) in payloads {
+            let letter = NewDeadLetter {
+                pipeline: self.pipeline.clone(),
+                window: open.at.window,
+                split: open.at.split.clone(),
+                stage: self.stage.clone(),
+                ordinal: open.ordinal,
+                run: open.at.run.clone(),
+                code: code.clone(),
+                reason: reason.clone(),
+                display,
+                payload,
+            };
+            open.ordinal += 1;
+            open.page.push(letter);
+        }
+        let full = open.page.len() >= PAGE;
+        drop(open);
+        if full {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+}
+
+fn shown_bytes(name: &str, data: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&data[..data.len().min(SHOWN)]);
+    json!({"from": name, "record": text, "bytes": data.len()}).to_string()
+}
+
+/// A row as JSON; what JSON cannot hold is left to the payload.
+pub(crate) fn shown_row(row: &RecordBatch) -> String {
+    rows_as_json(row).ok().and_then(|mut rows| rows.pop()).unwrap_or_default().to_string()
+}
+
+/// Rows as JSON objects, nulls included.
+pub fn rows_as_json(rows: &RecordBatch) -> Result<Vec<serde_json::Value>> {
+    let failed = |error: &dyn std::fmt::Display| Error::internal(format!("rows cannot be shown as JSON: {error}"));
+    let mut text = Vec::new();
+    let builder = arrow_json::WriterBuilder::new().with_explicit_nulls(true);
+    let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(&mut text);
+    writer.write(rows).and_then(|()| writer.finish()).map_err(|error| failed(&error))?;
+    drop(writer);
+    serde_json::Deserializer::from_slice(&text)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(|error: serde_json::Error| failed(&error))
+}
+
+fn to_ipc(row: &RecordBatch) -> Result<Vec<u8>> {
+    let write = || {
+        let mut writer = StreamWriter::try_new(Vec::new(), &row.schema())?;
+        writer.write(row)?;
+        writer.into_inner()
+    };
+    write().map_err(|error| Error::internal(format!("a refused row cannot be stored: {error}")))
+}
+
+/// The row that [`Stored`] kept.
+pub(crate) fn from_ipc(ipc: &[u8]) -> Result<RecordBatch> {
+    let read = || {
+        let mut batches = StreamReader::try_new(ipc, None)?;
+        batches.next().transpose()
+    };
+    match read() {
+        Ok(Some(row)) => Ok(row),
+        Ok(None) => Err(Error::internal("a dead letter holds no row")),
+        Err(error) => Err(Error::internal(format!("a dead letter cannot be read: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{Int32Array, StringArray};
+    use arrow_schema::{DataType, Field, Schema};
+
+    #[test]
+    fn a_refused_row_comes_back_as_it_was() {
+        let schema = Schema::new(vec![Field::new("n", DataType::Int32, true), Field::new("t", DataType::Utf8, false)]);
+        let columns: Vec<arrow_array::ArrayRef> =
+            vec![Arc::new(Int32Array::from(vec![Some(1), None])), Arc::new(StringArray::from(vec!["a", "b"]))];
+        let rows = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+        let row = rows.slice(1, 1);
+        assert_eq!(from_ipc(&to_ipc(&row).unwrap()).unwrap(), row);
+        assert_eq!(shown_row(&row), r#"{"n":null,"t":"b"}"#);
+    }
+}

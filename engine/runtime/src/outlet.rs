@@ -1,0 +1,323 @@
+//! One sink at work: the order of writes for a delivery.
+
+use std::sync::Arc;
+
+use engine_abi::message::{Begun, Delivery as Message, Receipt, Sealed, SinkRun};
+use engine_abi::stream::Batches;
+use engine_abi::{Error, Result, Shape, Unit};
+use engine_host::{Direction, Payload, Rejection};
+use engine_spec::TemplateVariables;
+use engine_state::{Delivery, RUN_SPLIT, State, Window};
+use fail::fail_point;
+
+use crate::assembly::{Assembly, SinkPart};
+use crate::edge::{Edge, add_up};
+use crate::letters::{At, Letters, Stored};
+use crate::meters::{Meters, SinkMeter};
+use crate::queue::ahead;
+use crate::slot::Slot;
+use crate::stage_host::StageHost;
+use crate::stop::Stop;
+
+/// Points at which a test can end the process inside a delivery.
+pub(crate) const FAILPOINTS: &[&str] =
+    &["runtime::begun", "runtime::written", "runtime::committed", "runtime::finished"];
+
+/// An open sink with its encoder.
+pub(crate) struct Outlet {
+    pub(crate) sink: SinkPart,
+    slot: Slot,
+    encoder: Option<Slot>,
+    letters: Arc<Stored>,
+    state: Arc<State>,
+    meter: Arc<SinkMeter>,
+    into: Edge,
+}
+
+/// A window as one sink sees it while it delivers.
+pub(crate) struct Target<'a> {
+    pub(crate) window: &'a Window,
+    pub(crate) variables: &'a TemplateVariables,
+    pub(crate) run: &'a str,
+}
+
+impl Outlet {
+    pub(crate) fn new(assembly: &Assembly, sink: &SinkPart, state: &Arc<State>, stop: &Stop, meters: &Meters) -> Self {
+        let stage = &sink.part.stage;
+        let letters = Arc::new(Stored::new(state, &assembly.name, stage));
+        let host = || StageHost::new(&assembly.name, stage, stop, Letters::Stored(Arc::clone(&letters)));
+        Self {
+            slot: Slot::new(&sink.part, host()),
+            encoder: sink.encoder.as_ref().map(|part| Slot::new(part, host())),
+            sink: sink.clone(),
+            state: Arc::clone(state),
+            meter: meters.sink(&sink.name),
+            letters,
+            into: Edge::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.sink.name
+    }
+
+    /// Binds the sink to a pass that can be stopped alone.
+    pub(crate) fn set_stop(&self, stop: &Stop) {
+        self.slot.host.set_stop(stop);
+        if let Some(encoder) = &self.encoder {
+            encoder.host.set_stop(stop);
+        }
+    }
+
+    /// Lets the instances go after a failure.
+    pub(crate) fn close(&mut self) {
+        self.slot.close();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.close();
+        }
+    }
+
+    /// Tries the sink out without writing.
+    pub(crate) fn check(&mut self, variables: &TemplateVariables) -> Result<()> {
+        let stage = self.sink.part.stage.clone();
+        self.slot.instance(variables).and_then(|it| it.check()).map(drop).map_err(|error| error.at(stage))
+    }
+
+    /// The deliveries of a window that this sink has still to make.
+    pub(crate) fn missing(&self, window: &Window) -> Vec<String> {
+        let Some(sink) = window.sink(self.name()) else { return Vec::new() };
+        let all: Vec<String> = match sink.unit {
+            Unit::Run => vec![RUN_SPLIT.to_owned()],
+            Unit::Split => window.splits.iter().map(|split| split.id.clone()).collect(),
+        };
+        all.into_iter().filter(|split| !sink.committed.contains(split)).collect()
+    }
+
+    pub(crate) fn begin_run(&mut self, target: &Target<'_>) -> Result<()> {
+        let message = self.run_message(target.window);
+        let stage = self.sink.part.stage.clone();
+        self.slot.instance(target.variables).and_then(|it| it.begin_run(&message)).map_err(|error| error.at(stage))
+    }
+
+    fn run_message(&self, window: &Window) -> SinkRun {
+        SinkRun {
+            state: self.state.id().to_owned(),
+            pipeline: window.pipeline.clone(),
+            sink: self.sink.name.clone(),
+            window: window.id,
+            splits: window.splits.iter().map(|split| split.id.clone()).collect(),
+        }
+    }
+
+    fn delivery(&self, window: &Window, split: &str) -> Delivery {
+        Delivery {
+            pipeline: window.pipeline.clone(),
+            sink: self.sink.name.clone(),
+            window: window.id,
+            split: split.to_owned(),
+        }
+    }
+
+    fn message(&self, delivery: &Delivery) -> Result<Message> {
+        Ok(Message {
+            key: self.state.key(delivery),
+            state: self.state.id().to_owned(),
+            pipeline: delivery.pipeline.clone(),
+            sink: delivery.sink.clone(),
+            window: delivery.window,
+            split: delivery.split.clone(),
+            settled_before: self.state.settled_before(&delivery.pipeline, &delivery.sink)?,
+            sealed: self.state.sealed(delivery)?,
+        })
+    }
+
+    /// Settles a delivery that an earlier attempt finished or sealed, without
+    /// reading anything again. False: its rows are needed.
+    pub(crate) fn recover(&mut self, target: &Target<'_>, split: &str, last: bool) -> Result<bool> {
+        let delivery = self.delivery(target.window, split);
+        if self.state.delivery(&delivery)?.is_none_or(|record| record.attempts == 0) {
+            return Ok(false);
+        }
+        let message = self.message(&delivery)?;
+        let stage = self.sink.part.stage.clone();
+        let instance = self.slot.instance(target.variables).map_err(|error| error.at(&stage))?;
+        let receipt = match instance.begin_split(&message).map_err(|error| error.at(&stage))? {
+            Begun::New => return Ok(false),
+            Begun::Committed { receipt } => receipt,
+            Begun::Sealed => instance.commit(&message).map_err(|error| error.at(&stage))?,
+        };
+        self.settle(target, &delivery, &message, receipt, last)?;
+        Ok(true)
+    }
+
+    /// Delivers one split (or the whole window): everything between `begin_split`
+    /// and the ledger. `last`: it is the window's last for this sink.
+    pub(crate) fn deliver(
+        &mut self,
+        target: &Target<'_>,
+        split: &str,
+        input: Batches,
+        last: bool,
+        stop: &Stop,
+    ) -> Result<()> {
+        let delivery = self.delivery(target.window, split);
+        self.state.attempt(&delivery)?;
+        let message = self.message(&delivery)?;
+        let stage = self.sink.part.stage.clone();
+        self.slot.host.set_deadline(self.sink.retry.deadline);
+        let done = self.attempt(target, &delivery, &message, input, stop);
+        self.slot.host.set_deadline(None);
+        match done.and_then(|receipt| self.settle(target, &delivery, &message, receipt, last)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some(instance) = self.slot.opened()
+                    && let Err(second) = instance.abort(&message)
+                {
+                    tracing::debug!(stage, "after a failure, abort failed too: {second}");
+                }
+                self.close();
+                Err(error.at(stage))
+            }
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        target: &Target<'_>,
+        delivery: &Delivery,
+        message: &Message,
+        input: Batches,
+        stop: &Stop,
+    ) -> Result<Receipt> {
+        let begun = self.slot.instance(target.variables)?.begin_split(message)?;
+        fail_point!("runtime::begun");
+        match begun {
+            Begun::Committed { receipt } => return Ok(receipt),
+            Begun::Sealed => return self.slot.instance(target.variables)?.commit(message),
+            Begun::New => {}
+        }
+        let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
+        self.letters.begin(at)?;
+        let sealed = self.write(target, message, input, stop)?;
+        self.letters.flush()?;
+        fail_point!("runtime::written");
+        if sealed.sha256.is_some() {
+            self.state.seal(delivery, &sealed)?;
+        }
+        let message = Message { sealed: Some(sealed), ..message.clone() };
+        let receipt = self.slot.instance(target.variables)?.commit(&message)?;
+        fail_point!("runtime::committed");
+        Ok(receipt)
+    }
+
+    /// Lets the sink take the rows, through the encoder where it takes files.
+    fn write(&mut self, target: &Target<'_>, message: &Message, input: Batches, stop: &Stop) -> Result<Sealed> {
+        self.into.reset();
+        self.slot.host.counts.reset();
+        let input = self.into.count(input);
+        let stream = match self.encoder.as_mut() {
+            Some(encoder) => {
+                encoder.host.counts.reset();
+                let encoded = encoder.instance(target.variables)?.apply(Direction::Encode, input)?;
+                ahead(self.name(), encoded, stop)?
+            }
+            None => input,
+        };
+        let mut sealed = self.slot.instance(target.variables)?.write(message, stream)?;
+        let refused = self.slot.host.counts.rejected();
+        match &self.encoder {
+            // Only the encoder saw rows; the sink counts bytes.
+            Some(encoder) => sealed.rows = self.into.rows() - encoder.host.counts.rejected().min(self.into.rows()),
+            None if self.takes() == Shape::Rows => {
+                let parts = [("written", sealed.rows), ("dead letters", refused)];
+                add_up(&self.sink.part.stage, self.into.rows(), &parts)?;
+            }
+            None => sealed.rows = self.into.rows(),
+        }
+        Ok(sealed)
+    }
+
+    fn takes(&self) -> Shape {
+        self.sink.part.component.description().takes
+    }
+
+    fn settle(
+        &mut self,
+        target: &Target<'_>,
+        delivery: &Delivery,
+        message: &Message,
+        mut receipt: Receipt,
+        last: bool,
+    ) -> Result<()> {
+        if receipt.rows == 0 {
+            // A sink that takes files cannot tell rows; what was sealed can.
+            let sealed = self.state.sealed(delivery)?.or_else(|| message.sealed.clone());
+            receipt.rows = sealed.map_or(0, |sealed| sealed.rows);
+        }
+        let parts = self.slot.host.take_receipts();
+        if !parts.is_empty() {
+            receipt.detail = serde_json::json!({"parts": parts, "detail": receipt.detail});
+        }
+        if last {
+            let run = self.run_message(target.window);
+            self.slot.instance(target.variables)?.finish_run(&run)?;
+            fail_point!("runtime::finished");
+        }
+        self.state.settle(delivery, &receipt, receipt.rows, receipt.bytes)?;
+        let dead = self.slot.host.counts.rejected() + self.encoder.as_ref().map_or(0, |it| it.host.counts.rejected());
+        self.meter.delivered(receipt.rows, receipt.bytes, dead, receipt.location.as_deref());
+        tracing::debug!(
+            pipeline = delivery.pipeline,
+            sink = delivery.sink,
+            window = delivery.window,
+            split = delivery.split,
+            rows = receipt.rows,
+            "delivered"
+        );
+        Ok(())
+    }
+
+    /// Gives a delivery up: its rows become dead letters of this sink, and the
+    /// sink goes on behind them. Called once a split of it; `ends` says whether
+    /// this is the first and the last one.
+    pub(crate) fn bury(
+        &mut self,
+        target: &Target<'_>,
+        split: &str,
+        input: Batches,
+        why: &Error,
+        last: bool,
+        ends: (bool, bool),
+    ) -> Result<()> {
+        let delivery = self.delivery(target.window, split);
+        if ends.0 {
+            let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
+            self.letters.begin(at)?;
+        }
+        let letters = Letters::Stored(Arc::clone(&self.letters));
+        let mut rows = 0;
+        for batch in input {
+            let payload = Payload::Rows(batch?);
+            rows += letters.keep(Rejection { code: why.kind.to_string(), reason: why.message.clone(), payload })?;
+        }
+        self.letters.flush()?;
+        self.meter.delivered(0, 0, rows, None);
+        if !ends.1 {
+            return Ok(());
+        }
+        let run = self.run_message(target.window);
+        if last && let Some(instance) = self.slot.opened() {
+            // Best effort: the sink may be the very thing that does not answer.
+            let _ = instance.finish_run(&run);
+        }
+        let receipt = Receipt { detail: serde_json::json!({"given_up": why.message}), ..Receipt::default() };
+        self.state.settle(&delivery, &receipt, 0, 0)?;
+        tracing::error!(
+            pipeline = delivery.pipeline,
+            sink = delivery.sink,
+            window = delivery.window,
+            "given up after the last attempt; its rows are dead letters: {why}"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Dead letters, tried again: in front of the stage that refused them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use chrono::Utc;
+use engine_abi::message::Split;
+use engine_abi::stream::Batches;
+use engine_abi::{Error, Result, Unit};
+use engine_state::{DeadLetter, NewWindow, Payload, SinkPlan, State, Window, WindowKind};
+use serde_json::{Value, json};
+
+use crate::assembly::Assembly;
+use crate::bounded::{self, Ending};
+use crate::letters::from_ipc;
+use crate::run::{Run, RunReport, report};
+use crate::shared::Shared;
+use crate::upstream::{Feed, Replayed, files};
+
+/// The most letters in one window: it is one transaction of a target.
+const WINDOW_LETTERS: usize = 10_000;
+
+impl Run {
+    /// Tries dead letters again, through the pipeline as its file says now. What
+    /// is refused again is a new dead letter; the old one counts as replayed.
+    /// `sinks`: only these; all when empty.
+    ///
+    /// # Errors
+    /// `Config` when a sink would replace its earlier output by the replayed rows.
+    pub fn replay(self, letters: &[DeadLetter], sinks: &[String]) -> Result<RunReport> {
+        let Self { state, assembly, revive, stop, meters, options } = self;
+        let (clock, started) = (Instant::now(), Utc::now());
+        let groups = group(&state, letters)?;
+        let mut planned = Vec::new();
+        for (key, ids) in groups {
+            for ids in ids.chunks(WINDOW_LETTERS) {
+                planned.push((targets(&assembly, &key.stage, sinks)?, key.clone(), ids.to_vec()));
+            }
+        }
+        let run = state.begin_run(&assembly.name, "replay", started)?;
+        let shared = Shared::new(state, assembly, revive, meters, stop, run.clone(), started, options, Feed::Source);
+        let mut ending = Ending::default();
+        for (sinks, key, ids) in planned {
+            let window = shared.state.create_window(&NewWindow {
+                pipeline: shared.pipeline().to_owned(),
+                run: run.clone(),
+                kind: WindowKind::Replay,
+                lower: None,
+                upper: None,
+                splits: vec![Split { id: "0000".into(), spec: key.spec(), estimated_rows: Some(ids.len() as u64) }],
+                definition: shared.current.definition.clone(),
+                context: shared.context(),
+                sinks,
+                replays: ids,
+            })?;
+            shared.meters.window(false);
+            bounded::deliver(&shared, shared.job(window)?, &mut ending)?;
+        }
+        let report = report(&shared, ending, clock, started)?;
+        shared.state.end_run(&run, report.outcome, &serde_json::to_value(&report).unwrap_or_default())?;
+        Ok(report)
+    }
+}
+
+/// Letters that can go through the pipeline together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    stage: String,
+    raw: bool,
+    /// The columns of their rows, to keep streams of one schema.
+    columns: String,
+}
+
+impl Key {
+    fn spec(&self) -> Value {
+        json!({"stage": self.stage, "raw": self.raw})
+    }
+}
+
+fn group(state: &State, letters: &[DeadLetter]) -> Result<BTreeMap<Key, Vec<i64>>> {
+    let mut groups: BTreeMap<Key, Vec<i64>> = BTreeMap::new();
+    for letter in letters {
+        let (raw, columns) = match payload(state, letter.id)? {
+            Payload::Raw { .. } => (true, String::new()),
+            Payload::Row { ipc } => (false, format!("{:?}", from_ipc(&ipc)?.schema().fields())),
+        };
+        groups.entry(Key { stage: letter.stage.clone(), raw, columns }).or_default().push(letter.id);
+    }
+    Ok(groups)
+}
+
+fn payload(state: &State, id: i64) -> Result<Payload> {
+    state.payload(id)?.ok_or_else(|| Error::config(format!("there is no dead letter {id}")))
+}
+
+/// The sinks that replayed letters of a stage go to.
+fn targets(assembly: &Assembly, stage: &str, only: &[String]) -> Result<Vec<SinkPlan>> {
+    let own = stage.strip_prefix("sinks.");
+    let wanted =
+        |name: &str| own.is_none_or(|own| own == name) && (only.is_empty() || only.iter().any(|it| it == name));
+    let sinks: Vec<_> = assembly.sinks.iter().filter(|sink| wanted(&sink.name)).collect();
+    if sinks.is_empty() {
+        let have: Vec<_> = assembly.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        return Err(Error::config(format!("no sink of {} takes the dead letters of {stage}", assembly.name))
+            .hint(format!("its sinks are {}", have.join(", "))));
+    }
+    for sink in &sinks {
+        if sink.unit() == Unit::Run && !sink.part.names_window() {
+            return Err(Error::config(format!(
+                "sink `{}` publishes everything under one name: replayed rows would take the place of its output",
+                sink.name
+            ))
+            .hint("put `{{ window.id }}` into its path, or name the other sinks with --sink"));
+        }
+    }
+    Ok(sinks.into_iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect())
+}
+
+/// Where the rows of a stored replay window come from.
+pub(crate) fn feed(state: &Arc<State>, window: &Window) -> Result<Feed> {
+    let spec = window.splits.first().map(|split| split.spec.clone()).unwrap_or_default();
+    let stage = spec.get("stage").and_then(Value::as_str).unwrap_or_default();
+    let raw = spec.get("raw").and_then(Value::as_bool).unwrap_or_default();
+    let transform = match stage.split_once('.') {
+        Some(("transforms", at)) => at.parse().map_err(|_| Error::internal(format!("`{stage}` is no stage")))?,
+        // Behind all transforms.
+        Some(_) => usize::MAX,
+        None => 0,
+    };
+    let (state, pipeline, id) = (Arc::clone(state), window.pipeline.clone(), window.id);
+    let open = move || open(&state, &pipeline, id, raw);
+    Ok(Feed::Replay(Arc::new(Replayed { transform, raw, open: Box::new(open) })))
+}
+
+/// The claimed letters of a window, page by page.
+fn open(state: &Arc<State>, pipeline: &str, window: u64, raw: bool) -> Result<Batches> {
+    let page = {
+        let (state, pipeline) = (Arc::clone(state), pipeline.to_owned());
+        move |after: Option<i64>| -> Result<Option<(i64, RecordBatch)>> {
+            let letters = state.dead_letters(&engine_state::DeadLetterFilter {
+                pipeline: Some(pipeline.clone()),
+                replayed_by: Some(window),
+                after,
+                // Rows come one by one: each has a schema instance of its own.
+                limit: if raw { 256 } else { 1 },
+                ..engine_state::DeadLetterFilter::default()
+            })?;
+            let Some(last) = letters.last() else { return Ok(None) };
+            let last = last.id;
+            let mut pieces = files::Pieces::default();
+            for letter in &letters {
+                match payload(&state, letter.id)? {
+                    // A record lost its end when it was framed.
+                    Payload::Raw { name, mut bytes } => {
+                        if bytes.last() != Some(&b'\n') {
+                            bytes.push(b'\n');
+                        }
+                        pieces.push(&name, &bytes);
+                    }
+                    Payload::Row { ipc } => return Ok(Some((last, from_ipc(&ipc)?))),
+                }
+            }
+            Ok(Some((last, pieces.finish())))
+        }
+    };
+    let first = page(None)?;
+    let schema: SchemaRef = first.as_ref().map_or_else(|| Arc::new(Schema::empty()), |(_, batch)| batch.schema());
+    let mut next = first;
+    let mut failed = None;
+    let of = Arc::clone(&schema);
+    let batches =
+        std::iter::from_fn(move || {
+            if let Some(error) = failed.take() {
+                return Some(Err(error));
+            }
+            let (last, batch) = next.take()?;
+            match page(Some(last)) {
+                Ok(page) => next = page,
+                Err(error) => failed = Some(error),
+            }
+            // Equal, but not the same: what follows compares by pointer first.
+            Some(RecordBatch::try_new(Arc::clone(&of), batch.columns().to_vec()).map_err(|error| {
+                Error::internal(format!("dead letters of one replay have different columns: {error}"))
+            }))
+        });
+    Ok(Batches::new(schema, batches))
+}

@@ -1,0 +1,130 @@
+//! One run of a pipeline, from its first look at the state to its report.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use engine_abi::{Error, ErrorKind, Result};
+use engine_state::{Outcome, State, WindowKind};
+use serde::Serialize;
+
+use crate::assembly::Assembly;
+use crate::bounded::{self, Ending};
+use crate::meters::{Figures, Meters};
+use crate::push;
+use crate::shared::{Revive, RunOptions, Shared};
+use crate::stop::Stop;
+use crate::upstream::Feed;
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// The run's id.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// How long it took.
+    pub seconds: f64,
+    /// What it did.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Error>,
+    /// What a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A pipeline about to run.
+pub struct Run {
+    /// Where everything is kept.
+    pub state: Arc<State>,
+    /// The pipeline as its file says now.
+    pub assembly: Arc<Assembly>,
+    /// Turns a stored definition into a pipeline, for windows begun by another file.
+    pub revive: Arc<Revive>,
+    /// Asks it to stop.
+    pub stop: Stop,
+    /// What it does, while it does it.
+    pub meters: Arc<Meters>,
+    /// Bounds.
+    pub options: RunOptions,
+}
+
+impl Run {
+    /// Runs to the end of the source, or until it is asked to stop.
+    ///
+    /// # Errors
+    /// Only when the state itself fails; what fails in the pipeline is in the report.
+    pub fn run(self) -> Result<RunReport> {
+        let Self { state, assembly, revive, stop, meters, options } = self;
+        let clock = Instant::now();
+        let started = Utc::now();
+        let pipeline = assembly.name.clone();
+        let interrupted = state.interrupted_runs(&pipeline)?;
+        let last = state.runs(&engine_state::RunFilter { pipeline: Some(pipeline.clone()), limit: 1 })?;
+        let run = state.begin_run(&pipeline, &options.trigger, started)?;
+        // In this order: a crash in between leaves both runs open, not none.
+        for old in &interrupted {
+            let report = serde_json::json!({"interrupted": true, "taken_up_by": run});
+            state.end_run(&old.id, Outcome::Stopped, &report)?;
+        }
+        let unfinished = state.unfinished_windows(&pipeline)?;
+        let stopped = last.first().is_some_and(|last| last.outcome == Some(Outcome::Stopped));
+        let mid_way = !interrupted.is_empty() || stopped;
+        let everybody = assembly
+            .sinks
+            .iter()
+            .all(|sink| unfinished.iter().any(|window| window.sink(&sink.name).is_some_and(|sink| !sink.is_done())));
+        let reads = unfinished.iter().any(|window| window.kind == WindowKind::Read);
+        let resume_only = reads && (mid_way || everybody);
+
+        let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
+        let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));
+        let shared = Shared::new(
+            Arc::clone(&state),
+            Arc::clone(&assembly),
+            revive,
+            Arc::clone(&meters),
+            stop.clone(),
+            run.clone(),
+            started,
+            options,
+            feed,
+        );
+        let ending = match &spool {
+            Some(spool) => push::run(&shared, spool, &unfinished),
+            None => bounded::run(&shared, resume_only, unfinished),
+        };
+        let ending = ending.unwrap_or_else(Ending::from);
+        let report = report(&shared, ending, clock, started)?;
+        let stored = serde_json::to_value(&report).unwrap_or_default();
+        state.end_run(&run, report.outcome, &stored)?;
+        Ok(report)
+    }
+}
+
+pub(crate) fn report(shared: &Shared, ending: Ending, clock: Instant, started: DateTime<Utc>) -> Result<RunReport> {
+    let mut errors: Vec<Error> = ending.source.into_iter().filter(|error| error.kind != ErrorKind::Cancelled).collect();
+    errors.extend(ending.sinks.into_values());
+    let outcome = match (errors.is_empty(), shared.stop.draining()) {
+        (false, _) => Outcome::Failed,
+        (true, true) => Outcome::Stopped,
+        (true, false) => Outcome::Succeeded,
+    };
+    Ok(RunReport {
+        run: shared.run.clone(),
+        pipeline: shared.pipeline().to_owned(),
+        outcome,
+        started,
+        seconds: clock.elapsed().as_secs_f64(),
+        figures: shared.meters.figures(),
+        errors,
+        notes: ending.notes,
+    })
+}

@@ -1,0 +1,176 @@
+//! The engine as one stage of a run sees it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use engine_abi::{Error, Result};
+use engine_host::{Arrival, ArrivalState, Host, Level, Rejection};
+use engine_state::Spool;
+use engine_state::spool::{Framing, Record};
+
+use crate::letters::Letters;
+use crate::stop::Stop;
+
+/// What a stage counted since its split began.
+#[derive(Debug, Default)]
+pub struct Counts {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    filtered: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Counts {
+    /// Records taken in, as the component says.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::SeqCst)
+    }
+
+    /// Bytes moved, as the component says.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Rows left out on purpose.
+    pub fn filtered(&self) -> u64 {
+        self.filtered.load(Ordering::SeqCst)
+    }
+
+    /// Records that became dead letters.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::SeqCst)
+    }
+
+    /// A split begins.
+    pub fn reset(&self) {
+        for count in [&self.records, &self.bytes, &self.filtered, &self.rejected] {
+            count.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Serves the instances of one stage.
+pub struct StageHost {
+    pipeline: String,
+    stage: String,
+    stop: Mutex<Stop>,
+    letters: Letters,
+    spool: Option<Arc<Spool>>,
+    until: Mutex<Option<Instant>>,
+    receipts: Mutex<Vec<serde_json::Value>>,
+    /// What the stage counted.
+    pub counts: Counts,
+}
+
+impl StageHost {
+    /// A stage whose refused records go to `letters`.
+    pub fn new(pipeline: &str, stage: &str, stop: &Stop, letters: Letters) -> Arc<Self> {
+        Self::make(pipeline, stage, stop, letters, None)
+    }
+
+    /// A push source, whose records go to `spool`.
+    pub fn with_spool(pipeline: &str, stop: &Stop, letters: Letters, spool: Arc<Spool>) -> Arc<Self> {
+        Self::make(pipeline, "source", stop, letters, Some(spool))
+    }
+
+    fn make(pipeline: &str, stage: &str, stop: &Stop, letters: Letters, spool: Option<Arc<Spool>>) -> Arc<Self> {
+        Arc::new(Self {
+            pipeline: pipeline.into(),
+            stage: stage.into(),
+            stop: Mutex::new(stop.clone()),
+            letters,
+            spool,
+            until: Mutex::default(),
+            receipts: Mutex::default(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Binds the stage to a pass that can be stopped alone.
+    pub fn set_stop(&self, stop: &Stop) {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop.clone();
+    }
+
+    /// Limits the operation that begins.
+    pub fn set_deadline(&self, deadline: Option<Duration>) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = deadline.map(|time| Instant::now() + time);
+    }
+
+    /// The parts of receipts since the last call.
+    pub fn take_receipts(&self) -> Vec<serde_json::Value> {
+        std::mem::take(&mut self.receipts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn stop(&self) -> Stop {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Host for StageHost {
+    fn log(&self, level: Level, message: &str) {
+        let (pipeline, stage) = (self.pipeline.as_str(), self.stage.as_str());
+        match level {
+            Level::Error => tracing::error!(pipeline, stage, "{message}"),
+            Level::Warn => tracing::warn!(pipeline, stage, "{message}"),
+            Level::Info => tracing::info!(pipeline, stage, "{message}"),
+            Level::Debug => tracing::debug!(pipeline, stage, "{message}"),
+            Level::Trace => tracing::trace!(pipeline, stage, "{message}"),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        let stop = self.stop();
+        // A listener begins something new with every record.
+        if self.spool.is_some() { stop.draining() } else { stop.stopped() }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    fn progress(&self, records: u64, bytes: u64) {
+        self.counts.records.fetch_add(records, Ordering::SeqCst);
+        self.counts.bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn filtered(&self, rows: u64) {
+        self.counts.filtered.fetch_add(rows, Ordering::SeqCst);
+    }
+
+    fn reject(&self, rejection: Rejection) -> Result<()> {
+        let records = self.letters.keep(rejection)?;
+        self.counts.rejected.fetch_add(records, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn receipt(&self, part: serde_json::Value) -> Result<()> {
+        self.receipts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
+        Ok(())
+    }
+
+    fn append(&self, arrival: Arrival<'_>) -> Result<u64> {
+        let spool = self.spool.as_ref().ok_or_else(|| Error::config("only a push source can hand over records"))?;
+        let received = chrono::Utc::now().timestamp_micros();
+        spool.append(&Record {
+            connection: arrival.connection,
+            peer: arrival.peer,
+            received,
+            frames: arrival.records,
+            framing: match arrival.state {
+                ArrivalState::Complete => Framing::Complete,
+                ArrivalState::Partial => Framing::Partial,
+                ArrivalState::Oversize => Framing::Oversize,
+            },
+            bytes: arrival.data,
+        })
+    }
+
+    fn durable(&self, sequence: u64) -> Result<()> {
+        match &self.spool {
+            Some(spool) => spool.wait_durable(sequence),
+            None => Err(Error::config("only a push source can hand over records")),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! JSON Schemas of the files themselves, for editors: completion, hover and
+//! underlines while typing. The engine does not need them.
+
+use engine_abi::{ComponentDescription, ComponentKind};
+use serde_json::{Map, Value, json};
+
+use crate::catalogue::Catalogue;
+
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+/// What a text must look like to stand for a number or a truth value.
+const REFERENCE: &str = r"\$\{(env|file):";
+const DURATION: &str = r"^\s*[0-9]+\s*(ms|s|m|h|d)\s*$|\$\{(env|file):";
+const SIZE: &str = r"^\s*[0-9]+\s*(B|[kK]B|MB|GB|TB|[KMGT]iB)?\s*$|\$\{(env|file):";
+
+/// The JSON Schema (2020-12) of a pipeline file, with the components of the
+/// catalogue. Its text depends on nothing else.
+pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
+    let mut definitions = Map::new();
+    for component in catalogue.components() {
+        let takes_connection = matches!(component.kind, ComponentKind::Source | ComponentKind::Sink);
+        definitions.insert(key(component), config(component, takes_connection));
+    }
+    definitions.insert("duration".to_owned(), duration());
+    definitions.insert("size".to_owned(), size());
+    definitions.insert("retry".to_owned(), retry());
+    definitions.insert("format".to_owned(), format(catalogue));
+    for kind in [ComponentKind::Source, ComponentKind::Transform, ComponentKind::Sink] {
+        definitions.insert(kind.to_string(), stage(catalogue, kind));
+    }
+    json!({
+        "$schema": DRAFT,
+        "title": "Pipeline",
+        "description": "A chain from one source through transforms to one or more sinks.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["source"],
+        "oneOf": [{"required": ["sinks"]}, {"required": ["sink"]}],
+        "properties": {
+            "name": {
+                "description": "The pipeline's name. Default: the file's name without its ending.",
+                "type": "string",
+                "pattern": "^[a-z0-9_-]{1,100}$",
+            },
+            "description": {"description": "What the pipeline is for.", "type": "string"},
+            "source": {"$ref": "#/$defs/source"},
+            "transforms": {
+                "description": "What happens to the rows, in order.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/transform"},
+            },
+            "sinks": {
+                "description": "Where the rows go: each sink gets all of them.",
+                "type": "array",
+                "minItems": 1,
+                "items": {"$ref": "#/$defs/sink"},
+            },
+            "sink": {"description": "The only sink.", "$ref": "#/$defs/sink"},
+            "retry": {"$ref": "#/$defs/retry"},
+            "spool": {
+                "description": "How much of the input of a source that receives on its own is kept on disk.",
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "max": {"description": "The most that it may hold.", "default": "16GiB", "$ref": "#/$defs/size"},
+                    "segment": {"description": "The size of one file.", "default": "64MiB", "$ref": "#/$defs/size"},
+                },
+            },
+            "tests": {"description": "What `engine test` runs.", "type": "array", "items": test()},
+        },
+        "$defs": definitions,
+    })
+}
+
+/// The JSON Schema (2020-12) of `connections.yaml`.
+pub fn connections_schema(catalogue: &Catalogue) -> Value {
+    let mut names = Map::new();
+    let mut conditions = Vec::new();
+    let mut definitions = Map::new();
+    let kinds = [ComponentKind::Source, ComponentKind::Sink];
+    for component in catalogue.components().filter(|component| kinds.contains(&component.kind)) {
+        let mut schema = config(component, false);
+        if let Some(object) = schema.as_object_mut() {
+            object.remove("required");
+        }
+        definitions.insert(key(component), schema);
+        names.entry(component.name.clone()).or_insert_with(|| json!(component.summary));
+    }
+    for name in names.keys() {
+        let forms: Vec<Value> = kinds
+            .iter()
+            .filter_map(|kind| catalogue.get(*kind, name))
+            .map(|component| json!({"$ref": format!("#/$defs/{}", key(component))}))
+            .collect();
+        let with = if let [only] = forms.as_slice() { only.clone() } else { json!({"anyOf": forms}) };
+        conditions.push(condition(name, &with, false));
+    }
+    let choices: Vec<Value> =
+        names.iter().map(|(name, summary)| json!({"const": name, "description": summary})).collect();
+    let mut connection = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["use"],
+        "properties": {
+            "use": choose("The component that the connection is for.", choices),
+            "with": {"description": "Settings that stages share.", "type": "object"},
+        },
+    });
+    if !conditions.is_empty() {
+        connection["allOf"] = conditions.into();
+    }
+    json!({
+        "$schema": DRAFT,
+        "title": "Connections",
+        "description": "Named addresses with their secrets, shared by pipelines.",
+        "type": "object",
+        "additionalProperties": connection,
+        "$defs": definitions,
+    })
+}
+
+fn key(component: &ComponentDescription) -> String {
+    format!("{}.{}", component.kind, component.name)
+}
+
+fn choose(description: &str, choices: Vec<Value>) -> Value {
+    let mut schema = json!({"description": description, "type": "string"});
+    if !choices.is_empty() {
+        schema["oneOf"] = choices.into();
+    }
+    schema
+}
+
+fn uses(catalogue: &Catalogue, kind: ComponentKind) -> Vec<Value> {
+    let of_kind = catalogue.components().filter(|component| component.kind == kind);
+    of_kind.map(|component| json!({"const": component.name, "description": component.summary})).collect()
+}
+
+/// `with` as the component in `use` wants it.
+fn condition(name: &str, with: &Value, required: bool) -> Value {
+    let mut then = json!({"properties": {"with": with}});
+    if required {
+        then["required"] = json!(["with"]);
+    }
+    json!({"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": then})
+}
+
+fn conditions(catalogue: &Catalogue, kind: ComponentKind) -> Vec<Value> {
+    let of_kind = catalogue.components().filter(|component| component.kind == kind);
+    of_kind
+        .map(|component| {
+            let needed = component.schema.get("required").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+            condition(&component.name, &json!({"$ref": format!("#/$defs/{}", key(component))}), needed)
+        })
+        .collect()
+}
+
+fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
+    let (what, named) = match kind {
+        ComponentKind::Source => ("Where the rows come from.", "The source."),
+        ComponentKind::Transform => ("One step of what happens to the rows.", "The transform."),
+        _ => ("Where the rows go.", "The sink."),
+    };
+    let mut properties = json!({
+        "use": choose(named, uses(catalogue, kind)),
+        "name": {
+            "description": "The stage's own name. Default: the component's.",
+            "type": "string",
+            "pattern": "^[a-z0-9_-]{1,100}$",
+        },
+        "with": {"description": "The component's settings.", "type": "object"},
+    });
+    if kind != ComponentKind::Transform {
+        properties["format"] = json!({"$ref": "#/$defs/format"});
+        properties["retry"] = json!({"$ref": "#/$defs/retry"});
+    }
+    let mut schema = json!({
+        "description": what,
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["use"],
+        "properties": properties,
+    });
+    let conditions = conditions(catalogue, kind);
+    if !conditions.is_empty() {
+        schema["allOf"] = conditions.into();
+    }
+    schema
+}
+
+fn format(catalogue: &Catalogue) -> Value {
+    let mut long = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["use"],
+        "properties": {
+            "use": choose("The format.", uses(catalogue, ComponentKind::Format)),
+            "with": {"description": "The format's settings.", "type": "object"},
+        },
+    });
+    let conditions = conditions(catalogue, ComponentKind::Format);
+    if !conditions.is_empty() {
+        long["allOf"] = conditions.into();
+    }
+    let short = choose("The format, with its default settings.", uses(catalogue, ComponentKind::Format));
+    json!({"description": "The translator between files and rows.", "anyOf": [short, long]})
+}
+
+fn duration() -> Value {
+    json!({"description": "A duration: `500ms`, `2s`, `1m`, `1h`, `1d`.", "type": "string", "pattern": DURATION})
+}
+
+fn size() -> Value {
+    json!({
+        "description": "A size: `64KiB`, `1MiB`, `10GB`, or a number of bytes.",
+        "type": ["string", "integer"],
+        "pattern": SIZE,
+        "minimum": 0,
+    })
+}
+
+fn retry() -> Value {
+    let duration = |description: &str, default: Option<&str>| {
+        let mut schema = json!({"description": description, "$ref": "#/$defs/duration"});
+        if let Some(default) = default {
+            schema["default"] = json!(default);
+        }
+        schema
+    };
+    json!({
+        "description": "How operations on the outside are tried again.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "attempts": {
+                "description": "How often it is tried, the first time included.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1_000_000,
+                "default": 5,
+            },
+            "backoff": duration("The pause after the first failure; it doubles each time.", Some("2s")),
+            "max": duration("The longest pause.", Some("1m")),
+            "deadline": duration("When to give up, counted from the first attempt.", None),
+            "on_exhausted": {
+                "description": "What happens when all attempts are used up. Default: `fail`; `wait` behind a source that receives on its own.",
+                "type": "string",
+                "enum": crate::OnExhausted::ALL.map(crate::OnExhausted::as_str),
+            },
+        },
+    })
+}
+
+fn test() -> Value {
+    let records = |description: &str| json!({"description": description, "type": "array", "items": {"type": "object"}});
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["name", "input"],
+        "anyOf": [{"required": ["expect"]}, {"required": ["dead_letters"]}],
+        "properties": {
+            "name": {"description": "What the test shows.", "type": "string"},
+            "input": {
+                "description": "A text for the source's format, or records.",
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+            },
+            "expect": records("The records that must come out, in order."),
+            "dead_letters": {"description": "How many dead letters there must be.", "type": "integer", "minimum": 0},
+        },
+    })
+}
+
+/// The schema of a component's config, moved below `$defs` and widened by what
+/// the engine adds: references, and a connection.
+fn config(component: &ComponentDescription, takes_connection: bool) -> Value {
+    let mut schema = component.schema.clone();
+    let place = format!("#/$defs/{}", key(component));
+    widen(&mut schema, &place);
+    let Some(object) = schema.as_object_mut() else { return schema };
+    object.remove("$schema");
+    object.remove("title");
+    object.insert("description".to_owned(), json!(component.summary));
+    if takes_connection {
+        let connection = json!({"description": "A connection of `connections.yaml`.", "type": "string"});
+        let properties = object.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            properties.insert("connection".to_owned(), connection);
+        }
+        // What a connection brings need not stand in the stage.
+        if let Some(required) = object.remove("required") {
+            let either = json!([{"required": required}, {"required": ["connection"]}]);
+            let all = object.entry("allOf").or_insert_with(|| json!([]));
+            if let Some(all) = all.as_array_mut() {
+                all.push(json!({"anyOf": either}));
+            }
+        }
+    }
+    schema
+}
+
+fn widen(schema: &mut Value, place: &str) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::String(reference)) = object.get_mut("$ref")
+        && let Some(rest) = reference.strip_prefix('#')
+    {
+        *reference = format!("{place}{rest}");
+    }
+    allow_references(object);
+    for (keyword, below) in object.iter_mut() {
+        match (keyword.as_str(), below) {
+            ("properties" | "patternProperties" | "$defs" | "definitions", Value::Object(named)) => {
+                named.values_mut().for_each(|schema| widen(schema, place));
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(branches)) => {
+                branches.iter_mut().for_each(|schema| widen(schema, place));
+            }
+            ("items" | "additionalProperties" | "if" | "then" | "else" | "not", schema) => widen(schema, place),
+            _ => {}
+        }
+    }
+}
+
+/// Lets `${env:PORT}` stand for a number. The pattern binds texts alone.
+fn allow_references(object: &mut Map<String, Value>) {
+    let names: Vec<String> = match object.get("type") {
+        Some(Value::String(name)) => vec![name.clone()],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => return,
+    };
+    let is_scalar = names.iter().any(|name| matches!(name.as_str(), "integer" | "number" | "boolean"));
+    let is_text = names.iter().any(|name| name == "string");
+    if is_scalar && !is_text && !object.contains_key("enum") {
+        let widened: Vec<String> = names.into_iter().chain(["string".to_owned()]).collect();
+        object.insert("type".to_owned(), json!(widened));
+        object.insert("pattern".to_owned(), json!(REFERENCE));
+    }
+    // JSON Schema has another meaning for `duration`.
+    let pattern = match object.get("format").and_then(Value::as_str) {
+        Some("duration") => DURATION,
+        Some("bytes") => SIZE,
+        _ => return,
+    };
+    object.remove("format");
+    object.entry("pattern").or_insert_with(|| json!(pattern));
+}

@@ -1,0 +1,85 @@
+//! Whether the stages of a pipeline fit each other.
+
+use engine_abi::{ComponentKind, Scope, Shape};
+
+use crate::catalogue::Catalogue;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::names::either;
+use crate::pipeline::Stage;
+use crate::reader::Draft;
+
+pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
+    let source = draft.source.as_ref();
+    let described = source.and_then(|stage| Some((stage, catalogue.get(ComponentKind::Source, &stage.component)?)));
+    if let Some((stage, component)) = described {
+        format_fits(stage, component.gives, catalogue, diagnostics);
+        if component.push {
+            refuse_windows(stage, &draft.transforms, catalogue, diagnostics);
+        } else if let Some(span) = &draft.spool.span {
+            let message = format!("`{}` reads on demand and has no spool", stage.component);
+            let found = Diagnostic::error("useless-key", message).at(span);
+            diagnostics.push(found.hint("remove `spool:`; only sources that receive on their own are spooled"));
+        }
+    }
+    for stage in &draft.sinks {
+        if let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component) {
+            format_fits(stage, component.takes, catalogue, diagnostics);
+        }
+    }
+}
+
+/// A format stands exactly where files meet rows.
+fn format_fits(stage: &Stage, shape: Shape, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
+    let is_source = stage.position.kind() == ComponentKind::Source;
+    let name = &stage.component;
+    let fits = |component: &&engine_abi::ComponentDescription| {
+        component.kind == ComponentKind::Format && if is_source { component.decodes } else { component.encodes }
+    };
+    let able: Vec<&str> = catalogue.components().filter(fits).map(|component| component.name.as_str()).collect();
+    let choices = if able.is_empty() { String::new() } else { format!(", such as {}", either(&able)) };
+    match (shape, &stage.format) {
+        (Shape::Files, None) => {
+            let message = if is_source {
+                format!("`{name}` gives files, and a pipeline needs rows")
+            } else {
+                format!("`{name}` takes files, and a pipeline gives rows")
+            };
+            let verb = if is_source { "reads" } else { "writes" };
+            let found = Diagnostic::error("missing-format", message).at(&stage.component_span);
+            diagnostics.push(found.hint(format!("add `format:` with a format that {verb} them{choices}")));
+        }
+        (Shape::Rows, Some(format)) => {
+            let verb = if is_source { "gives" } else { "takes" };
+            let found =
+                Diagnostic::error("useless-format", format!("`{name}` {verb} rows and has no use for a format"));
+            diagnostics.push(found.at(&format.span).hint("remove `format:`"));
+        }
+        (Shape::Files, Some(format)) => {
+            let Some(component) = catalogue.get(ComponentKind::Format, &format.component) else { return };
+            if fits(&component) {
+                return;
+            }
+            let verb = if is_source { "read" } else { "write" };
+            let found = Diagnostic::error("wrong-format", format!("the format `{}` cannot {verb}", component.name));
+            let found = found.at(&format.component_span);
+            diagnostics.push(match able.as_slice() {
+                [] => found.hint(format!("no installed format can {verb}")),
+                _ => found.hint(format!("formats that can: {}", either(&able))),
+            });
+        }
+        (Shape::Rows, None) => {}
+    }
+}
+
+/// What needs a whole window cannot stand behind a source that never ends.
+fn refuse_windows(source: &Stage, transforms: &[Stage], catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
+    for stage in transforms {
+        let component = catalogue.get(ComponentKind::Transform, &stage.component);
+        if component.is_some_and(|component| component.scope == Scope::Window) {
+            let message = format!("`{}` needs a whole window, and `{}` never ends", stage.component, source.component);
+            let found = Diagnostic::error("endless-window", message).at(&stage.component_span);
+            let found = found.note_at("the source receives on its own", &source.component_span);
+            diagnostics.push(found.hint("write the rows into a table first and read them in a second pipeline"));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Pipeline files: YAML text in, a typed pipeline and diagnostics out.
+//!
+//! Nothing here touches the system. Files come in as bytes, components as
+//! descriptions in a [`Catalogue`], the environment as an [`Environment`]. The
+//! way of a pipeline:
+//!
+//! 1. [`parse`] reads the YAML within fixed budgets; every value knows its place.
+//! 2. [`check`] finds everything that is wrong, all at once, and gives the typed
+//!    [`Pipeline`] when nothing is. References to the environment stay as written.
+//! 3. [`resolve()`] puts in what they refer to. From here on secrets are in memory;
+//!    [`secrets`] lists them, so that logs can be kept clean.
+//! 4. [`definition()`] and [`from_definition`] carry a pipeline through the state
+//!    store without its secrets.
+//!
+//! [`pipeline_schema`] and [`connections_schema`] say the same to editors.
+//!
+//! No diagnostic, no `Debug` and no stored definition shows the value of a secret.
+
+mod catalogue;
+mod check;
+mod config_check;
+mod connections;
+mod definition;
+mod diagnostic;
+mod dotenv;
+mod editor_schema;
+mod fields;
+mod fit;
+mod names;
+mod node;
+mod pipeline;
+mod reader;
+mod references;
+mod render;
+mod resolve;
+mod scalar;
+mod schema_errors;
+mod schema_walk;
+mod source;
+mod template;
+mod units;
+mod yaml;
+
+pub use catalogue::Catalogue;
+pub use check::{Parsed, check, parse};
+pub use connections::{Connection, Connections, check_connections, parse_connections};
+pub use definition::{definition, from_definition};
+pub use diagnostic::{Diagnostic, Diagnostics, Note, Severity};
+pub use dotenv::parse_dotenv;
+pub use editor_schema::{connections_schema, pipeline_schema};
+pub use node::{Config, Entry, Node, NodeKind, Place};
+pub use pipeline::{
+    ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,
+};
+pub use references::Environment;
+pub use render::Style;
+pub use resolve::{ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedStage, resolve, secrets};
+pub use source::{Source, Span};
+pub use template::{TemplateVariables, render_template};
+pub use units::{format_duration, parse_bytes, parse_duration};
+pub use yaml::{MAX_ALIAS_BYTES, MAX_BYTES, MAX_DEPTH, MAX_NODES};

@@ -1,0 +1,211 @@
+//! A pipeline, typed. What every other part of the engine means by the word.
+
+use std::fmt;
+use std::time::Duration;
+
+use engine_abi::ComponentKind;
+use serde_json::Value;
+
+use crate::node::Config;
+use crate::source::Span;
+
+/// A chain from one source through transforms to one or more sinks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// `[a-z0-9_-]+`; the stem of the file's name unless the file says otherwise.
+    pub name: String,
+    /// What it is for, in the author's words.
+    pub description: Option<String>,
+    /// Where rows come from.
+    pub source: Stage,
+    /// What happens to them, in order.
+    pub transforms: Vec<Stage>,
+    /// Where they go. At least one; names are unique.
+    pub sinks: Vec<Stage>,
+    /// How a push source is spooled.
+    pub spool: SpoolOptions,
+    /// What `engine test` runs.
+    pub tests: Vec<TestCase>,
+}
+
+impl Pipeline {
+    /// Source, transforms and sinks, in this order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        std::iter::once(&self.source).chain(&self.transforms).chain(&self.sinks)
+    }
+}
+
+/// Where a stage stands in its pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Position {
+    /// The source.
+    Source,
+    /// The transform of this index.
+    Transform(usize),
+    /// The sink of this index.
+    Sink(usize),
+}
+
+impl Position {
+    /// The kind of component that can stand here.
+    pub const fn kind(self) -> ComponentKind {
+        match self {
+            Self::Source => ComponentKind::Source,
+            Self::Transform(_) => ComponentKind::Transform,
+            Self::Sink(_) => ComponentKind::Sink,
+        }
+    }
+}
+
+/// As a path into the file: `source`, `transforms[0]`, `sinks[1]`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source => f.write_str("source"),
+            Self::Transform(at) => write!(f, "transforms[{at}]"),
+            Self::Sink(at) => write!(f, "sinks[{at}]"),
+        }
+    }
+}
+
+/// One component at work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Where it stands.
+    pub position: Position,
+    /// The component, as in `use:`.
+    pub component: String,
+    /// Where the component is named.
+    pub component_span: Span,
+    /// Its own name; the component's unless the file says otherwise.
+    pub name: String,
+    /// Its config with the connection's merged in, references unresolved.
+    pub with: Config,
+    /// The connection that it names.
+    pub connection: Option<ConnectionUse>,
+    /// The translator between files and rows, of sources and sinks.
+    pub format: Option<FormatUse>,
+    /// How its outside operations are tried again. Transforms have none and keep
+    /// the default.
+    pub retry: Retry,
+    /// The whole stage.
+    pub span: Span,
+}
+
+/// The naming of a connection in a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionUse {
+    /// The connection's name.
+    pub name: String,
+    /// Where it is named.
+    pub span: Span,
+}
+
+/// A format at work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FormatUse {
+    /// The format, as in `use:` or as the only word.
+    pub component: String,
+    /// Where it is named.
+    pub component_span: Span,
+    /// Its config, references unresolved.
+    pub with: Config,
+    /// Where the whole stands.
+    pub span: Span,
+}
+
+/// The budget of one outside operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// How often it is tried, the first time included. At least 1.
+    pub attempts: u32,
+    /// The pause after the first failure; it doubles with each further one.
+    pub backoff: Duration,
+    /// The longest pause.
+    pub max: Duration,
+    /// When to give up, counted from the first attempt.
+    pub deadline: Option<Duration>,
+    /// What happens then.
+    pub on_exhausted: OnExhausted,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            backoff: Duration::from_secs(2),
+            max: Duration::from_secs(60),
+            deadline: None,
+            on_exhausted: OnExhausted::Fail,
+        }
+    }
+}
+
+/// What happens when a [`Retry`] is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExhausted {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// The rows become dead letters and the run goes on.
+    DeadLetter,
+    /// It goes on trying at the longest pause. What push sources do unless the
+    /// file says otherwise.
+    Wait,
+}
+
+impl OnExhausted {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fail, Self::DeadLetter, Self::Wait];
+
+    /// The word for it in a pipeline.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::DeadLetter => "dead_letter",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+/// How much of a push source's input is kept on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolOptions {
+    /// The most that the spool may hold, in bytes.
+    pub max: u64,
+    /// The size at which a segment is closed, in bytes.
+    pub segment: u64,
+    /// Where the file says so, if it does.
+    pub span: Option<Span>,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        Self { max: 16 << 30, segment: 64 << 20, span: None }
+    }
+}
+
+/// What goes in and what must come out, for `engine test`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestCase {
+    /// What it shows.
+    pub name: String,
+    /// What goes in.
+    pub input: TestInput,
+    /// The records that must come out of the last transform, in order.
+    pub expect: Vec<Value>,
+    /// How many dead letters there must be, if that matters.
+    pub dead_letters: Option<u64>,
+    /// The whole test.
+    pub span: Span,
+}
+
+/// The input of a test.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TestInput {
+    /// The content of a file, or the line that a push source received: for the
+    /// source's format.
+    Text(String),
+    /// Records, as the source would give them.
+    Records(Vec<Value>),
+}

@@ -1,0 +1,339 @@
+//! A tree into a typed pipeline: keys, types and names, without a look at what
+//! components exist.
+
+use serde_json::Value;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::fields::{Fields, Reader};
+use crate::names::{either, nearest};
+use crate::node::{Config, Entry, Node, NodeKind};
+use crate::pipeline::{
+    ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,
+};
+
+const PIPELINE_KEYS: [&str; 9] =
+    ["name", "description", "source", "transforms", "sinks", "sink", "retry", "spool", "tests"];
+const STAGE_KEYS: [&str; 5] = ["use", "name", "with", "format", "retry"];
+const TRANSFORM_KEYS: [&str; 3] = ["use", "name", "with"];
+
+/// A pipeline of which parts may be missing; every gap has its diagnostic.
+pub(crate) struct Draft {
+    name: Option<String>,
+    description: Option<String>,
+    pub(crate) source: Option<Stage>,
+    pub(crate) transforms: Vec<Stage>,
+    pub(crate) sinks: Vec<Stage>,
+    pub(crate) spool: SpoolOptions,
+    tests: Vec<TestCase>,
+}
+
+impl Draft {
+    /// The pipeline, unless an essential part is missing.
+    pub(crate) fn finish(self) -> Option<Pipeline> {
+        if self.sinks.is_empty() {
+            return None;
+        }
+        Some(Pipeline {
+            name: self.name?,
+            description: self.description,
+            source: self.source?,
+            transforms: self.transforms,
+            sinks: self.sinks,
+            spool: self.spool,
+            tests: self.tests,
+        })
+    }
+
+    pub(crate) fn stages_mut(&mut self) -> impl Iterator<Item = &mut Stage> {
+        self.source.iter_mut().chain(&mut self.transforms).chain(&mut self.sinks)
+    }
+}
+
+/// Reads a pipeline. `exhausted` is what a spent retry does where the file does
+/// not say.
+pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagnostics) -> Option<Draft> {
+    let mut reader = Reader { diagnostics };
+    let fields = reader.fields(root, "a pipeline", &PIPELINE_KEYS)?;
+    let name = name(&mut reader, &fields, root);
+    let retry = RetryWords::read(&mut reader, fields.get("retry"));
+    let default = retry.over(&Retry { on_exhausted: exhausted, ..Retry::default() });
+    let description = fields.get("description").and_then(|entry| reader.text(entry));
+    let source = reader
+        .required(&fields, "source", "add `source:` with `use:` and `with:`")
+        .and_then(|entry| stage(&mut reader, &entry.value, Position::Source, &default));
+    let transforms = fields.get("transforms").map(|entry| reader.list(entry)).unwrap_or_default();
+    let transforms = transforms
+        .iter()
+        .enumerate()
+        .filter_map(|(at, node)| stage(&mut reader, node, Position::Transform(at), &default))
+        .collect();
+    let sinks = sinks(&mut reader, &fields, &default);
+    let spool = fields.get("spool").map(|entry| spool(&mut reader, entry)).unwrap_or_default();
+    let tests = fields.get("tests").map(|entry| reader.list(entry)).unwrap_or_default();
+    let tests = tests.iter().filter_map(|node| test(&mut reader, node)).collect();
+    Some(Draft { name, description, source, transforms, sinks, spool, tests })
+}
+
+fn name(reader: &mut Reader<'_>, fields: &Fields<'_>, root: &Node) -> Option<String> {
+    let Some(entry) = fields.get("name") else {
+        let file = root.span.source().name();
+        let file = file.rsplit(['/', '\\']).next().unwrap_or(file);
+        let stem = file.strip_suffix(".yaml").or_else(|| file.strip_suffix(".yml")).unwrap_or(file);
+        if is_name(stem) {
+            return Some(stem.to_owned());
+        }
+        let found = Diagnostic::error("missing-key", "the file's name makes no name for the pipeline").at(&root.span);
+        reader.diagnostics.push(found.hint("add `name:` with small letters, digits, `_` and `-`"));
+        return None;
+    };
+    let name = reader.text(entry)?;
+    check_name(reader, entry, &name).then_some(name)
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    !text.is_empty() && text.len() <= 100 && text.bytes().all(allowed)
+}
+
+fn check_name(reader: &mut Reader<'_>, entry: &Entry, name: &str) -> bool {
+    if is_name(name) {
+        return true;
+    }
+    let found = Diagnostic::error("bad-name", "a name has small letters, digits, `_` and `-`, 100 at most");
+    let found = found.at(&entry.value.span);
+    let mended = name.to_lowercase().replace([' ', '.', '/'], "_");
+    let found = if is_name(&mended) { found.hint(format!("write `{mended}`")) } else { found };
+    reader.diagnostics.push(found);
+    false
+}
+
+fn sinks(reader: &mut Reader<'_>, fields: &Fields<'_>, default: &Retry) -> Vec<Stage> {
+    let list = fields.get("sinks");
+    let single = fields.get("sink");
+    if let (Some(list), Some(single)) = (list, single) {
+        let found = Diagnostic::error("conflicting-keys", "`sink` and `sinks` say the same thing twice");
+        let found = found.at(&single.key_span).note_at("the other is here", &list.key_span);
+        reader.diagnostics.push(found.hint("put all of them under `sinks:`"));
+    }
+    let nodes: &[Node] = match (list, single) {
+        (Some(entry), _) => reader.list(entry),
+        (None, Some(entry)) => std::slice::from_ref(&entry.value),
+        (None, None) => {
+            reader.required(fields, "sinks", "add `sinks:`, a list of stages with `use:` and `with:`");
+            return Vec::new();
+        }
+    };
+    if let (Some(entry), []) = (list, nodes)
+        && matches!(entry.value.kind, NodeKind::Sequence(_))
+    {
+        let found = Diagnostic::error("missing-key", "the list of sinks is empty").at(&entry.key_span);
+        reader.diagnostics.push(found.hint("add a sink, such as `- use: file`"));
+    }
+    let sinks: Vec<Stage> =
+        nodes.iter().enumerate().filter_map(|(at, node)| stage(reader, node, Position::Sink(at), default)).collect();
+    for (at, sink) in sinks.iter().enumerate() {
+        if let Some(first) = sinks[..at].iter().find(|first| first.name == sink.name) {
+            let found = Diagnostic::error("same-name", format!("two sinks have the name `{}`", sink.name));
+            let found = found.at(&sink.span).note_at("the first is here", &first.span);
+            let hint = "give each a `name:` of its own: deliveries are remembered under it";
+            reader.diagnostics.push(found.hint(hint));
+        }
+    }
+    sinks
+}
+
+fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Retry) -> Option<Stage> {
+    let (what, keys): (_, &[&'static str]) = match position {
+        Position::Source => ("a source", &STAGE_KEYS),
+        Position::Transform(_) => ("a transform", &TRANSFORM_KEYS),
+        Position::Sink(_) => ("a sink", &STAGE_KEYS),
+    };
+    let fields = reader.fields(node, what, keys)?;
+    let retry = RetryWords::read(reader, fields.get("retry")).over(default);
+    let (mut with, connection) = with(reader, &fields);
+    with.places.entry(String::new()).or_insert_with(|| fields.place());
+    let format = fields.get("format").and_then(|entry| format(reader, entry));
+    let component = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"));
+    let component_entry = component?;
+    let component = reader.text(component_entry)?;
+    let name = match fields.get("name") {
+        Some(entry) => {
+            let name = reader.text(entry)?;
+            check_name(reader, entry, &name);
+            name
+        }
+        None => component.clone(),
+    };
+    Some(Stage {
+        position,
+        component,
+        component_span: component_entry.value.span.clone(),
+        name,
+        with,
+        connection,
+        format,
+        retry,
+        span: node.span.clone(),
+    })
+}
+
+fn with(reader: &mut Reader<'_>, fields: &Fields<'_>) -> (Config, Option<ConnectionUse>) {
+    let Some(entry) = fields.get("with") else { return (Config::default(), None) };
+    let mut config = config(reader, entry);
+    let Some(named) = entry.value.get("connection") else { return (config, None) };
+    if let Value::Object(object) = &mut config.value {
+        object.shift_remove("connection");
+    }
+    config.places.retain(|pointer, _| pointer != "/connection" && !pointer.starts_with("/connection/"));
+    match named.as_text() {
+        Some(name) => (config, Some(ConnectionUse { name: name.to_owned(), span: named.span.clone() })),
+        None => {
+            let found =
+                Diagnostic::error("wrong-type", format!("expected a connection's name, found {}", named.describe()));
+            let found = found.at(&named.span);
+            reader.diagnostics.push(found.hint("connections are defined in `connections.yaml` and named here"));
+            (config, None)
+        }
+    }
+}
+
+/// The config under `with:`, which must be a mapping.
+pub(crate) fn config(reader: &mut Reader<'_>, entry: &Entry) -> Config {
+    if !matches!(entry.value.kind, NodeKind::Mapping(_)) {
+        reader.wrong_type(&entry.value, "a mapping of settings", Some("write each setting as `key: value`"));
+        return Config::default();
+    }
+    let mut config = entry.value.to_config();
+    if let Some(place) = config.places.get_mut("") {
+        place.key = Some(entry.key_span.clone());
+    }
+    config
+}
+
+fn format(reader: &mut Reader<'_>, entry: &Entry) -> Option<FormatUse> {
+    let node = &entry.value;
+    if let Some(component) = node.as_text() {
+        let mut with = Config::default();
+        let place = crate::node::Place { key: None, value: node.span.clone() };
+        with.places.insert(String::new(), place);
+        return Some(FormatUse {
+            component: component.to_owned(),
+            component_span: node.span.clone(),
+            with,
+            span: node.span.clone(),
+        });
+    }
+    if !matches!(node.kind, NodeKind::Mapping(_)) {
+        reader.wrong_type(node, "the name of a format, or a mapping with `use:` and `with:`", None);
+        return None;
+    }
+    let fields = reader.fields(node, "a format", &["use", "with"])?;
+    let mut with = fields.get("with").map(|entry| config(reader, entry)).unwrap_or_default();
+    with.places.entry(String::new()).or_insert_with(|| fields.place());
+    let named = reader.required(&fields, "use", "add `use:` with the name of a format")?;
+    let component = reader.text(named)?;
+    Some(FormatUse { component, component_span: named.value.span.clone(), with, span: node.span.clone() })
+}
+
+/// What a file says about retries; the rest comes from further up.
+#[derive(Default)]
+struct RetryWords {
+    attempts: Option<u32>,
+    backoff: Option<std::time::Duration>,
+    max: Option<std::time::Duration>,
+    deadline: Option<std::time::Duration>,
+    on_exhausted: Option<OnExhausted>,
+}
+
+impl RetryWords {
+    fn read(reader: &mut Reader<'_>, entry: Option<&Entry>) -> Self {
+        const KEYS: [&str; 5] = ["attempts", "backoff", "max", "deadline", "on_exhausted"];
+        let fields = entry.and_then(|entry| reader.fields(&entry.value, "`retry`", &KEYS));
+        let Some(fields) = fields else { return Self::default() };
+        Self {
+            attempts: fields.get("attempts").and_then(|entry| reader.integer(entry, 1, 1_000_000)).map(|n| n as u32),
+            backoff: fields.get("backoff").and_then(|entry| reader.duration(entry)),
+            max: fields.get("max").and_then(|entry| reader.duration(entry)),
+            deadline: fields.get("deadline").and_then(|entry| reader.duration(entry)),
+            on_exhausted: fields.get("on_exhausted").and_then(|entry| on_exhausted(reader, entry)),
+        }
+    }
+
+    fn over(&self, default: &Retry) -> Retry {
+        Retry {
+            attempts: self.attempts.unwrap_or(default.attempts),
+            backoff: self.backoff.unwrap_or(default.backoff),
+            max: self.max.unwrap_or(default.max),
+            deadline: self.deadline.or(default.deadline),
+            on_exhausted: self.on_exhausted.unwrap_or(default.on_exhausted),
+        }
+    }
+}
+
+fn on_exhausted(reader: &mut Reader<'_>, entry: &Entry) -> Option<OnExhausted> {
+    let text = reader.text(entry)?;
+    let found = OnExhausted::ALL.into_iter().find(|choice| choice.as_str() == text);
+    if found.is_none() {
+        let words = OnExhausted::ALL.map(OnExhausted::as_str);
+        let problem = Diagnostic::error("not-a-choice", format!("expected {}", either(&words)));
+        let problem = problem.at(&entry.value.span);
+        reader.diagnostics.push(match nearest(&text, words) {
+            Some(right) => problem.hint(format!("did you mean `{right}`?")),
+            None => problem,
+        });
+    }
+    found
+}
+
+fn spool(reader: &mut Reader<'_>, entry: &Entry) -> SpoolOptions {
+    let default = SpoolOptions { span: Some(entry.key_span.clone()), ..SpoolOptions::default() };
+    let Some(fields) = reader.fields(&entry.value, "`spool`", &["max", "segment"]) else { return default };
+    let max = fields.get("max").and_then(|entry| reader.bytes(entry)).unwrap_or(default.max);
+    let segment = fields.get("segment").and_then(|entry| reader.bytes(entry)).unwrap_or(default.segment.min(max));
+    if segment > max || segment == 0 {
+        let found = Diagnostic::error("out-of-range", "a segment is at least 1 byte and no larger than the spool");
+        reader.diagnostics.push(found.at(&entry.key_span).hint("make `segment` smaller or `max` larger"));
+    }
+    SpoolOptions { max, segment, ..default }
+}
+
+fn test(reader: &mut Reader<'_>, node: &Node) -> Option<TestCase> {
+    let fields = reader.fields(node, "a test", &["name", "input", "expect", "dead_letters"])?;
+    let name = reader.required(&fields, "name", "add `name:` that says what the test shows");
+    let name = name.and_then(|entry| reader.text(entry));
+    let input = reader.required(&fields, "input", "add `input:`, a text or a list of records");
+    let input = input.and_then(|entry| match &entry.value.kind {
+        NodeKind::Text(text) => Some(TestInput::Text(text.clone())),
+        NodeKind::Sequence(_) => records(reader, entry).map(TestInput::Records),
+        _ => {
+            reader.wrong_type(&entry.value, "a text or a list of records", None);
+            None
+        }
+    });
+    let dead_letters = fields.get("dead_letters").and_then(|entry| reader.integer(entry, 0, u64::MAX));
+    let expect = match fields.get("expect") {
+        Some(entry) => records(reader, entry),
+        None if dead_letters.is_some() => Some(Vec::new()),
+        None => {
+            reader.required(&fields, "expect", "add `expect:`, the list of records that must come out");
+            None
+        }
+    };
+    Some(TestCase { name: name?, input: input?, expect: expect?, dead_letters, span: node.span.clone() })
+}
+
+fn records(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Value>> {
+    if !matches!(entry.value.kind, NodeKind::Sequence(_)) {
+        reader.wrong_type(&entry.value, "a list of records", Some("put `- ` in front of each record"));
+        return None;
+    }
+    let mut records = Vec::new();
+    for item in entry.value.items() {
+        if !matches!(item.kind, NodeKind::Mapping(_)) {
+            reader.wrong_type(item, "a record, which is a mapping of columns", None);
+            return None;
+        }
+        records.push(item.to_json());
+    }
+    Some(records)
+}

@@ -1,0 +1,230 @@
+//! A pipeline with everything from outside put in, ready to run.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use engine_abi::ComponentKind;
+use serde_json::Value;
+
+use crate::catalogue::Catalogue;
+use crate::config_check::Examination;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::node::Config;
+use crate::pipeline::{Pipeline, Position, Retry, SpoolOptions, TestCase};
+use crate::references::Environment;
+use crate::render::url_passwords;
+use crate::source::Span;
+use crate::template::{TemplateVariables, render_template};
+
+/// A pipeline whose configs are plain values. `Debug` shows none of them.
+#[derive(Debug, Clone)]
+pub struct ResolvedPipeline {
+    /// See [`Pipeline::name`].
+    pub name: String,
+    /// See [`Pipeline::description`].
+    pub description: Option<String>,
+    /// Where rows come from.
+    pub source: ResolvedStage,
+    /// What happens to them, in order.
+    pub transforms: Vec<ResolvedStage>,
+    /// Where they go.
+    pub sinks: Vec<ResolvedStage>,
+    /// How a push source is spooled.
+    pub spool: SpoolOptions,
+    /// What `engine test` runs.
+    pub tests: Vec<TestCase>,
+}
+
+impl ResolvedPipeline {
+    /// Source, transforms and sinks, in this order.
+    pub fn stages(&self) -> impl Iterator<Item = &ResolvedStage> {
+        std::iter::once(&self.source).chain(&self.transforms).chain(&self.sinks)
+    }
+}
+
+/// One component at work, with its values.
+#[derive(Debug, Clone)]
+pub struct ResolvedStage {
+    /// Where it stands.
+    pub position: Position,
+    /// The component.
+    pub component: String,
+    /// Its own name.
+    pub name: String,
+    /// Its config.
+    pub with: ResolvedConfig,
+    /// The translator between files and rows.
+    pub format: Option<ResolvedFormat>,
+    /// How its outside operations are tried again.
+    pub retry: Retry,
+}
+
+/// A format at work, with its values.
+#[derive(Debug, Clone)]
+pub struct ResolvedFormat {
+    /// The format.
+    pub component: String,
+    /// Its config.
+    pub with: ResolvedConfig,
+}
+
+/// A config with its values. `Debug` shows none of them.
+#[derive(Clone, PartialEq)]
+pub struct ResolvedConfig {
+    /// Plain JSON that fits the component's schema, templates not yet filled in.
+    pub value: Value,
+    /// JSON Pointers of the templates in it.
+    pub templates: Vec<String>,
+    /// JSON Pointers of the secrets in it.
+    pub secrets: Vec<String>,
+}
+
+impl ResolvedConfig {
+    /// The config as the component gets it, with its templates filled in.
+    ///
+    /// # Errors
+    /// `Config`, when a template is faulty.
+    pub fn render(&self, variables: &TemplateVariables) -> engine_abi::Result<Value> {
+        let mut value = self.value.clone();
+        for pointer in &self.templates {
+            if let Some(Value::String(text)) = value.pointer_mut(pointer) {
+                *text = render_template(text, variables).map_err(|error| error.context(format!("`{pointer}`")))?;
+            }
+        }
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for ResolvedConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.value.as_object().into_iter().flat_map(|object| object.keys());
+        f.debug_list().entries(keys).finish()
+    }
+}
+
+/// Puts in everything from outside, and checks the configs once more with it.
+///
+/// # Errors
+/// All that is missing or wrong, at once: variables that are not set, files that
+/// cannot be read, values that do not fit.
+pub fn resolve(
+    pipeline: &Pipeline,
+    catalogue: &Catalogue,
+    environment: &dyn Environment,
+) -> Result<ResolvedPipeline, Diagnostics> {
+    let mut work = Work { catalogue, environment, diagnostics: Diagnostics::new() };
+    let source = work.stage(&pipeline.source);
+    let transforms: Vec<_> = pipeline.transforms.iter().map(|stage| work.stage(stage)).collect();
+    let sinks: Vec<_> = pipeline.sinks.iter().map(|stage| work.stage(stage)).collect();
+    let mut diagnostics = work.diagnostics;
+    if diagnostics.has_errors() {
+        diagnostics.sort();
+        return Err(diagnostics);
+    }
+    Ok(ResolvedPipeline {
+        name: pipeline.name.clone(),
+        description: pipeline.description.clone(),
+        source,
+        transforms,
+        sinks,
+        spool: pipeline.spool.clone(),
+        tests: pipeline.tests.clone(),
+    })
+}
+
+struct Work<'a> {
+    catalogue: &'a Catalogue,
+    environment: &'a dyn Environment,
+    diagnostics: Diagnostics,
+}
+
+impl Work<'_> {
+    fn stage(&mut self, stage: &crate::pipeline::Stage) -> ResolvedStage {
+        let kind = stage.position.kind();
+        let with = self.config(kind, &stage.component, &stage.component_span, &stage.with);
+        let format = stage.format.as_ref().map(|format| ResolvedFormat {
+            component: format.component.clone(),
+            with: self.config(ComponentKind::Format, &format.component, &format.component_span, &format.with),
+        });
+        ResolvedStage {
+            position: stage.position,
+            component: stage.component.clone(),
+            name: stage.name.clone(),
+            with,
+            format,
+            retry: stage.retry.clone(),
+        }
+    }
+
+    fn config(&mut self, kind: ComponentKind, name: &str, span: &Span, config: &Config) -> ResolvedConfig {
+        let Some(component) = self.catalogue.get(kind, name) else {
+            let found = if self.catalogue.contains(kind, name) {
+                Diagnostic::error("component-not-loaded", format!("the {kind} `{name}` is not loaded")).at(span)
+            } else {
+                self.catalogue.unknown(kind, name, span)
+            };
+            self.diagnostics.push(found);
+            return ResolvedConfig { value: Value::Null, templates: Vec::new(), secrets: Vec::new() };
+        };
+        let environment = self.environment;
+        let examination = Examination { component, span, environment, missing: Severity::Error, partial: false };
+        let examined = examination.of(config, &mut self.diagnostics);
+        ResolvedConfig { value: examined.value, templates: examined.templates, secrets: examined.secrets }
+    }
+}
+
+/// Every text that must not be seen: the values of secrets, and the passwords
+/// within addresses. In order, each once, none empty.
+pub fn secrets(pipeline: &ResolvedPipeline) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for stage in pipeline.stages() {
+        let formats = stage.format.as_ref().map(|format| &format.with);
+        for config in std::iter::once(&stage.with).chain(formats) {
+            for secret in config.secrets.iter().filter_map(|pointer| config.value.pointer(pointer)) {
+                each_text(secret, &mut |text| {
+                    found.insert(text.to_owned());
+                });
+            }
+            each_text(&config.value, &mut |text| {
+                for range in url_passwords(text) {
+                    let password = &text[range];
+                    found.insert(password.to_owned());
+                    found.insert(percent_decoded(password));
+                }
+            });
+        }
+    }
+    found.remove("");
+    found.into_iter().collect()
+}
+
+fn each_text(value: &Value, visit: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Number(number) => visit(&number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| each_text(item, visit)),
+        Value::Object(object) => object.values().for_each(|value| each_text(value, visit)),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// A password as the other side sees it.
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}

@@ -1,0 +1,480 @@
+//! Text to rows.
+
+use std::borrow::Cow;
+
+use engine_sdk::columns::{ColumnType, RowBuilder, Value};
+use engine_sdk::file_pieces;
+use engine_sdk::prelude::*;
+use memchr::memchr;
+
+use crate::config::{Config, Dialect};
+use crate::scan::{Found, Problem, Scanner, Span};
+
+/// More columns than any real file has; bounds what a header may cost.
+const MOST_COLUMNS: usize = 16_384;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+pub fn decode(config: &Config, dialect: Dialect, cx: Context, input: Batches) -> Result<Batches> {
+    let mut reading = Reading {
+        text: Text::new(input, cx, config),
+        scanner: Scanner::new(dialect, MOST_COLUMNS),
+        dialect,
+        config: config.clone(),
+        header: None,
+        header_read: false,
+        columns: Vec::new(),
+        rows: RowBuilder::new([]),
+        scratch: String::new(),
+        values: Vec::new(),
+        skipping: false,
+        records: 0,
+    };
+    reading.learn_columns()?;
+    Ok(Batches::new(reading.rows.schema(), reading))
+}
+
+/// The files of a stream, one after the other, as one window of bytes.
+struct Text {
+    input: Batches,
+    cx: Context,
+    batch: Option<(RecordBatch, usize)>,
+    /// The present file.
+    name: String,
+    /// The present file's last byte is in the buffer.
+    ended: bool,
+    buffer: Vec<u8>,
+    start: usize,
+    /// The line that `start` is in, from 1.
+    line: u64,
+    skip_rows: u64,
+    left_to_skip: u64,
+    mark_checked: bool,
+}
+
+impl Text {
+    fn new(input: Batches, cx: Context, config: &Config) -> Self {
+        Self {
+            input,
+            cx,
+            batch: None,
+            name: String::new(),
+            ended: true,
+            buffer: Vec::new(),
+            start: 0,
+            line: 1,
+            skip_rows: config.skip_rows,
+            left_to_skip: 0,
+            mark_checked: true,
+        }
+    }
+
+    fn ahead(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    fn advance(&mut self, bytes: usize, lines: u64) {
+        self.start += bytes;
+        self.line += lines;
+    }
+
+    /// Takes in the next piece of the present file, or notes that it has ended.
+    fn more(&mut self) -> Result<()> {
+        match self.piece()? {
+            Some(piece) => {
+                self.buffer.drain(..self.start);
+                self.start = 0;
+                let (batch, row) = piece;
+                if let Some((_, data)) = file_pieces(&batch)?.nth(row) {
+                    self.buffer.extend_from_slice(data);
+                }
+                self.batch = Some((batch, row + 1));
+            }
+            None => self.ended = true,
+        }
+        Ok(())
+    }
+
+    /// The next piece, if it belongs to the present file.
+    fn piece(&mut self) -> Result<Option<(RecordBatch, usize)>> {
+        let Some((batch, row)) = self.next_piece()? else { return Ok(None) };
+        let same = file_pieces(&batch)?.nth(row).is_some_and(|(name, _)| name == self.name);
+        if same {
+            return Ok(Some((batch, row)));
+        }
+        self.batch = Some((batch, row));
+        Ok(None)
+    }
+
+    fn next_piece(&mut self) -> Result<Option<(RecordBatch, usize)>> {
+        loop {
+            match self.batch.take() {
+                Some((batch, row)) if row < batch.num_rows() => return Ok(Some((batch, row))),
+                _ => {
+                    self.cx.check_cancelled()?;
+                    match self.input.next().transpose()? {
+                        Some(batch) => self.batch = Some((batch, 0)),
+                        None => return Ok(None),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on to the next file. `false`: there is none.
+    fn next_file(&mut self) -> Result<bool> {
+        let Some((batch, row)) = self.next_piece()? else { return Ok(false) };
+        if let Some((name, _)) = file_pieces(&batch)?.nth(row) {
+            self.name = name.into();
+        }
+        self.batch = Some((batch, row));
+        self.buffer.clear();
+        self.start = 0;
+        self.line = 1;
+        self.ended = false;
+        self.mark_checked = false;
+        self.left_to_skip = self.skip_rows;
+        Ok(true)
+    }
+
+    /// Passes a byte order mark and the lines that are to be left out. `false`:
+    /// needs more bytes.
+    fn pass_preamble(&mut self) -> bool {
+        if !self.mark_checked {
+            if self.ahead().len() < BYTE_ORDER_MARK.len() && !self.ended {
+                return false;
+            }
+            if self.ahead().starts_with(BYTE_ORDER_MARK) {
+                self.advance(BYTE_ORDER_MARK.len(), 0);
+            }
+            self.mark_checked = true;
+        }
+        while self.left_to_skip > 0 {
+            match memchr(b'\n', self.ahead()) {
+                Some(at) => {
+                    self.advance(at + 1, 1);
+                    self.left_to_skip -= 1;
+                }
+                None => {
+                    self.start = self.buffer.len();
+                    return self.ended;
+                }
+            }
+        }
+        true
+    }
+}
+
+struct Reading {
+    text: Text,
+    scanner: Scanner,
+    dialect: Dialect,
+    config: Config,
+    /// The first file's name and header, which every other must repeat.
+    header: Option<(String, Vec<String>)>,
+    header_read: bool,
+    columns: Vec<(String, ColumnType)>,
+    rows: RowBuilder,
+    scratch: String,
+    /// Empty between two rows; kept for its memory.
+    values: Vec<Value<'static>>,
+    /// Inside a record that was too long and has been refused already.
+    skipping: bool,
+    /// Records not yet counted with the engine.
+    records: u64,
+}
+
+impl Reading {
+    /// Reads as far as it takes to know the columns.
+    fn learn_columns(&mut self) -> Result<()> {
+        if !self.config.columns.is_empty() {
+            return self.set_columns(self.config.columns.clone());
+        }
+        let Some((body, length)) = self.find()? else {
+            return self.set_columns(Vec::new());
+        };
+        if self.config.header {
+            let names = self.read_header(body, length)?;
+            self.set_columns(names)
+        } else {
+            let count = self.scanner.count();
+            self.set_columns((1..=count).map(|number| format!("column_{number}")).collect())?;
+            // The scanner has not moved: the record is found again as a record.
+            self.scanner.reset();
+            Ok(())
+        }
+    }
+
+    fn set_columns(&mut self, names: Vec<String>) -> Result<()> {
+        if names.len() > MOST_COLUMNS {
+            return Err(Error::config(format!("{}: more than {MOST_COLUMNS} columns", self.place()))
+                .hint("check `delimiter` and `quote`"));
+        }
+        for (at, name) in names.iter().enumerate() {
+            if names[..at].contains(name) {
+                return Err(Error::config(format!("{}: two columns are named `{name}`", self.place()))
+                    .hint("name them with `columns`"));
+            }
+        }
+        if let Some(unknown) = self.config.types.keys().find(|name| !names.is_empty() && !names.contains(name)) {
+            return Err(Error::config(format!("`types` names `{unknown}`, but there is no such column"))
+                .hint(format!("the columns are: {}", names.join(", "))));
+        }
+        let kind = |name: &String| self.config.types.get(name).copied().unwrap_or(ColumnType::Text);
+        self.columns = names.into_iter().map(|name| (kind(&name), name)).map(|(kind, name)| (name, kind)).collect();
+        self.rows = RowBuilder::new(self.columns.iter().map(|(name, kind)| (name.as_str(), *kind)));
+        self.scanner.expect(self.columns.len());
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        match self.text.name.as_str() {
+            "" => format!("line {}", self.text.line),
+            name => format!("{name}, line {}", self.text.line),
+        }
+    }
+
+    /// Finds the next record, header or not, without passing it. Answers its
+    /// lengths without and with its line end.
+    fn find(&mut self) -> Result<Option<(usize, usize)>> {
+        loop {
+            if self.text.pass_preamble() {
+                match self.scanner.scan(&self.text.buffer[self.text.start..], self.text.ended) {
+                    Some(Found::Record { body, length }) if self.skipping => {
+                        self.skipping = false;
+                        let lines = self.scanner.lines(&self.text.ahead()[..body]);
+                        self.pass(length, lines);
+                        continue;
+                    }
+                    Some(Found::Record { body, length }) if body <= self.config.max_record.as_usize() => {
+                        return Ok(Some((body, length)));
+                    }
+                    Some(Found::Record { body, length }) => {
+                        self.refuse_long()?;
+                        let lines = self.scanner.lines(&self.text.ahead()[..body]);
+                        self.pass(length, lines);
+                        continue;
+                    }
+                    Some(Found::Nothing { length }) => {
+                        self.pass(length, 1);
+                        continue;
+                    }
+                    None if self.text.ahead().len() > self.config.max_record.as_usize() => {
+                        if !self.skipping {
+                            self.refuse_long()?;
+                            self.skipping = true;
+                        }
+                        let looked_at = self.scanner.forget();
+                        let gone = &self.text.ahead()[..looked_at];
+                        let lines = memchr::memchr_iter(b'\n', gone).count() as u64;
+                        self.text.advance(looked_at, lines);
+                    }
+                    None => {}
+                }
+            }
+            if self.text.ended {
+                self.skipping = false;
+                if !self.text.next_file()? {
+                    return Ok(None);
+                }
+                self.scanner.reset();
+                self.header_read = false;
+            }
+            self.text.more()?;
+        }
+    }
+
+    fn pass(&mut self, length: usize, lines: u64) {
+        self.text.advance(length, lines);
+        self.scanner.reset();
+    }
+
+    fn refuse_long(&mut self) -> Result<()> {
+        let kept = self.config.max_record.as_usize().min(self.text.ahead().len());
+        if self.config.header && !self.header_read {
+            return Err(Error::config(format!("{}: the header is longer than {kept} bytes", self.place()))
+                .hint("check `quote` and `delimiter`, or raise `max_record`"));
+        }
+        let reason = format!(
+            "line {}: the record is longer than {kept} bytes (`max_record`); only its beginning is kept",
+            self.text.line
+        );
+        self.records += 1;
+        self.text.cx.reject_bytes(&self.text.name, &self.text.ahead()[..kept], "too_long", &reason)
+    }
+
+    /// Reads the record that was found as a header, and passes it.
+    fn read_header(&mut self, body: usize, length: usize) -> Result<Vec<String>> {
+        let data = &self.text.ahead()[..body];
+        let wrong = |what: &str| Error::config(format!("{}: the header {what}", self.place()));
+        if self.scanner.problem().is_some() {
+            return Err(wrong("is not quoted as it should be").hint("check `quote` and `skip_rows`"));
+        }
+        let text = std::str::from_utf8(data).map_err(|_| wrong("is not UTF-8").hint("convert the file to UTF-8"))?;
+        let mut names = Vec::with_capacity(self.scanner.count());
+        for (at, span) in self.scanner.fields().iter().enumerate() {
+            let name = field(text, span, self.dialect);
+            names.push(if name.is_empty() { format!("column_{}", at + 1) } else { name.into_owned() });
+        }
+        if self.scanner.count() > names.len() && self.columns.is_empty() {
+            return Err(wrong(&format!("has {} columns", self.scanner.count())).hint("check `delimiter` and `quote`"));
+        }
+        let expected = self.config.columns.len();
+        if expected > 0 && self.scanner.count() != expected {
+            return Err(wrong(&format!("has {} columns, but `columns` names {expected}", self.scanner.count())));
+        }
+        if let Some((first, header)) = &self.header
+            && (*header != names || self.scanner.count() != names.len())
+        {
+            return Err(Error::config(format!(
+                "{} has the columns {}, but {first} has {}",
+                self.text.name,
+                names.join(", "),
+                header.join(", ")
+            ))
+            .hint("files of one stream have the same header; read the others with a pipeline of their own"));
+        }
+        self.header.get_or_insert_with(|| (self.text.name.clone(), names.clone()));
+        let lines = self.scanner.lines(data);
+        self.header_read = true;
+        self.pass(length, lines);
+        Ok(names)
+    }
+
+    /// Reads the record that was found into a row or refuses it, and passes it.
+    fn read_record(&mut self, body: usize, length: usize) -> Result<()> {
+        let data = &self.text.buffer[self.text.start..self.text.start + body];
+        let mut values = recycled(std::mem::take(&mut self.values));
+        self.scratch.clear();
+        let row =
+            Row { scanner: &self.scanner, columns: &self.columns, dialect: self.dialect, nulls: &self.config.nulls };
+        match row.read(data, &mut self.scratch, &mut values) {
+            Ok(()) => self.rows.push(&values),
+            Err((code, reason)) => {
+                let reason = format!("line {}: {reason}", self.text.line);
+                self.text.cx.reject_bytes(&self.text.name, data, code, &reason)?;
+            }
+        }
+        self.values = recycled(values);
+        self.records += 1;
+        let lines = self.scanner.lines(data);
+        self.pass(length, lines);
+        Ok(())
+    }
+
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.rows.is_full() {
+            let Some((body, length)) = self.find()? else { break };
+            if self.config.header && !self.header_read {
+                self.read_header(body, length)?;
+            } else {
+                self.read_record(body, length)?;
+            }
+        }
+        self.text.cx.progress(std::mem::take(&mut self.records), 0);
+        if self.rows.is_empty() { Ok(None) } else { self.rows.finish().map(Some) }
+    }
+}
+
+impl Iterator for Reading {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batch().transpose()
+    }
+}
+
+/// What it takes to read one record.
+struct Row<'a> {
+    scanner: &'a Scanner,
+    columns: &'a [(String, ColumnType)],
+    dialect: Dialect,
+    nulls: &'a [String],
+}
+
+impl Row<'_> {
+    /// Fills `values`, or says why not: a code and a reason.
+    fn read<'a>(
+        &self,
+        data: &'a [u8],
+        scratch: &'a mut String,
+        values: &mut Vec<Value<'a>>,
+    ) -> Result<(), (&'static str, String)> {
+        match self.scanner.problem() {
+            Some(Problem::Unterminated) => {
+                return Err(("unterminated_quote", "the file ends inside a quoted field".into()));
+            }
+            Some(Problem::AfterQuote) => {
+                return Err(("bad_quote", "something stands between a closing quote and the next delimiter".into()));
+            }
+            None => {}
+        }
+        let (found, expected) = (self.scanner.count(), self.columns.len());
+        if found != expected {
+            return Err(("field_count", format!("{found} fields instead of {expected}")));
+        }
+        let text = std::str::from_utf8(data)
+            .map_err(|error| ("not_utf8", format!("byte {} of the record is not UTF-8", error.valid_up_to() + 1)))?;
+        let mut lengths = Vec::new();
+        for span in self.scanner.fields().iter().filter(|span| span.escaped) {
+            let cell = field(text, span, self.dialect);
+            scratch.push_str(&cell);
+            lengths.push(cell.len());
+        }
+        let (mut unescaped, mut lengths) = (scratch.as_str(), lengths.into_iter());
+        for (span, (name, kind)) in self.scanner.fields().iter().zip(self.columns) {
+            let cell = match if span.escaped { lengths.next() } else { None } {
+                Some(length) => {
+                    let (cell, rest) = unescaped.split_at(length);
+                    unescaped = rest;
+                    cell
+                }
+                None => plain(text, span, self.dialect),
+            };
+            let null = (!span.quoted && self.nulls.iter().any(|null| null == cell))
+                || (cell.is_empty() && *kind != ColumnType::Text);
+            values.push(if null {
+                Value::Null
+            } else {
+                kind.read(cell)
+                    .map_err(|wrong| (wrong.code, format!("{name}: {:?} {}", shortened(cell), wrong.reason)))?
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Enough of a value to recognise it.
+fn shortened(cell: &str) -> &str {
+    &cell[..cell.floor_char_boundary(80)]
+}
+
+/// The text of a field.
+fn field<'a>(text: &'a str, span: &Span, dialect: Dialect) -> Cow<'a, str> {
+    let plain = plain(text, span, dialect);
+    if !span.escaped {
+        return Cow::Borrowed(plain);
+    }
+    let mut out = String::with_capacity(plain.len());
+    let mut characters = plain.chars();
+    while let Some(character) = characters.next() {
+        let escapes = character == char::from(dialect.escape) || character == char::from(dialect.quote);
+        match if escapes { characters.next() } else { Some(character) } {
+            Some(character) => out.push(character),
+            None => break,
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The text of a field as it stands in the record.
+fn plain<'a>(text: &'a str, span: &Span, dialect: Dialect) -> &'a str {
+    let cell = &text[span.start..span.end];
+    if dialect.trim && !span.quoted { cell.trim_end_matches([' ', '\t']) } else { cell }
+}
+
+/// The memory of a vector for values of another lifetime.
+fn recycled<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
+    values.clear();
+    values.into_iter().map(|_| Value::Null).collect()
+}

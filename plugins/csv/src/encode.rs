@@ -1,0 +1,197 @@
+//! Rows to text.
+
+use engine_sdk::columns::Cells;
+use engine_sdk::prelude::*;
+use engine_sdk::{file_piece, files_schema};
+
+use crate::config::{Config, Dialect, LineEnding, Quoting};
+
+/// How many bytes make a piece.
+const PIECE: usize = 512 * 1024;
+
+pub fn encode(config: &Config, dialect: Dialect, cx: Context, input: Batches) -> Result<Batches> {
+    let schema = input.schema();
+    let columns = chosen(config, &schema)?;
+    for &column in &columns {
+        let field = schema.field(column);
+        if field.data_type().is_nested() {
+            return Err(Error::config(format!(
+                "column `{}` is of the type {}, which does not fit into one field",
+                field.name(),
+                field.data_type()
+            ))
+            .hint("choose other columns with `columns`, turn it into text before, or write JSON"));
+        }
+    }
+    let mut buffer = Vec::with_capacity(PIECE + PIECE / 4);
+    let style = Style::new(config, dialect);
+    if config.header && !columns.is_empty() {
+        for (at, &column) in columns.iter().enumerate() {
+            style.delimit(at, &mut buffer);
+            style.text(schema.field(column).name(), at == 0, &mut buffer);
+        }
+        buffer.extend_from_slice(style.line_end);
+    }
+    let writing = Writing { input, cx, style, columns, buffer, batch: None, begun: false };
+    Ok(Batches::new(files_schema(), writing))
+}
+
+/// Which columns to write, in their order.
+fn chosen(config: &Config, schema: &Schema) -> Result<Vec<usize>> {
+    if config.columns.is_empty() {
+        return Ok((0..schema.fields().len()).collect());
+    }
+    let place = |name: &String| {
+        schema.index_of(name).map_err(|_| {
+            let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            Error::config(format!("there is no column `{name}` to write"))
+                .hint(format!("the columns are: {}", names.join(", ")))
+        })
+    };
+    config.columns.iter().map(place).collect()
+}
+
+struct Writing {
+    input: Batches,
+    cx: Context,
+    style: Style,
+    columns: Vec<usize>,
+    buffer: Vec<u8>,
+    batch: Option<Rows>,
+    begun: bool,
+}
+
+/// A batch on its way.
+struct Rows {
+    cells: Vec<Cells>,
+    next: usize,
+    count: usize,
+}
+
+impl Writing {
+    fn piece(&mut self) -> Result<Option<RecordBatch>> {
+        while self.buffer.len() < PIECE {
+            let Some(rows) = &mut self.batch else {
+                self.cx.check_cancelled()?;
+                let Some(batch) = self.input.next().transpose()? else { break };
+                let cells = self.columns.iter().map(|&column| Cells::new(batch.column(column)));
+                self.batch = Some(Rows { cells: cells.collect::<Result<_>>()?, next: 0, count: batch.num_rows() });
+                continue;
+            };
+            while rows.next < rows.count && self.buffer.len() < PIECE {
+                self.style.row(&rows.cells, rows.next, &mut self.buffer);
+                rows.next += 1;
+            }
+            if rows.next == rows.count {
+                self.batch = None;
+            }
+        }
+        // A stream without rows is a file all the same.
+        if self.begun && self.buffer.is_empty() {
+            return Ok(None);
+        }
+        self.begun = true;
+        let piece = file_piece("", &self.buffer);
+        self.buffer.clear();
+        Ok(Some(piece))
+    }
+}
+
+impl Iterator for Writing {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.piece().transpose()
+    }
+}
+
+/// How cells become fields.
+struct Style {
+    dialect: Dialect,
+    /// Bytes that a field must not hold without quotes.
+    special: [bool; 256],
+    /// Whether numbers and times could hold such a byte.
+    odd: bool,
+    always: bool,
+    guard: bool,
+    /// What stands for no value; the first is written.
+    nulls: Vec<String>,
+    line_end: &'static [u8],
+}
+
+impl Style {
+    fn new(config: &Config, dialect: Dialect) -> Self {
+        let mut special = [false; 256];
+        for byte in [dialect.delimiter, dialect.quote, b'\n', b'\r'] {
+            special[usize::from(byte)] = true;
+        }
+        let in_values = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.:/= ".contains(&byte);
+        Self {
+            dialect,
+            special,
+            odd: in_values(dialect.delimiter) || in_values(dialect.quote) || dialect.comment.is_some_and(in_values),
+            always: config.quoting == Quoting::Always,
+            guard: config.guard_formulas,
+            nulls: config.nulls.clone(),
+            line_end: match config.line_ending {
+                LineEnding::Lf => b"\n",
+                LineEnding::Crlf => b"\r\n",
+            },
+        }
+    }
+
+    #[inline]
+    fn delimit(&self, at: usize, out: &mut Vec<u8>) {
+        if at > 0 {
+            out.push(self.dialect.delimiter);
+        }
+    }
+
+    fn row(&self, cells: &[Cells], row: usize, out: &mut Vec<u8>) {
+        for (at, column) in cells.iter().enumerate() {
+            self.delimit(at, out);
+            if column.is_null(row) {
+                out.extend_from_slice(self.nulls.first().map_or(b"", |text| text.as_bytes()));
+            } else if let Cells::Text(column) = column {
+                self.text(column.value(row), at == 0, out);
+            } else if self.always || self.odd {
+                let begin = out.len();
+                column.write(row, b' ', out);
+                let value = out.split_off(begin);
+                self.field(&value, at == 0, out);
+            } else {
+                column.write(row, b' ', out);
+            }
+        }
+        out.extend_from_slice(self.line_end);
+    }
+
+    fn text(&self, text: &str, first: bool, out: &mut Vec<u8>) {
+        if self.guard && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+            self.field(format!("'{text}").as_bytes(), first, out);
+        } else {
+            self.field(text.as_bytes(), first, out);
+        }
+    }
+
+    fn field(&self, field: &[u8], first: bool, out: &mut Vec<u8>) {
+        let quoted = self.always
+            || self.nulls.iter().any(|null| null.as_bytes() == field)
+            || field.iter().any(|byte| self.special[usize::from(*byte)])
+            || matches!(field, [b' ' | b'\t', ..] | [.., b' ' | b'\t'] | [])
+            || (first && field.first().copied() == self.dialect.comment)
+            || (first && field.starts_with(b"\xEF\xBB\xBF"));
+        if !quoted {
+            return out.extend_from_slice(field);
+        }
+        let Dialect { quote, escape, .. } = self.dialect;
+        out.push(quote);
+        for &byte in field {
+            if byte == quote || byte == escape {
+                out.push(escape);
+            }
+            out.push(byte);
+        }
+        out.push(quote);
+    }
+}

@@ -1,0 +1,237 @@
+//! The source: every file that matches is one split, cut to the size that it
+//! had when the run was planned.
+
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use engine_sdk::prelude::*;
+use engine_sdk::{file_piece, files_schema};
+use glob::{MatchOptions, Pattern, glob_with};
+
+use crate::disk::fault;
+
+/// How many bytes are read at a time.
+const PIECE: u64 = 1024 * 1024;
+
+/// Which files to read.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// A file, or a pattern such as `inbox/*.csv` or `logs/**/*.log`. Relative
+    /// to the pipeline file. `*`, `?` and `[…]` match within one folder, `**`
+    /// any number of folders; names that begin with a dot are matched only by a
+    /// pattern that does too. Files are read in the order of their names. A
+    /// pattern that matches nothing is an empty run, a file that is not there
+    /// an error.
+    path: String,
+}
+
+/// What a split says about its file: enough to know it again.
+#[derive(Debug, Serialize, Deserialize)]
+struct Planned {
+    /// As matched: relative, if the pattern was.
+    path: String,
+    /// Bytes to read; what was appended later belongs to a later run.
+    size: u64,
+    /// When the file was written last, in nanoseconds since 1970.
+    modified_ns: i64,
+    inode: u64,
+}
+
+impl Planned {
+    fn new(path: String, found: &Metadata) -> Self {
+        Self { path, size: found.len(), modified_ns: modified_ns(found), inode: found.ino() }
+    }
+
+    /// Whether the planned bytes are still what the file begins with: nobody
+    /// has touched it, or it is the same file and has grown.
+    fn still_fits(&self, found: &Metadata) -> Result<()> {
+        let untouched = found.len() == self.size && modified_ns(found) == self.modified_ns;
+        let grown = found.len() > self.size && found.ino() == self.inode;
+        if untouched || grown {
+            return Ok(());
+        }
+        let what = if found.len() < self.size {
+            format!("is shorter than planned: {} bytes instead of {}", found.len(), self.size)
+        } else if found.ino() != self.inode {
+            "is another file than the one that was planned".into()
+        } else {
+            "was written to since it was planned".into()
+        };
+        Err(Error::config(format!("{} {what}", self.path))
+            .hint("put the file back as it was, so that this window gives the same rows again; new content belongs into a new file"))
+    }
+}
+
+fn modified_ns(found: &Metadata) -> i64 {
+    found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())
+}
+
+/// Reads files.
+pub struct FileSource {
+    config: Config,
+    cx: Context,
+}
+
+impl FileSource {
+    fn is_pattern(&self) -> bool {
+        self.config.path.contains(['*', '?', '['])
+    }
+
+    /// The files there are, in the order of their names.
+    fn matched(&self) -> Result<Vec<Planned>> {
+        let path = &self.config.path;
+        if !self.is_pattern() {
+            let found = self.look(path)?;
+            if found.is_dir() {
+                return Err(Error::config(format!("{path} is a folder"))
+                    .hint(format!("read the files in it with the pattern `{}/*`", path.trim_end_matches('/'))));
+            }
+            return Ok(vec![Planned::new(path.clone(), &found)]);
+        }
+        // The pipeline's own folder may hold characters that mean something in a pattern.
+        let base = self.cx.resolve("").display().to_string();
+        let pattern = match Path::new(path).is_absolute() || base.is_empty() {
+            true => path.clone(),
+            false => format!("{}/{path}", Pattern::escape(base.trim_end_matches('/'))),
+        };
+        let options =
+            MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+        let entries = glob_with(&pattern, options)
+            .map_err(|error| Error::config(format!("`{path}` is not a pattern: {}", error.msg)))?;
+        let mut files = Vec::new();
+        for entry in entries {
+            self.cx.check_cancelled()?;
+            let entry = entry.map_err(|error| {
+                let folder = error.path().to_owned();
+                fault("looking into", &folder, error.into())
+            })?;
+            let name = match Path::new(path).is_absolute() {
+                true => entry.as_path(),
+                false => entry.strip_prefix(self.cx.resolve("")).unwrap_or(&entry),
+            };
+            let name = name.to_str().ok_or_else(|| {
+                Error::config(format!("the name of {} is not UTF-8", entry.display())).hint("rename the file")
+            })?;
+            let found = self.look(name)?;
+            if found.is_file() {
+                files.push(Planned::new(name.to_owned(), &found));
+            }
+        }
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(files)
+    }
+
+    fn look(&self, path: &str) -> Result<Metadata> {
+        std::fs::metadata(self.cx.resolve(path)).map_err(|error| self.unreadable(path, error))
+    }
+
+    fn unreadable(&self, path: &str, error: std::io::Error) -> Error {
+        let place = self.cx.resolve(path);
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::config(format!("no such file: {}", place.display()))
+                .hint("`path` is relative to the pipeline file; a pattern such as `inbox/*.csv` may match nothing");
+        }
+        fault("reading", &place, error)
+    }
+}
+
+impl Component for FileSource {
+    type Config = Config;
+    const SUMMARY: &'static str = "Reads files of this machine";
+
+    fn examples() -> Vec<Example> {
+        vec![
+            example("one file", json!({"path": "data/calls.csv"})),
+            example("every CSV file of a folder", json!({"path": "inbox/*.csv"})),
+        ]
+    }
+
+    fn open(config: Config, cx: Context) -> Result<Self> {
+        Ok(Self { config, cx })
+    }
+
+    fn check(&mut self) -> Result<CheckReport> {
+        let files = self.matched()?;
+        let bytes: u64 = files.iter().map(|file| file.size).sum();
+        let path = &self.config.path;
+        let summary = match files.len() {
+            1 => format!("{path}: 1 file of {bytes} bytes"),
+            count => format!("{path}: {count} files, {bytes} bytes together"),
+        };
+        Ok(CheckReport { summary })
+    }
+}
+
+impl Source for FileSource {
+    const GIVES: Shape = Shape::Files;
+
+    fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
+        let splits = self.matched()?.into_iter().enumerate().map(|(at, file)| {
+            let spec = json!(file);
+            Split { id: format!("{at:08}"), spec, estimated_rows: None }
+        });
+        Ok(Plan { upper: None, splits: splits.collect() })
+    }
+
+    fn read(&mut self, split: &Split) -> Result<Batches> {
+        let planned = Planned::deserialize(&split.spec)
+            .map_err(|error| Error::internal(format!("split {} does not describe a file: {error}", split.id)))?;
+        let file = File::open(self.cx.resolve(&planned.path)).map_err(|error| self.unreadable(&planned.path, error))?;
+        let reading = Reading { left: planned.size, begun: false, planned, file, cx: self.cx.clone() };
+        reading.still_fits()?;
+        Ok(Batches::new(files_schema(), reading))
+    }
+}
+
+/// One file on its way.
+struct Reading {
+    planned: Planned,
+    file: File,
+    left: u64,
+    begun: bool,
+    cx: Context,
+}
+
+impl Reading {
+    fn still_fits(&self) -> Result<()> {
+        let found = self.file.metadata().map_err(|error| fault("reading", Path::new(&self.planned.path), error))?;
+        self.planned.still_fits(&found)
+    }
+
+    fn piece(&mut self) -> Result<Option<RecordBatch>> {
+        // An empty file is one empty piece: it is a file all the same.
+        if self.begun && self.left == 0 {
+            return Ok(None);
+        }
+        self.cx.check_cancelled()?;
+        self.begun = true;
+        let length = self.left.min(PIECE);
+        let mut data = Vec::with_capacity(length as usize);
+        (&self.file)
+            .take(length)
+            .read_to_end(&mut data)
+            .map_err(|error| fault("reading", Path::new(&self.planned.path), error))?;
+        self.left -= data.len() as u64;
+        // Asked again at the end: what was written over meanwhile must not pass for the planned file.
+        if (data.len() as u64) < length || self.left == 0 {
+            self.still_fits()?;
+        }
+        if (data.len() as u64) < length {
+            return Err(Error::unavailable(format!("{} changes while it is read", self.planned.path))
+                .hint("write files under another name, and rename them when they are complete"));
+        }
+        self.cx.progress(0, data.len() as u64);
+        Ok(Some(file_piece(&self.planned.path, &data)))
+    }
+}
+
+impl Iterator for Reading {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.piece().transpose()
+    }
+}
