@@ -1,1 +1,58 @@
-fn main() {}
+//! The program `engine`: reads what the user asks for, puts the parts together,
+//! and turns what comes back into text and an exit code.
+//!
+//! Nothing is decided here that a library could decide: the pipeline file is
+//! `engine-spec`'s, modules are `engine-host`'s, runs are `engine-runtime`'s.
+
+mod arguments;
+mod connections;
+mod console;
+mod control;
+mod dead_letters;
+mod environment;
+mod exit;
+mod explain;
+#[cfg(feature = "failpoints")]
+mod failpoints;
+mod logging;
+mod output;
+mod places;
+mod plugins;
+mod preview;
+mod project;
+mod run;
+mod runs;
+mod schema;
+mod state;
+mod test;
+mod validate;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use exit::Exit;
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    #[cfg(feature = "failpoints")]
+    failpoints::arm();
+    let result = match &arguments.command {
+        Command::Run(command) => run::run(&arguments.global, command),
+        Command::Validate(command) => validate::run(&arguments.global, command),
+        Command::Explain(command) => explain::run(&arguments.global, command),
+        Command::Preview(command) => preview::run(&arguments.global, command),
+        Command::Test(command) => test::run(&arguments.global, command),
+        Command::Plugins(command) => plugins::run(&arguments.global, command),
+        Command::Connections(command) => connections::run(&arguments.global, command),
+        Command::Runs(command) => runs::run(&arguments.global, command),
+        Command::DeadLetters(command) => dead_letters::run(&arguments.global, command),
+        Command::State(command) => state::run(&arguments.global, command),
+        Command::Schema(command) => schema::run(&arguments.global, command),
+        #[cfg(feature = "failpoints")]
+        Command::Failpoints => failpoints::list(),
+    };
+    result.unwrap_or_else(|error| error.print(arguments.global.json)).code()
+}
+
+/// What a command comes to.
+type Result<T = Exit> = std::result::Result<T, exit::Failure>;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine_abi::message::PlanRequest;
 use engine_abi::{Error, Result};
+use engine_spec::OnExhausted;
 use engine_state::{NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::catch_up::catch_up;
@@ -186,7 +187,11 @@ fn each_alone(
             .into_iter()
             .map(|(name, error)| {
                 let stop: Stop = shared.stop.child();
-                let retry = job.assembly.sink(&name).map(|sink| sink.retry.clone()).unwrap_or_default();
+                let mut retry = job.assembly.sink(&name).map(|sink| sink.retry.clone()).unwrap_or_default();
+                // Somebody waits for a replay's answer.
+                if job.window.kind == WindowKind::Replay && retry.on_exhausted == OnExhausted::Wait {
+                    retry.on_exhausted = OnExhausted::Fail;
+                }
                 let of = name.clone();
                 let worker = scope
                     .spawn(move || catch_up(shared, &of, Some(window), Some(error), &mut Budget::new(&retry), &stop));

@@ -38,6 +38,7 @@ mod upstream;
 pub use assembly::{Assembly, Part, SinkPart, SourcePart};
 pub use letters::{Collected, Letters, rows_as_json};
 pub use meters::{Figures, Meters, SinkFigures, SinkStatus};
+pub use replay::Requests;
 pub use run::{Run, RunReport};
 pub use shared::{Revive, RunOptions};
 pub use stage_host::StageHost;

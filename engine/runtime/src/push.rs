@@ -17,6 +17,7 @@ use crate::catch_up::catch_up;
 use crate::letters::{Collected, Letters};
 use crate::outlet::Outlet;
 use crate::pass;
+use crate::replay::Requests;
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
 use crate::stage_host::StageHost;
@@ -68,7 +69,12 @@ struct Push {
     position: u64,
 }
 
-pub(crate) fn run(shared: &Arc<Shared>, spool: &Arc<Spool>, unfinished: &[Window]) -> Result<Ending> {
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    spool: &Arc<Spool>,
+    unfinished: &[Window],
+    requests: &Requests,
+) -> Result<Ending> {
     let assembly = Arc::clone(&shared.current);
     let variables = shared.variables_before();
     let mut group = Vec::new();
@@ -99,7 +105,7 @@ pub(crate) fn run(shared: &Arc<Shared>, spool: &Arc<Spool>, unfinished: &[Window
         position: position.unwrap_or_else(|| spool.start()),
     };
     push.take_up(unfinished);
-    let looped = push.work(&listener);
+    let looped = push.work(&listener, requests);
     // Whatever happened: stop receiving, keep what was received.
     shared.stop.drain();
     spool.cancel();
@@ -177,10 +183,12 @@ impl Push {
         }
     }
 
-    fn work(&mut self, listener: &Listener) -> Result<()> {
+    fn work(&mut self, listener: &Listener, requests: &Requests) -> Result<()> {
         let mut until: Option<Instant> = None;
         loop {
             self.welcome_back()?;
+            let busy = self.behind.keys().next();
+            requests.serve(&self.shared, busy.map(|sink| format!("sink `{sink}` is behind")));
             if self.shared.stop.stopped() {
                 return Ok(());
             }

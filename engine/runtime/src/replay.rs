@@ -1,7 +1,8 @@
 //! Dead letters, tried again: in front of the stage that refused them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
@@ -16,12 +17,64 @@ use serde_json::{Value, json};
 use crate::assembly::Assembly;
 use crate::bounded::{self, Ending};
 use crate::letters::from_ipc;
+use crate::meters::Meters;
 use crate::run::{Run, RunReport, report};
 use crate::shared::Shared;
 use crate::upstream::{Feed, Replayed, files};
 
 /// The most letters in one window: it is one transaction of a target.
 const WINDOW_LETTERS: usize = 10_000;
+
+/// Replays that a running pipeline is asked for.
+#[derive(Default)]
+pub struct Requests(Mutex<VecDeque<Request>>);
+
+struct Request {
+    letters: Vec<DeadLetter>,
+    sinks: Vec<String>,
+    answer: Sender<Result<RunReport>>,
+}
+
+impl Requests {
+    /// Asks the pipeline to replay, and waits for the report.
+    ///
+    /// # Errors
+    /// Those of [`Run::replay`]; `Unavailable` when the pipeline ends first.
+    pub fn replay(&self, letters: Vec<DeadLetter>, sinks: Vec<String>) -> Result<RunReport> {
+        let (answer, report) = channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(Request { letters, sinks, answer });
+        report.recv().unwrap_or_else(|_| Err(Error::unavailable("the pipeline ended before it came to the replay")))
+    }
+
+    /// Nobody will answer any more.
+    pub(crate) fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Answers the oldest request. `busy`: why it cannot be done now.
+    pub(crate) fn serve(&self, shared: &Shared, busy: Option<String>) {
+        let request = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(Request { letters, sinks, answer }) = request else { return };
+        let run = || {
+            let names = shared.current.sinks.iter().map(|sink| sink.name.as_str());
+            Run {
+                state: Arc::clone(&shared.state),
+                assembly: Arc::clone(&shared.current),
+                revive: Arc::clone(&shared.revive),
+                stop: shared.stop.child(),
+                meters: Arc::new(Meters::new(names)),
+                options: shared.options.clone(),
+                requests: Arc::default(),
+            }
+        };
+        let report = match busy {
+            Some(why) => Err(Error::unavailable(why).hint("try again when it has caught up")),
+            None => run().replay(&letters, &sinks),
+        };
+        // Who asked may have gone.
+        let _ = answer.send(report);
+    }
+}
 
 impl Run {
     /// Tries dead letters again, through the pipeline as its file says now. What
@@ -31,7 +84,7 @@ impl Run {
     /// # Errors
     /// `Config` when a sink would replace its earlier output by the replayed rows.
     pub fn replay(self, letters: &[DeadLetter], sinks: &[String]) -> Result<RunReport> {
-        let Self { state, assembly, revive, stop, meters, options } = self;
+        let Self { state, assembly, revive, stop, meters, options, requests: _ } = self;
         let (clock, started) = (Instant::now(), Utc::now());
         let groups = group(&state, letters)?;
         let mut planned = Vec::new();

@@ -12,6 +12,7 @@ use crate::assembly::Assembly;
 use crate::bounded::{self, Ending};
 use crate::meters::{Figures, Meters};
 use crate::push;
+use crate::replay::Requests;
 use crate::shared::{Revive, RunOptions, Shared};
 use crate::stop::Stop;
 use crate::upstream::Feed;
@@ -54,6 +55,8 @@ pub struct Run {
     pub meters: Arc<Meters>,
     /// Bounds.
     pub options: RunOptions,
+    /// Replays that others ask for meanwhile.
+    pub requests: Arc<Requests>,
 }
 
 impl Run {
@@ -62,7 +65,7 @@ impl Run {
     /// # Errors
     /// Only when the state itself fails; what fails in the pipeline is in the report.
     pub fn run(self) -> Result<RunReport> {
-        let Self { state, assembly, revive, stop, meters, options } = self;
+        let Self { state, assembly, revive, stop, meters, options, requests } = self;
         let clock = Instant::now();
         let started = Utc::now();
         let pipeline = assembly.name.clone();
@@ -98,9 +101,10 @@ impl Run {
             feed,
         );
         let ending = match &spool {
-            Some(spool) => push::run(&shared, spool, &unfinished),
+            Some(spool) => push::run(&shared, spool, &unfinished, &requests),
             None => bounded::run(&shared, resume_only, unfinished),
         };
+        requests.close();
         let ending = ending.unwrap_or_else(Ending::from);
         let report = report(&shared, ending, clock, started)?;
         let stored = serde_json::to_value(&report).unwrap_or_default();

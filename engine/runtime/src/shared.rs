@@ -20,6 +20,7 @@ use crate::upstream::{Feed, Upstream};
 pub type Revive = dyn Fn(&Value) -> Result<Assembly> + Send + Sync;
 
 /// What a run needs.
+#[derive(Debug, Clone)]
 pub struct RunOptions {
     /// What began it: `command`.
     pub trigger: String,

@@ -1,6 +1,6 @@
 //! Asking work to stop: first to finish what it has begun, then at once.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,24 @@ use engine_abi::{Error, Result};
 const DRAIN: u8 = 1;
 const NOW: u8 = 2;
 
-#[derive(Default)]
-struct Shared {
+struct Node {
     level: AtomicU8,
-    changed: (Mutex<()>, Condvar),
+    parent: Option<Arc<Node>>,
 }
 
-/// Shared by all that works on a run. Clones are the same token; a
+/// Shared by all that works on something. Clones are the same token; a
 /// [`child`](Stop::child) can be stopped alone and stops with its parent.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Stop {
-    shared: Arc<Shared>,
-    own: Arc<AtomicBool>,
+    node: Arc<Node>,
+    /// One for the whole tree, so that a sleeper hears of every ancestor.
+    changed: Arc<(Mutex<()>, Condvar)>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { node: Arc::new(Node { level: AtomicU8::new(0), parent: None }), changed: Arc::default() }
+    }
 }
 
 impl Stop {
@@ -29,10 +35,11 @@ impl Stop {
         Self::default()
     }
 
-    /// A token that ends with this one, or alone through [`Stop::now`] on it.
+    /// A token that stops with this one, or alone.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), own: Arc::default() }
+        let node = Node { level: AtomicU8::new(0), parent: Some(Arc::clone(&self.node)) };
+        Self { node: Arc::new(node), changed: Arc::clone(&self.changed) }
     }
 
     /// Asks to finish what has begun and to begin nothing more.
@@ -41,34 +48,34 @@ impl Stop {
     }
 
     /// Asks to stop at once; what is unfinished is finished by the next run.
-    pub fn all_now(&self) {
+    pub fn now(&self) {
         self.raise(NOW);
     }
 
-    /// Stops this token alone.
-    pub fn now(&self) {
-        self.own.store(true, Ordering::SeqCst);
-        self.wake();
-    }
-
     fn raise(&self, level: u8) {
-        self.shared.level.fetch_max(level, Ordering::SeqCst);
-        self.wake();
+        self.node.level.fetch_max(level, Ordering::SeqCst);
+        drop(self.changed.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.1.notify_all();
     }
 
-    fn wake(&self) {
-        drop(self.shared.changed.0.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.changed.1.notify_all();
+    fn level(&self) -> u8 {
+        let mut level = 0;
+        let mut node = Some(&self.node);
+        while let Some(here) = node {
+            level = level.max(here.level.load(Ordering::SeqCst));
+            node = here.parent.as_ref();
+        }
+        level
     }
 
     /// Whether nothing new should begin.
     pub fn draining(&self) -> bool {
-        self.shared.level.load(Ordering::SeqCst) >= DRAIN || self.stopped()
+        self.level() >= DRAIN
     }
 
     /// Whether work should stop at once.
     pub fn stopped(&self) -> bool {
-        self.own.load(Ordering::SeqCst) || self.shared.level.load(Ordering::SeqCst) >= NOW
+        self.level() >= NOW
     }
 
     /// [`Error::cancelled`] once work should stop at once.
@@ -79,7 +86,7 @@ impl Stop {
     /// Sleeps, unless it is asked to drain or stop; then answers false at once.
     pub fn sleep(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
-        let mut guard = self.shared.changed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.changed.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if self.draining() {
                 return false;
@@ -88,7 +95,7 @@ impl Stop {
             if left.is_zero() {
                 return true;
             }
-            guard = self.shared.changed.1.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            guard = self.changed.1.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -106,7 +113,7 @@ mod tests {
         assert!(!all.stopped() && !other.stopped());
         all.drain();
         assert!(other.draining() && !other.stopped());
-        all.all_now();
+        all.now();
         assert!(other.stopped());
     }
 

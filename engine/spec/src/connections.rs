@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine_abi::ComponentKind;
+use engine_abi::{ComponentDescription, ComponentKind};
 use serde_json::Value;
 
 use crate::catalogue::Catalogue;
@@ -13,6 +13,7 @@ use crate::names::nearest;
 use crate::node::Config;
 use crate::pipeline::Stage;
 use crate::references::Environment;
+use crate::resolve::ResolvedConfig;
 use crate::source::Span;
 use crate::yaml;
 
@@ -98,6 +99,26 @@ pub fn check_connections(
         diagnostics.extend(fewest.unwrap_or_default());
     }
     diagnostics
+}
+
+/// The values of a connection alone, for trying it out with `component`. Settings
+/// may be missing: stages add theirs.
+///
+/// # Errors
+/// Variables that are not set, files that cannot be read, values that do not fit.
+pub fn resolve_connection(
+    connection: &Connection,
+    component: &ComponentDescription,
+    environment: &dyn Environment,
+) -> Result<ResolvedConfig, Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    let span = &connection.component_span;
+    let examination = Examination { component, span, environment, missing: Severity::Error, partial: true };
+    let examined = examination.of(&connection.with, &mut diagnostics);
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    Ok(ResolvedConfig { value: examined.value, templates: examined.templates, secrets: examined.secrets })
 }
 
 /// Puts the connection that a stage names under the stage's own settings.

@@ -43,7 +43,7 @@ mod yaml;
 
 pub use catalogue::Catalogue;
 pub use check::{Parsed, check, parse};
-pub use connections::{Connection, Connections, check_connections, parse_connections};
+pub use connections::{Connection, Connections, check_connections, parse_connections, resolve_connection};
 pub use definition::{definition, from_definition};
 pub use diagnostic::{Diagnostic, Diagnostics, Note, Severity};
 pub use dotenv::parse_dotenv;

@@ -95,6 +95,31 @@ impl ResolvedConfig {
     }
 }
 
+impl ResolvedConfig {
+    /// Every text in it that must not be seen; see [`secrets`].
+    pub fn secret_texts(&self) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        self.collect_secrets(&mut found);
+        found.remove("");
+        found.into_iter().collect()
+    }
+
+    fn collect_secrets(&self, found: &mut BTreeSet<String>) {
+        for secret in self.secrets.iter().filter_map(|pointer| self.value.pointer(pointer)) {
+            each_text(secret, &mut |text| {
+                found.insert(text.to_owned());
+            });
+        }
+        each_text(&self.value, &mut |text| {
+            for range in url_passwords(text) {
+                let password = &text[range];
+                found.insert(password.to_owned());
+                found.insert(percent_decoded(password));
+            }
+        });
+    }
+}
+
 impl fmt::Debug for ResolvedConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.value.as_object().into_iter().flat_map(|object| object.keys());
@@ -180,18 +205,7 @@ pub fn secrets(pipeline: &ResolvedPipeline) -> Vec<String> {
     for stage in pipeline.stages() {
         let formats = stage.format.as_ref().map(|format| &format.with);
         for config in std::iter::once(&stage.with).chain(formats) {
-            for secret in config.secrets.iter().filter_map(|pointer| config.value.pointer(pointer)) {
-                each_text(secret, &mut |text| {
-                    found.insert(text.to_owned());
-                });
-            }
-            each_text(&config.value, &mut |text| {
-                for range in url_passwords(text) {
-                    let password = &text[range];
-                    found.insert(password.to_owned());
-                    found.insert(percent_decoded(password));
-                }
-            });
+            config.collect_secrets(&mut found);
         }
     }
     found.remove("");

@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 
 use engine_sdk::columns::{ColumnType, RowBuilder, Value};
-use engine_sdk::file_pieces;
 use engine_sdk::prelude::*;
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use crate::config::{Config, Dialect};
 use crate::scan::{Found, Problem, Scanner, Span};
+use crate::text::Text;
 
 /// More columns than any real file has; bounds what a header may cost.
 const MOST_COLUMNS: usize = 16_384;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub fn decode(config: &Config, dialect: Dialect, cx: Context, input: Batches) -> Result<Batches> {
     let mut reading = Reading {
@@ -32,137 +30,6 @@ pub fn decode(config: &Config, dialect: Dialect, cx: Context, input: Batches) ->
     };
     reading.learn_columns()?;
     Ok(Batches::new(reading.rows.schema(), reading))
-}
-
-/// The files of a stream, one after the other, as one window of bytes.
-struct Text {
-    input: Batches,
-    cx: Context,
-    batch: Option<(RecordBatch, usize)>,
-    /// The present file.
-    name: String,
-    /// The present file's last byte is in the buffer.
-    ended: bool,
-    buffer: Vec<u8>,
-    start: usize,
-    /// The line that `start` is in, from 1.
-    line: u64,
-    skip_rows: u64,
-    left_to_skip: u64,
-    mark_checked: bool,
-}
-
-impl Text {
-    fn new(input: Batches, cx: Context, config: &Config) -> Self {
-        Self {
-            input,
-            cx,
-            batch: None,
-            name: String::new(),
-            ended: true,
-            buffer: Vec::new(),
-            start: 0,
-            line: 1,
-            skip_rows: config.skip_rows,
-            left_to_skip: 0,
-            mark_checked: true,
-        }
-    }
-
-    fn ahead(&self) -> &[u8] {
-        &self.buffer[self.start..]
-    }
-
-    fn advance(&mut self, bytes: usize, lines: u64) {
-        self.start += bytes;
-        self.line += lines;
-    }
-
-    /// Takes in the next piece of the present file, or notes that it has ended.
-    fn more(&mut self) -> Result<()> {
-        match self.piece()? {
-            Some(piece) => {
-                self.buffer.drain(..self.start);
-                self.start = 0;
-                let (batch, row) = piece;
-                if let Some((_, data)) = file_pieces(&batch)?.nth(row) {
-                    self.buffer.extend_from_slice(data);
-                }
-                self.batch = Some((batch, row + 1));
-            }
-            None => self.ended = true,
-        }
-        Ok(())
-    }
-
-    /// The next piece, if it belongs to the present file.
-    fn piece(&mut self) -> Result<Option<(RecordBatch, usize)>> {
-        let Some((batch, row)) = self.next_piece()? else { return Ok(None) };
-        let same = file_pieces(&batch)?.nth(row).is_some_and(|(name, _)| name == self.name);
-        if same {
-            return Ok(Some((batch, row)));
-        }
-        self.batch = Some((batch, row));
-        Ok(None)
-    }
-
-    fn next_piece(&mut self) -> Result<Option<(RecordBatch, usize)>> {
-        loop {
-            match self.batch.take() {
-                Some((batch, row)) if row < batch.num_rows() => return Ok(Some((batch, row))),
-                _ => {
-                    self.cx.check_cancelled()?;
-                    match self.input.next().transpose()? {
-                        Some(batch) => self.batch = Some((batch, 0)),
-                        None => return Ok(None),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Goes on to the next file. `false`: there is none.
-    fn next_file(&mut self) -> Result<bool> {
-        let Some((batch, row)) = self.next_piece()? else { return Ok(false) };
-        if let Some((name, _)) = file_pieces(&batch)?.nth(row) {
-            self.name = name.into();
-        }
-        self.batch = Some((batch, row));
-        self.buffer.clear();
-        self.start = 0;
-        self.line = 1;
-        self.ended = false;
-        self.mark_checked = false;
-        self.left_to_skip = self.skip_rows;
-        Ok(true)
-    }
-
-    /// Passes a byte order mark and the lines that are to be left out. `false`:
-    /// needs more bytes.
-    fn pass_preamble(&mut self) -> bool {
-        if !self.mark_checked {
-            if self.ahead().len() < BYTE_ORDER_MARK.len() && !self.ended {
-                return false;
-            }
-            if self.ahead().starts_with(BYTE_ORDER_MARK) {
-                self.advance(BYTE_ORDER_MARK.len(), 0);
-            }
-            self.mark_checked = true;
-        }
-        while self.left_to_skip > 0 {
-            match memchr(b'\n', self.ahead()) {
-                Some(at) => {
-                    self.advance(at + 1, 1);
-                    self.left_to_skip -= 1;
-                }
-                None => {
-                    self.start = self.buffer.len();
-                    return self.ended;
-                }
-            }
-        }
-        true
-    }
 }
 
 struct Reading {
@@ -239,7 +106,7 @@ impl Reading {
     fn find(&mut self) -> Result<Option<(usize, usize)>> {
         loop {
             if self.text.pass_preamble() {
-                match self.scanner.scan(&self.text.buffer[self.text.start..], self.text.ended) {
+                match self.scanner.scan(self.text.ahead(), self.text.ended) {
                     Some(Found::Record { body, length }) if self.skipping => {
                         self.skipping = false;
                         let lines = self.scanner.lines(&self.text.ahead()[..body]);
@@ -266,7 +133,7 @@ impl Reading {
                         }
                         let looked_at = self.scanner.forget();
                         let gone = &self.text.ahead()[..looked_at];
-                        let lines = memchr::memchr_iter(b'\n', gone).count() as u64;
+                        let lines = memchr_iter(b'\n', gone).count() as u64;
                         self.text.advance(looked_at, lines);
                     }
                     None => {}
@@ -343,7 +210,7 @@ impl Reading {
 
     /// Reads the record that was found into a row or refuses it, and passes it.
     fn read_record(&mut self, body: usize, length: usize) -> Result<()> {
-        let data = &self.text.buffer[self.text.start..self.text.start + body];
+        let data = &self.text.ahead()[..body];
         let mut values = recycled(std::mem::take(&mut self.values));
         self.scratch.clear();
         let row =

@@ -11,6 +11,7 @@ mod encode;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use engine_sdk::prelude::*;
 

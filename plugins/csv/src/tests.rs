@@ -255,6 +255,8 @@ fn a_million_rows_come_in_pieces_of_bounded_size() {
     assert_eq!(bytes, 2 + 123 * 8192 * 11);
 }
 
+type Three = (Option<String>, Option<String>, Option<String>);
+
 fn cell() -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         1 => Just(None),
@@ -277,7 +279,7 @@ proptest! {
         crlf in any::<bool>(),
         trim in any::<bool>(),
     ) {
-        let column = |of: fn(&(Option<String>, Option<String>, Option<String>)) -> &Option<String>| {
+        let column = |of: fn(&Three) -> &Option<String>| {
             Arc::new(cells.iter().map(|row| of(row).as_deref()).collect::<StringArray>()) as ArrayRef
         };
         let rows = batch(vec![("a", column(|row| &row.0)), ("b,\"", column(|row| &row.1)), ("c", column(|row| &row.2))]);

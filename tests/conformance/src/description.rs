@@ -52,7 +52,7 @@ fn examples(subject: &Subject) -> Verdict {
 /// Configurations that cannot be right, made from one that is.
 fn wrong_configs(schema: &Value, good: &Value) -> Vec<(String, Value)> {
     let mut wrong = vec![
-        ("a list".to_owned(), json!([])),
+        ("a number".to_owned(), json!(7)),
         ("a text".to_owned(), json!("config")),
         ("null".to_owned(), json!(null)),
     ];
@@ -85,7 +85,9 @@ fn bad_config(subject: &Subject) -> Verdict {
         match subject.component.open(&request(&place, &config), Arc::new(Recorder::default())) {
             Ok(_) => return Err(Stop::Failed(format!("{what} was accepted"))),
             Err(error) => {
-                require(error.kind == ErrorKind::Config, || format!("{what} was answered with {}: {error}", error.kind))?;
+                require(error.kind == ErrorKind::Config, || {
+                    format!("{what} was answered with {}: {error}", error.kind)
+                })?;
                 require(!error.message.trim().is_empty(), || format!("{what} was refused without a message"))?;
             }
         }

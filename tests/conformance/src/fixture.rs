@@ -136,7 +136,8 @@ impl Place {
         let folder = tempfile::tempdir().map_err(|error| Stop::NotRun(format!("no temporary folder: {error}")))?;
         for (name, text) in &fixture.files {
             let path = folder.path().join(name);
-            let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+            let written =
+                path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
             written.map_err(|error| Stop::NotRun(format!("{}: {error}", path.display())))?;
         }
         let unique = format!("c{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));

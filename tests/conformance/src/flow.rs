@@ -214,10 +214,7 @@ fn cancel(subject: &Subject) -> Verdict {
             Ok(_) => {}
             Err(error) if error.kind == ErrorKind::Cancelled => {}
             Err(error) => {
-                return Err(Stop::Failed(format!(
-                    "it answered with `{}` instead of `cancelled`: {error}",
-                    error.kind
-                )));
+                return Err(Stop::Failed(format!("it answered with `{}` instead of `cancelled`: {error}", error.kind)));
             }
         }
     }

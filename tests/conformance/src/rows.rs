@@ -132,10 +132,7 @@ pub fn stream(schema: SchemaRef, batches: Vec<RecordBatch>) -> Batches {
 
 /// The columns of a stream of files.
 pub fn files_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("name", DataType::Utf8, false),
-        Field::new("data", DataType::Binary, false),
-    ]))
+    Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, false), Field::new("data", DataType::Binary, false)]))
 }
 
 /// A piece of one file.

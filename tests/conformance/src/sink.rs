@@ -135,7 +135,9 @@ impl Target<'_> {
         let (mut instance, _) = self.begin(delivery.window)?;
         match instance.begin_split(&delivery)? {
             Begun::Committed { .. } => return Ok(instance.finish_run(&self.run(delivery.window, &["0000", "0001"]))?),
-            Begun::Sealed => require(delivery.sealed.is_some(), || "what was never sealed is said to be sealed".into())?,
+            Begun::Sealed => {
+                require(delivery.sealed.is_some(), || "what was never sealed is said to be sealed".into())?
+            }
             Begun::New => delivery.sealed = Some(instance.write(&delivery, self.input(batches)?)?),
         }
         instance.commit(&delivery)?;
@@ -185,11 +187,7 @@ impl Target<'_> {
     }
 
     /// A write whose input ends in an error: it is passed on, and nothing stays.
-    pub fn interrupted(
-        &self,
-        interrupt: impl Fn(Batches, &Arc<Recorder>) -> Batches,
-        expected: ErrorKind,
-    ) -> Verdict {
+    pub fn interrupted(&self, interrupt: impl Fn(Batches, &Arc<Recorder>) -> Batches, expected: ErrorKind) -> Verdict {
         let (mut instance, host) = self.begin(1)?;
         let delivery = self.delivery(1, "0000");
         instance.begin_split(&delivery)?;
@@ -198,7 +196,9 @@ impl Target<'_> {
             Err(error) if error.kind == expected => {}
             Err(error) => {
                 let kind = error.kind;
-                return Err(Stop::Failed(format!("its input failed with `{expected}`, the write with `{kind}`: {error}")));
+                return Err(Stop::Failed(format!(
+                    "its input failed with `{expected}`, the write with `{kind}`: {error}"
+                )));
             }
         }
         instance.abort(&delivery)?;
@@ -280,16 +280,17 @@ fn crash_in_write(target: &Target<'_>) -> Verdict {
 }
 
 fn crash_before_commit(target: &Target<'_>) -> Verdict {
-    let (mut instance, _) = target.begin(1)?;
-    let delivery = target.delivery(1, "0000");
-    let sealed = target.write(&mut instance, &delivery, some_rows())?;
-    drop(instance);
+    let parts = [vec![rows::plain(1, 12)], vec![rows::plain(13, 12)]];
     // Whether the engine had time to store what was sealed must not matter.
-    for sealed in [Some(sealed), None] {
-        target.deliver_again(Delivery { sealed, ..delivery.clone() }, some_rows())?;
-        target.require_visible(&some_rows(), 0)?;
+    for ((window, remembered), part) in [(1, true), (2, false)].into_iter().zip(parts.clone()) {
+        let (mut instance, _) = target.begin(window)?;
+        let delivery = target.delivery(window, "0000");
+        let sealed = target.write(&mut instance, &delivery, part.clone())?;
+        drop(instance);
+        let sealed = Some(sealed).filter(|_| remembered);
+        target.deliver_again(Delivery { sealed, ..delivery }, part)?;
     }
-    Ok(())
+    target.require_visible(&parts.concat(), 0)
 }
 
 fn order(subject: &Subject) -> Verdict {

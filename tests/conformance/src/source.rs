@@ -139,10 +139,7 @@ fn cancel(subject: &Subject) -> Verdict {
             Ok(_) => prompt(begun)?,
             Err(error) if error.kind == ErrorKind::Cancelled => break,
             Err(error) => {
-                return Err(Stop::Failed(format!(
-                    "it answered with `{}` instead of `cancelled`: {error}",
-                    error.kind
-                )));
+                return Err(Stop::Failed(format!("it answered with `{}` instead of `cancelled`: {error}", error.kind)));
             }
         }
     }

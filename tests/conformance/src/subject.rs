@@ -63,7 +63,9 @@ impl Subject {
         let named = |kind: ComponentKind, name: &str| format!("{kind} {name}");
         let known: Vec<_> = file.identity().components.iter().map(|it| named(it.kind, &it.name)).collect();
         if let Some(unknown) = fixtures.unknown(&known).next() {
-            return Err(Error::config(format!("conformance.json is about `{unknown}`, which the module does not have")));
+            return Err(Error::config(format!(
+                "conformance.json is about `{unknown}`, which the module does not have"
+            )));
         }
         let mut subjects = Vec::new();
         for identity in &file.identity().components {

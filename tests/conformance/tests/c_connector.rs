@@ -36,7 +36,8 @@ fn the_c_connector_conforms() {
 #[test]
 fn the_c_source_counts_in_splits_that_can_be_read_in_any_order() {
     let host = Arc::new(Recorder::default());
-    let mut source = open(&component(ComponentKind::Source, "c_count"), json!({"rows": 2500, "split_rows": 1000}), &host);
+    let mut source =
+        open(&component(ComponentKind::Source, "c_count"), json!({"rows": 2500, "split_rows": 1000}), &host);
     let plan = source.plan(&PlanRequest::default()).unwrap();
     assert_eq!(plan.splits.iter().map(|split| split.estimated_rows.unwrap()).collect::<Vec<_>>(), [1000, 1000, 500]);
     let last: Vec<RecordBatch> = source.read(&plan.splits[2]).unwrap().map(Result::unwrap).collect();

@@ -1,0 +1,232 @@
+//! What can be asked for. The doc comments are the help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Moves data by pipelines: `engine run pipelines/*.yaml`.
+#[derive(Debug, Parser)]
+#[command(name = "engine", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The state folder [default: `.engine` beside the pipeline files]
+    #[arg(long, global = true, value_name = "DIR", env = "ENGINE_STATE")]
+    pub state: Option<PathBuf>,
+    /// A folder with modules; can be repeated [default: see `engine plugins path`]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub plugins: Vec<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run pipelines until they are done, or until stopped
+    Run(Run),
+    /// Find everything that is wrong with pipeline files
+    Validate(Files),
+    /// Say what a pipeline does, and what each sink is promised
+    Explain(Files),
+    /// Show the first rows after each stage; writes nothing
+    Preview(Preview),
+    /// Run the `tests:` of pipeline files
+    Test(Files),
+    /// The modules that are found, and where they are looked for
+    #[command(subcommand)]
+    Plugins(Plugins),
+    /// The named connections of a folder
+    #[command(subcommand)]
+    Connections(Connections),
+    /// The latest runs
+    Runs(Runs),
+    /// Records that were refused: look, try again, give up
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// How far pipelines have got
+    #[command(subcommand)]
+    State(State),
+    /// JSON Schemas, for editors
+    Schema(Schema),
+    /// List the points at which a test can end the process
+    #[cfg(feature = "failpoints")]
+    Failpoints,
+}
+
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Pipeline files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub files: Files,
+    /// After a request to stop, how long received data is still delivered
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub drain: Duration,
+    /// How long one sink may hold the others up before it goes on alone
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub stall: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// A pipeline file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How many rows
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rows: u16,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Plugins {
+    /// List modules and their components
+    List,
+    /// Show a component: what it does, its settings, an example
+    Show {
+        /// The component, as in `use:`
+        name: String,
+    },
+    /// Show where modules are looked for
+    Path,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Connections {
+    /// List them
+    List(Folder),
+    /// Try each of them out
+    Check(Folder),
+}
+
+#[derive(Debug, Args)]
+pub struct Folder {
+    /// The folder with `connections.yaml` [default: `.`, else `pipelines`]
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Runs {
+    /// Only of this pipeline
+    #[arg(value_name = "PIPELINE")]
+    pub pipeline: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// List them, oldest first
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show one whole
+    Show {
+        /// Its number
+        id: i64,
+    },
+    /// Try them again, through the pipeline as its file says now
+    Replay {
+        /// The pipeline file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Only this one; can be repeated
+        #[arg(long)]
+        id: Vec<i64>,
+        /// Only of this stage, such as `source` or `sinks.postgres`
+        #[arg(long)]
+        stage: Option<String>,
+        /// Only into this sink; can be repeated
+        #[arg(long)]
+        sink: Vec<String>,
+    },
+    /// Give them up: they stay listed as dropped
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        /// Only this one; can be repeated
+        #[arg(long)]
+        id: Vec<i64>,
+        /// All that match, without naming any
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Only of this pipeline
+    #[arg(long)]
+    pub pipeline: Option<String>,
+    /// Only of this stage, such as `source` or `sinks.postgres`
+    #[arg(long)]
+    pub stage: Option<String>,
+    /// Only with this status [default: all but dropped and replayed]
+    #[arg(long)]
+    pub status: Option<Status>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Status {
+    Pending,
+    Final,
+    Replayed,
+    Dropped,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum State {
+    /// Show how far each sink has got
+    Show {
+        /// Only this pipeline
+        pipeline: Option<String>,
+    },
+    /// Set where the next window of a pipeline begins
+    Set {
+        /// The pipeline
+        pipeline: String,
+        /// The value, as JSON
+        value: String,
+    },
+    /// Forget how far a pipeline has got: it begins again
+    Reset {
+        /// The pipeline
+        pipeline: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// `pipeline`, `connections`, or a component
+    #[arg(default_value = "pipeline", value_name = "WHAT")]
+    pub what: String,
+    /// Write all of them into this folder instead
+    #[arg(long, value_name = "DIR")]
+    pub write: Option<PathBuf>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    engine_spec::parse_duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,99 @@
+//! `engine connections`: the named connections of a folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine_abi::message::OpenRequest;
+use engine_abi::{ComponentKind, Error};
+use engine_host::Modules;
+use engine_runtime::{Collected, Letters, StageHost, Stop};
+use engine_spec::Connection;
+use serde_json::{Value, json};
+
+use crate::arguments::{Connections, Folder, Global};
+use crate::exit::{Exit, Failure};
+use crate::project::{Around, CONNECTIONS, catalogue, connected};
+use crate::{console, output, places};
+
+pub fn run(global: &Global, command: &Connections) -> crate::Result {
+    match command {
+        Connections::List(folder) => list(global, &find(folder)?),
+        Connections::Check(folder) => check(global, &find(folder)?),
+    }
+}
+
+fn find(folder: &Folder) -> Result<PathBuf, Failure> {
+    let candidates = folder.folder.clone().map_or_else(|| vec![".".into(), "pipelines".into()], |folder| vec![folder]);
+    let found = candidates.iter().find(|folder| folder.join(CONNECTIONS).exists()).cloned();
+    Ok(found.ok_or_else(|| {
+        Error::config(format!("there is no {CONNECTIONS} here")).hint("name its folder with --folder DIR")
+    })?)
+}
+
+fn list(global: &Global, folder: &std::path::Path) -> crate::Result {
+    let around = Around::of(folder)?;
+    if global.json {
+        for (name, connection) in &around.connections.entries {
+            output::json(&json!({"name": name, "use": connection.component}));
+        }
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<_> =
+        around.connections.entries.iter().map(|(name, it)| vec![name.clone(), it.component.clone()]).collect();
+    output::table(&["NAME", "USE"], &rows);
+    Ok(Exit::Done)
+}
+
+fn check(global: &Global, folder: &std::path::Path) -> crate::Result {
+    let around = Around::of(folder)?;
+    let state = places::state_for(global, &[]).ok();
+    let modules = places::modules(global, state.as_deref(), Some(folder)).map_err(Failure::environment)?;
+    let known = catalogue(&modules, &connected(&around.connections)).map_err(Failure::environment)?;
+    let mut diagnostics = around.diagnostics.clone();
+    diagnostics.extend(engine_spec::check_connections(&around.connections, &known, &around.outside));
+    if diagnostics.has_errors() {
+        return Err(diagnostics.into());
+    }
+    let mut all_well = true;
+    for (name, connection) in &around.connections.entries {
+        let tried = try_out(&modules, &around, connection, folder);
+        all_well &= tried.is_ok();
+        match (&tried, global.json) {
+            (Ok(summary), true) => output::json(&json!({"name": name, "ok": true, "summary": summary})),
+            (Err(error), true) => output::json(&json!({"name": name, "ok": false, "error": error})),
+            (Ok(summary), false) => console::line(&format!("{name}: {summary}")),
+            (Err(error), false) => console::error_line(&format!("{name}: {}: {error}", error.kind)),
+        }
+    }
+    Ok(if all_well { Exit::Done } else { Exit::Environment })
+}
+
+/// Opens a connection's component with nothing but the connection, and lets it
+/// check what it can.
+fn try_out(
+    modules: &Modules,
+    around: &Around,
+    connection: &Connection,
+    folder: &std::path::Path,
+) -> engine_abi::Result<String> {
+    let kinds = [ComponentKind::Source, ComponentKind::Sink];
+    let kind = kinds.into_iter().find(|kind| modules.names().contains(&(*kind, connection.component.clone())));
+    let kind = kind.ok_or_else(|| Error::config(format!("no module has `{}`", connection.component)))?;
+    let component = modules.component(kind, &connection.component)?;
+    let resolved = engine_spec::resolve_connection(connection, component.description(), &around.outside)?;
+    console::hide(resolved.secret_texts());
+    let mut config = resolved.value;
+    // A database wants to be told what to read; a connection alone does not say.
+    let takes_query = component.description().schema.pointer("/properties/query").is_some();
+    if let Some(object) = config.as_object_mut()
+        && takes_query
+        && !object.contains_key("table")
+    {
+        object.entry("query").or_insert_with(|| Value::from("SELECT 1"));
+    }
+    let letters = Letters::Collected(Arc::new(Collected::default()));
+    let host = StageHost::new("connections", &connection.component, &Stop::new(), letters);
+    let folder = std::path::absolute(folder).map_err(Error::from)?.display().to_string();
+    let request = OpenRequest { config, pipeline: "connections".into(), stage: connection.component.clone(), folder };
+    Ok(component.open(&request, host)?.check()?.summary)
+}

@@ -1,0 +1,174 @@
+//! `engine explain`: what a pipeline does, in which pieces, and what each sink
+//! is promised.
+
+use engine_abi::message::PlanRequest;
+use engine_abi::{Promise, Result, Unit};
+use engine_runtime::{Assembly, Collected, Letters, SinkPart, StageHost, Stop};
+use engine_spec::TemplateVariables;
+use serde::Serialize;
+use std::sync::Arc;
+
+use crate::arguments::{Files, Global};
+use crate::exit::Exit;
+use crate::project::Project;
+use crate::{console, output, places};
+
+/// How many splits are listed.
+const SPLITS_SHOWN: usize = 5;
+
+#[derive(Serialize)]
+struct Explanation {
+    pipeline: String,
+    source: String,
+    format: Option<String>,
+    transforms: Vec<String>,
+    plan: Planned,
+    sinks: Vec<SinkExplanation>,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    splits: Vec<String>,
+    estimated_rows: Option<u64>,
+    note: String,
+}
+
+#[derive(Serialize)]
+struct SinkExplanation {
+    name: String,
+    component: String,
+    format: Option<String>,
+    promise: Promise,
+    why: String,
+    unit: Unit,
+}
+
+pub fn run(global: &Global, command: &Files) -> crate::Result {
+    let state = places::state_for(global, &command.files)?;
+    let project = Project::load(global, &command.files, &state)?;
+    for assembly in project.assemble()? {
+        let explanation = explain(&assembly);
+        if global.json {
+            output::json(&explanation);
+        } else {
+            print(&explanation, &assembly);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn explain(assembly: &Assembly) -> Explanation {
+    let name = |part: &engine_runtime::Part| part.component.name().to_owned();
+    Explanation {
+        pipeline: assembly.name.clone(),
+        source: name(&assembly.source.part),
+        format: assembly.source.decoder.as_ref().map(name),
+        transforms: assembly.transforms.iter().map(name).collect(),
+        plan: planned(assembly),
+        sinks: assembly.sinks.iter().map(|sink| promise(assembly, sink)).collect(),
+    }
+}
+
+fn planned(assembly: &Assembly) -> Planned {
+    if assembly.source.is_push() {
+        return Planned {
+            splits: Vec::new(),
+            estimated_rows: None,
+            note: "received into the spool; a window is cut after 16 MiB, after 1 s, or when nothing came for 100 ms"
+                .into(),
+        };
+    }
+    match plan(assembly) {
+        Ok(plan) => Planned {
+            estimated_rows: plan.splits.iter().map(|split| split.estimated_rows).sum(),
+            note: match (plan.splits.len(), &plan.upper) {
+                (0, _) => "there is nothing to read".into(),
+                (_, Some(upper)) => format!("reads up to {upper}; the next run goes on there"),
+                (_, None) => "has no cursor: every run reads everything".into(),
+            },
+            splits: plan.splits.into_iter().map(|split| format!("{} {}", split.id, split.spec)).collect(),
+        },
+        Err(error) => Planned {
+            splits: Vec::new(),
+            estimated_rows: None,
+            note: format!("cannot be planned now: {}", error.message),
+        },
+    }
+}
+
+fn plan(assembly: &Assembly) -> Result<engine_abi::message::Plan> {
+    let letters = Letters::Collected(Arc::new(Collected::default()));
+    let host = StageHost::new(&assembly.name, "source", &Stop::new(), letters);
+    let variables = TemplateVariables {
+        run_id: "explain".into(),
+        run_started: chrono::Utc::now().to_rfc3339(),
+        pipeline_name: assembly.name.clone(),
+        window_id: 0,
+    };
+    let part = &assembly.source.part;
+    part.open(part.render(&variables)?, host)?.plan(&PlanRequest::default())
+}
+
+/// What a pair of source and sink guarantees: the sink's own promise holds only
+/// for rows that come again the same.
+fn promise(assembly: &Assembly, sink: &SinkPart) -> SinkExplanation {
+    let description = sink.part.component.description();
+    let source = assembly.source.part.component.description();
+    let repeats = source.push || source.repeatable;
+    let promise = if repeats { description.promise } else { Promise::AtLeastOnce };
+    let from_source = match (source.push, source.repeatable) {
+        (true, _) => "the spool gives the same records again",
+        (_, true) => "the source gives the same rows again as long as nobody changes those of an open window",
+        _ => "the source may give other rows when it is read again",
+    };
+    let from_sink = match description.promise {
+        Promise::EffectivelyOnce => "the target keeps the delivery's key in the transaction of its rows",
+        Promise::Idempotent => "a repeated delivery takes its own place",
+        Promise::AtLeastOnce => "the target cannot tell a repeated delivery",
+    };
+    SinkExplanation {
+        name: sink.name.clone(),
+        component: sink.part.component.name().to_owned(),
+        format: sink.encoder.as_ref().map(|part| part.component.name().to_owned()),
+        promise,
+        why: format!("{from_source}; {from_sink}"),
+        unit: description.unit,
+    }
+}
+
+fn print(explanation: &Explanation, assembly: &Assembly) {
+    console::line(&format!("pipeline {}", explanation.pipeline));
+    let format = |format: &Option<String>| format.as_ref().map(|it| format!(", format {it}")).unwrap_or_default();
+    console::line(&format!("  source      {}{}", explanation.source, format(&explanation.format)));
+    console::line(&format!("              {}", explanation.plan.note));
+    if let Some(rows) = explanation.plan.estimated_rows {
+        console::line(&format!("              about {} rows", output::number(rows)));
+    }
+    for split in explanation.plan.splits.iter().take(SPLITS_SHOWN) {
+        console::line(&format!("              split {split}"));
+    }
+    if let more @ 1.. = explanation.plan.splits.len().saturating_sub(SPLITS_SHOWN) {
+        console::line(&format!("              and {more} more splits"));
+    }
+    for transform in &explanation.transforms {
+        console::line(&format!("  transform   {transform}"));
+    }
+    for (sink, part) in explanation.sinks.iter().zip(&assembly.sinks) {
+        console::line(&format!("  sink        {} ({}{})", sink.name, sink.component, format(&sink.format)));
+        console::line(&format!("              {}: {}", sink.promise, sink.why));
+        let unit = match sink.unit {
+            Unit::Run => "publishes a whole window at a time",
+            Unit::Split => "publishes split by split",
+        };
+        let retry = &part.retry;
+        console::line(&format!(
+            "              {unit}; {} attempts, then {}",
+            retry.attempts,
+            match retry.on_exhausted {
+                engine_spec::OnExhausted::Fail => "the run fails",
+                engine_spec::OnExhausted::DeadLetter => "its rows become dead letters",
+                engine_spec::OnExhausted::Wait => "it goes on trying",
+            }
+        ));
+    }
+}

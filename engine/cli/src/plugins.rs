@@ -1,0 +1,111 @@
+//! `engine plugins`: which modules there are, and where they are looked for.
+
+use engine_abi::{ComponentDescription, ComponentKind, Error, Shape};
+
+use crate::arguments::{Global, Plugins};
+use crate::exit::{Exit, Failure};
+use crate::{console, output, places};
+
+pub fn run(global: &Global, command: &Plugins) -> crate::Result {
+    let state = places::state_for(global, &[]).ok();
+    match command {
+        Plugins::Path => {
+            for folder in places::plugin_folders(global, state.as_deref()) {
+                let missing = if folder.is_dir() { "" } else { "  (not there)" };
+                console::line(&format!("{}{missing}", folder.display()));
+            }
+            Ok(Exit::Done)
+        }
+        Plugins::List => list(global, state.as_deref()),
+        Plugins::Show { name } => show(global, state.as_deref(), name),
+    }
+}
+
+fn list(global: &Global, state: Option<&std::path::Path>) -> crate::Result {
+    let modules = places::modules(global, state, None).map_err(Failure::environment)?;
+    let mut rows = Vec::new();
+    let mut found = Vec::new();
+    for module in modules.list() {
+        let identity = module.identity();
+        for component in &identity.components {
+            let sha256 = module.sha256()?;
+            rows.push(vec![
+                component.kind.to_string(),
+                component.name.clone(),
+                identity.version.clone(),
+                sha256[..12].to_owned(),
+                module.path().display().to_string(),
+            ]);
+            found.push(serde_json::json!({
+                "kind": component.kind, "name": component.name, "module": identity.name,
+                "version": identity.version, "sha256": sha256, "path": module.path(),
+            }));
+        }
+    }
+    rows.sort();
+    if global.json {
+        let problems: Vec<_> = modules.problems().iter().map(|error| &error.message).collect();
+        output::json(&serde_json::json!({"components": found, "problems": problems}));
+    } else {
+        output::table(&["KIND", "NAME", "VERSION", "SHA256", "FILE"], &rows);
+        for problem in modules.problems() {
+            console::error_line(&format!("warning: {problem}"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show(global: &Global, state: Option<&std::path::Path>, name: &str) -> crate::Result {
+    let modules = places::modules(global, state, None).map_err(Failure::environment)?;
+    let kinds = ComponentKind::ALL.into_iter().filter(|kind| modules.names().contains(&(*kind, name.to_owned())));
+    let components: Vec<_> = kinds.map(|kind| modules.component(kind, name)).collect::<Result<_, _>>()?;
+    if components.is_empty() {
+        let error = Error::config(format!("no module has a component named `{name}`"));
+        return Err(Failure::environment(error.hint("`engine plugins list` shows what there is")));
+    }
+    for component in components {
+        if global.json {
+            output::json(component.description());
+        } else {
+            print(component.description(), &component.module().display().to_string());
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn print(it: &ComponentDescription, module: &str) {
+    console::line(&format!("{} {}: {}", it.kind, it.name, it.summary));
+    console::line(&format!("  module: {module}"));
+    let shape = |shape| if shape == Shape::Files { "files" } else { "rows" };
+    match it.kind {
+        ComponentKind::Source => {
+            let how = if it.push { "receives" } else { "reads" };
+            console::line(&format!("  {how} {}", shape(it.gives)));
+        }
+        ComponentKind::Transform => {}
+        ComponentKind::Format => {
+            let ways = [(it.decodes, "decodes"), (it.encodes, "encodes")];
+            let ways: Vec<_> = ways.into_iter().filter(|(can, _)| *can).map(|(_, way)| way).collect();
+            console::line(&format!("  {}", ways.join(" and ")));
+        }
+        ComponentKind::Sink => console::line(&format!("  takes {}; {}", shape(it.takes), it.promise)),
+    }
+    let none = serde_json::Map::new();
+    let properties = it.schema.get("properties").and_then(|it| it.as_object()).unwrap_or(&none);
+    let required = it.schema.get("required").and_then(|it| it.as_array());
+    console::line("  settings:");
+    for (name, property) in properties {
+        let must = required.is_some_and(|names| names.iter().any(|it| it == name));
+        let default = property.get("default").filter(|it| !it.is_null());
+        let rest = match (must, default) {
+            (true, _) => " (required)".to_owned(),
+            (_, Some(default)) => format!(" (default {default})"),
+            _ => String::new(),
+        };
+        let description = property.get("description").and_then(|it| it.as_str()).unwrap_or_default();
+        console::line(&format!("    {name}{rest}: {}", description.replace('\n', " ")));
+    }
+    for example in &it.examples {
+        console::line(&format!("  example, {}: {}", example.title, example.config));
+    }
+}

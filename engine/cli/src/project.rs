@@ -1,0 +1,200 @@
+//! Pipeline files with everything around them: modules, connections, environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine_abi::{ComponentKind, Error, Result};
+use engine_host::Modules;
+use engine_runtime::Assembly;
+use engine_spec::{Catalogue, Connections, Diagnostics, Parsed, Pipeline, ResolvedPipeline};
+use serde_json::Value;
+
+use crate::arguments::Global;
+use crate::environment::Outside;
+use crate::exit::Failure;
+use crate::{console, places};
+
+/// The file that holds named connections.
+pub const CONNECTIONS: &str = "connections.yaml";
+
+/// A pipeline file, read and checked.
+pub struct PipelineFile {
+    /// As it was named.
+    pub path: PathBuf,
+    folder: PathBuf,
+    /// Given when nothing is an error.
+    pub pipeline: Option<Pipeline>,
+    /// Everything that was found.
+    pub diagnostics: Diagnostics,
+}
+
+/// What the files of one folder share.
+pub struct Around {
+    pub connections: Connections,
+    pub outside: Outside,
+    /// What is wrong with them.
+    pub diagnostics: Diagnostics,
+}
+
+/// Pipeline files and all that they need.
+pub struct Project {
+    pub files: Vec<PipelineFile>,
+    pub modules: Modules,
+    pub catalogue: Catalogue,
+    folders: BTreeMap<PathBuf, Around>,
+}
+
+impl Around {
+    pub fn of(folder: &Path) -> Result<Self> {
+        let (outside, mut diagnostics) = Outside::of(folder)?;
+        let path = folder.join(CONNECTIONS);
+        let connections = match std::fs::read(&path) {
+            Ok(bytes) => {
+                let (connections, found) = engine_spec::parse_connections(&bytes, &shown(&path));
+                diagnostics.extend(found);
+                connections
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Connections::default(),
+            Err(error) => return Err(Error::from(error).context(path.display())),
+        };
+        Ok(Self { connections, outside, diagnostics })
+    }
+}
+
+/// A path as a person would write it from where he is.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+impl Project {
+    /// Reads and checks files. Fails only when something around them cannot be
+    /// used; what is wrong with a file is in its diagnostics.
+    pub fn load(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
+        let mut parsed: Vec<(PathBuf, PathBuf, Parsed)> = Vec::new();
+        for path in files.iter().filter(|path| path.file_name().is_none_or(|name| name != CONNECTIONS)) {
+            let bytes = std::fs::read(path).map_err(|error| {
+                Error::from(error)
+                    .context(path.display())
+                    .hint("name a pipeline file, such as pipelines/quickstart.yaml")
+            })?;
+            parsed.push((
+                path.clone(),
+                places::folder_of(path)?,
+                engine_spec::parse(&bytes, &path.display().to_string()),
+            ));
+        }
+        let first = parsed.first().map(|(_, folder, _)| folder.clone());
+        let modules = places::modules(global, Some(state), first.as_deref()).map_err(Failure::environment)?;
+        let mut folders = BTreeMap::new();
+        for (_, folder, _) in &parsed {
+            if !folders.contains_key(folder) {
+                folders.insert(folder.clone(), Around::of(folder)?);
+            }
+        }
+        let mut wanted: Vec<_> = parsed.iter().flat_map(|(_, _, parsed)| parsed.components()).collect();
+        for around in folders.values() {
+            wanted.extend(connected(&around.connections));
+        }
+        let catalogue = catalogue(&modules, &wanted).map_err(Failure::environment)?;
+        let mut project = Self { files: Vec::new(), modules, catalogue, folders };
+        for (path, folder, parsed) in parsed {
+            let around = &project.folders[&folder];
+            let (pipeline, mut diagnostics) =
+                engine_spec::check(&parsed, &project.catalogue, &around.connections, &around.outside);
+            diagnostics.extend(around.diagnostics.clone());
+            project.files.push(PipelineFile { path, folder, pipeline, diagnostics });
+        }
+        project.refuse_doubles()?;
+        Ok(project)
+    }
+
+    /// Two pipelines of one name would share their state.
+    fn refuse_doubles(&self) -> Result<()> {
+        let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
+        for file in &self.files {
+            let Some(pipeline) = &file.pipeline else { continue };
+            if let Some(other) = names.insert(&pipeline.name, &file.path) {
+                return Err(Error::config(format!(
+                    "two files hold a pipeline named `{}`: {} and {}",
+                    pipeline.name,
+                    other.display(),
+                    file.path.display()
+                ))
+                .hint("give one of them another `name:`"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The pipelines with their components, ready to run. All that is wrong is
+    /// told at once; warnings are printed.
+    pub fn assemble(&self) -> Result<Vec<Arc<Assembly>>, Failure> {
+        let mut wrong = Diagnostics::new();
+        let mut resolved: Vec<(&PipelineFile, &Pipeline, ResolvedPipeline)> = Vec::new();
+        for file in &self.files {
+            let Some(pipeline) = &file.pipeline else {
+                wrong.extend(file.diagnostics.clone());
+                continue;
+            };
+            match engine_spec::resolve(pipeline, &self.catalogue, &self.folders[&file.folder].outside) {
+                Ok(pipeline_values) => {
+                    console::hide(engine_spec::secrets(&pipeline_values));
+                    resolved.push((file, pipeline, pipeline_values));
+                }
+                Err(diagnostics) => wrong.extend(diagnostics),
+            }
+        }
+        if wrong.has_errors() {
+            return Err(wrong.into());
+        }
+        let assemble = |(file, pipeline, values): (&PipelineFile, &Pipeline, ResolvedPipeline)| {
+            let definition = engine_spec::definition(pipeline);
+            Ok(Arc::new(Assembly::new(&values, definition, &self.modules, &file.folder)?))
+        };
+        resolved.into_iter().map(assemble).collect()
+    }
+
+    /// Turns the stored definition of a pipeline into one again.
+    pub fn revive(&self, name: &str, definition: &Value) -> Result<Assembly> {
+        let current = self.files.iter().find(|file| file.pipeline.as_ref().is_some_and(|it| it.name == name));
+        let pipeline = engine_spec::from_definition(definition, current.and_then(|file| file.pipeline.as_ref()))?;
+        let folder = current.map(|file| file.folder.clone()).unwrap_or_default();
+        let outside = self.folders.get(&folder).map(|around| &around.outside);
+        let nothing = Outside::default();
+        let mut described = self.catalogue.clone();
+        for stage in pipeline.stages() {
+            let format = stage.format.iter().map(|format| (ComponentKind::Format, format.component.as_str()));
+            for (kind, name) in std::iter::once((stage.position.kind(), stage.component.as_str())).chain(format) {
+                if described.get(kind, name).is_none() {
+                    described.add(self.modules.component(kind, name)?.description().clone());
+                }
+            }
+        }
+        let values = engine_spec::resolve(&pipeline, &described, outside.unwrap_or(&nothing))?;
+        console::hide(engine_spec::secrets(&values));
+        Assembly::new(&values, definition.clone(), &self.modules, &folder)
+    }
+}
+
+/// The components that connections name, of whatever kind.
+pub fn connected(connections: &Connections) -> Vec<(ComponentKind, String)> {
+    let kinds = |name: &String| ComponentKind::ALL.map(|kind| (kind, name.clone()));
+    connections.entries.values().flat_map(|connection| kinds(&connection.component)).collect()
+}
+
+/// Describes the components that are wanted, and names all others.
+pub fn catalogue(modules: &Modules, wanted: &[(ComponentKind, String)]) -> Result<Catalogue> {
+    let mut catalogue = Catalogue::new();
+    let names = modules.names();
+    for (kind, name) in &names {
+        catalogue.add_name(*kind, name.as_str());
+    }
+    for (kind, name) in wanted {
+        if names.contains(&(*kind, name.clone())) {
+            catalogue.add(modules.component(*kind, name)?.description().clone());
+        }
+    }
+    Ok(catalogue)
+}

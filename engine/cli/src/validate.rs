@@ -1,0 +1,51 @@
+//! `engine validate`: everything that is wrong with pipeline files, at once.
+
+use engine_spec::Diagnostics;
+
+use crate::arguments::{Files, Global};
+use crate::exit::{Exit, style};
+use crate::project::Project;
+use crate::{console, output, places};
+
+pub fn run(global: &Global, command: &Files) -> crate::Result {
+    let state = places::state_for(global, &command.files).unwrap_or_default();
+    let project = Project::load(global, &command.files, &state)?;
+    let mut all = Diagnostics::new();
+    for file in &project.files {
+        all.extend(file.diagnostics.clone());
+    }
+    all.sort();
+    // What only shows when the values are in: two windows under one name, say.
+    let assembled = if all.has_errors() { Ok(()) } else { check_assembly(&project) };
+    if global.json {
+        let files: Vec<_> = project.files.iter().map(|file| file.path.display().to_string()).collect();
+        let valid = !all.has_errors() && assembled.is_ok();
+        let error = assembled.as_ref().err();
+        output::json(&serde_json::json!({"valid": valid, "files": files, "diagnostics": all, "error": error}));
+    } else {
+        if !all.is_empty() {
+            console::error_line(all.render(style()).trim_end());
+        }
+        if let Err(error) = &assembled {
+            console::error_line(&format!("error: {error}"));
+        }
+        for file in &project.files {
+            if let Some(pipeline) = file.pipeline.as_ref().filter(|_| assembled.is_ok()) {
+                console::line(&format!("{}: pipeline {} is valid", file.path.display(), pipeline.name));
+            }
+        }
+        if !all.is_empty() {
+            console::error_line(&all.summary());
+        }
+    }
+    Ok(if all.has_errors() || assembled.is_err() { Exit::Config } else { Exit::Done })
+}
+
+/// Puts pipelines together whose references all lead somewhere.
+fn check_assembly(project: &Project) -> engine_abi::Result<()> {
+    match project.assemble() {
+        Err(crate::exit::Failure::Error(error, _)) => Err(error),
+        // Variables that are not set are warnings here.
+        Ok(_) | Err(crate::exit::Failure::Diagnostics(_)) => Ok(()),
+    }
+}

@@ -1,0 +1,232 @@
+//! One connection to one server: address, TLS, timeouts, cancellation.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use engine_sdk::prelude::*;
+use engine_sdk::{Runtime, types};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
+
+use crate::error::Failure;
+
+/// How long a rollback may take before the connection is dropped instead, which
+/// makes the server roll back as well.
+const ROLLBACK_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How the connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    /// TLS, with the server's certificate and name verified.
+    Verify,
+    /// No TLS: logins and rows cross the network in the clear.
+    Disable,
+}
+
+/// Where a server is and how to get there.
+#[derive(Debug, Clone)]
+pub struct Address {
+    options: PgConnectOptions,
+    ca: Option<PathBuf>,
+    timeout: std::time::Duration,
+}
+
+impl Address {
+    /// Reads the settings that source and sink share. Opens nothing.
+    pub fn new(
+        url: &types::Secret,
+        tls: Option<Tls>,
+        ca: Option<PathBuf>,
+        connect_timeout: types::Duration,
+    ) -> Result<Self> {
+        // The driver's own error can repeat the address, password and all.
+        let options = PgConnectOptions::from_str(url.reveal()).map_err(|_| {
+            Error::config("`url` is not the address of a PostgreSQL server")
+                .hint("write postgres://USER:PASSWORD@HOST:5432/DATABASE; special characters as %XX")
+        })?;
+        let mode = ssl_mode(url.reveal(), &options, tls)?;
+        let options = options.ssl_mode(mode).application_name("engine").disable_statement_logging();
+        Ok(Self { options, ca, timeout: connect_timeout.0 })
+    }
+
+    /// Server and database, without the login: for messages.
+    pub fn shown(&self) -> String {
+        let database = self.options.get_database().unwrap_or(self.options.get_username());
+        match self.options.get_socket() {
+            Some(socket) => format!("{}/{database}", socket.display()),
+            None => format!("{}:{}/{database}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, Failure> {
+        let mut options = self.options.clone();
+        if let Some(path) = &self.ca {
+            let pem = std::fs::read(path).map_err(|error| {
+                Error::config(format!("the certificate authority `{}` cannot be read: {error}", path.display()))
+                    .hint("`ca` is the path of a PEM file")
+            })?;
+            options = options.ssl_root_cert_from_pem(pem);
+        }
+        let shown = self.shown();
+        let connected = tokio::time::timeout(self.timeout, options.connect()).await.map_err(|_| {
+            Error::unavailable(format!("PostgreSQL at {shown} did not answer within {:?}", self.timeout))
+                .hint("check host and port in `url`, firewalls, and `connect_timeout`")
+        })?;
+        connected.map_err(|error| Failure::Broken(connect_error(error).context(format!("PostgreSQL at {shown}"))))
+    }
+}
+
+/// A verified connection unless the server is this machine, or the user says
+/// otherwise in a setting of its own. `sslmode` in the address can only ask
+/// for more than the default.
+fn ssl_mode(url: &str, options: &PgConnectOptions, tls: Option<Tls>) -> Result<PgSslMode> {
+    let asked = url.contains("sslmode=") || url.contains("ssl-mode=");
+    let asked = asked.then(|| options.get_ssl_mode());
+    match (tls, asked) {
+        (Some(Tls::Verify), _) => Ok(PgSslMode::VerifyFull),
+        (Some(Tls::Disable), _) => Ok(PgSslMode::Disable),
+        (None, Some(PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)) => Ok(PgSslMode::VerifyFull),
+        (None, _) if is_local(options) => Ok(PgSslMode::Prefer),
+        (None, None) => Ok(PgSslMode::VerifyFull),
+        (None, Some(_)) => Err(Error::config("`sslmode` in `url` asks for a connection that is not verified")
+            .hint("leave it out; for a server without TLS write `tls: disable`")),
+    }
+}
+
+fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host().trim_matches(['[', ']']);
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn connect_error(error: sqlx::Error) -> Error {
+    match &error {
+        // The TLS library's refusals arrive as I/O errors of this kind.
+        sqlx::Error::Io(inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
+            Error::denied("the server's certificate was not accepted")
+                .hint("set `ca` to the PEM file of the authority that signed it, and use the host name that it is for")
+        }
+        sqlx::Error::Tls(_) => Error::denied("no verified TLS connection could be made")
+            .hint("set `ca` to the authority's PEM file; for a server without TLS write `tls: disable`"),
+        sqlx::Error::Io(_) => Error::from(Failure::from(error))
+            .hint("check that the server runs and that host and port in `url` are right"),
+        _ => Failure::from(error).into(),
+    }
+}
+
+/// A connection that is made when it is first needed, kept, and made again
+/// after it broke.
+pub struct Server {
+    address: Address,
+    // Before the runtime: it must be gone first.
+    connection: Option<PgConnection>,
+    runtime: Runtime,
+    cx: Context,
+}
+
+impl Server {
+    /// Prepares for an address. Opens nothing.
+    pub fn new(address: Address, cx: Context) -> Result<Self> {
+        Ok(Self { address, connection: None, runtime: Runtime::new()?, cx })
+    }
+
+    /// Where it is, for messages.
+    pub fn shown(&self) -> String {
+        self.address.shown()
+    }
+
+    /// Whether there is a connection that works, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Does some work on the connection, until it ends, the engine wants to
+    /// stop or the deadline passes. After anything but a result or a refusal by
+    /// the server, the connection is dropped.
+    pub fn run<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Failure>) -> Result<T> {
+        let kept = self.connection.take();
+        let address = &self.address;
+        let (outcome, connection) = self.runtime.run(&self.cx, async move {
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => address.connect().await?,
+            };
+            match work(&mut connection).await {
+                Ok(value) => Ok((Ok(value), Some(connection))),
+                Err(Failure::Broken(error)) => Ok((Err(error), None)),
+                Err(failure) => Ok((Err(failure.into()), Some(connection))),
+            }
+        })?;
+        self.connection = connection;
+        outcome.map_err(|error: Error| match error.kind {
+            ErrorKind::Unavailable => error.context(format!("PostgreSQL at {}", self.address.shown())),
+            _ => error,
+        })
+    }
+
+    /// Ends whatever transaction is open, by rolling it back.
+    pub fn roll_back(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let done = self.runtime.block_on(async {
+            let rollback = connection.execute(AssertSqlSafe("ROLLBACK"));
+            matches!(tokio::time::timeout(ROLLBACK_LIMIT, rollback).await, Ok(Ok(_)))
+        });
+        if done {
+            self.connection = Some(connection);
+        }
+    }
+
+    /// Gives away a fresh connection together with the runtime that drives it.
+    pub fn into_stream_parts(mut self) -> Result<(PgConnection, Runtime)> {
+        self.run(async |_| Ok(()))?;
+        match self.connection {
+            Some(connection) => Ok((connection, self.runtime)),
+            None => Err(Error::internal("the connection was lost right after it was made")),
+        }
+    }
+}
+
+/// Runs statements that take no values.
+pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<u64, Failure> {
+    Ok(sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(url: &str, tls: Option<Tls>) -> Result<String> {
+        let address = Address::new(&types::Secret::new(url), tls, None, types::Duration::seconds(1))?;
+        Ok(format!("{:?}", address.options.get_ssl_mode()))
+    }
+
+    #[test]
+    fn other_machines_are_verified_and_this_one_need_not_be() {
+        assert_eq!(mode("postgres://u@db.example.com/d", None).unwrap(), "VerifyFull");
+        assert_eq!(mode("postgres://u@db.example.com/d?sslmode=require", None).unwrap(), "VerifyFull");
+        assert_eq!(mode("postgres://u@db.example.com/d", Some(Tls::Disable)).unwrap(), "Disable");
+        for local in ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "%2Frun%2Fpostgresql"] {
+            assert_eq!(mode(&format!("postgres://u@{local}/d"), None).unwrap(), "Prefer", "{local}");
+        }
+        assert_eq!(mode("postgres://u@localhost/d?sslmode=verify-full", None).unwrap(), "VerifyFull");
+        assert_eq!(mode("postgres://u@localhost/d", Some(Tls::Verify)).unwrap(), "VerifyFull");
+    }
+
+    #[test]
+    fn an_unverified_connection_to_another_machine_must_be_asked_for_by_name() {
+        let error = mode("postgres://u:hunter2@db.example.com/d?sslmode=disable", None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.hint.unwrap().contains("tls: disable"));
+    }
+
+    #[test]
+    fn a_bad_address_is_not_repeated() {
+        let error = mode("postgres://user:hunter2@host:port/x", None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,324 @@
+//! Binary COPY into Arrow builders.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
+    Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use arrow_array::{ArrayRef, BooleanArray, StringArray};
+use engine_sdk::prelude::*;
+
+use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind};
+use crate::numeric;
+
+/// What every binary COPY begins with; flags and an extension's length follow.
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+const HEADER: usize = SIGNATURE.len() + 8;
+
+/// A batch is handed on when it has taken in this many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A row that has a value which Arrow cannot hold.
+#[derive(Debug)]
+pub struct Refused {
+    /// One row; every column as text.
+    pub row: RecordBatch,
+    /// What is wrong, with the column's name.
+    pub reason: String,
+}
+
+/// What a decoder has collected.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows that are fine.
+    pub batch: RecordBatch,
+    /// The others.
+    pub refused: Vec<Refused>,
+    /// Bytes taken in.
+    pub bytes: u64,
+}
+
+/// Takes pieces of a COPY and gives batches.
+pub struct Decoder {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    pending: Vec<u8>,
+    header_seen: bool,
+    ended: bool,
+    rows: usize,
+    bytes: usize,
+    max_rows: usize,
+    /// Row, column and the value's name, in the order of the rows.
+    bad: Vec<(usize, usize, &'static str)>,
+}
+
+impl Decoder {
+    /// A decoder for columns of these kinds.
+    pub fn new(schema: SchemaRef, kinds: &[Kind], max_rows: usize) -> Self {
+        Self {
+            schema,
+            columns: kinds.iter().map(|kind| Column::new(*kind)).collect(),
+            pending: vec![],
+            header_seen: false,
+            ended: false,
+            rows: 0,
+            bytes: 0,
+            max_rows,
+            bad: vec![],
+        }
+    }
+
+    /// Takes the next piece. Pieces may be cut anywhere.
+    pub fn push(&mut self, piece: &[u8]) -> Result<()> {
+        self.bytes += piece.len();
+        // The server sends whole rows, so there is almost never anything left over.
+        if self.pending.is_empty() {
+            let used = self.take(piece)?;
+            self.pending.extend_from_slice(&piece[used..]);
+        } else {
+            self.pending.extend_from_slice(piece);
+            let all = std::mem::take(&mut self.pending);
+            let used = self.take(&all)?;
+            self.pending.extend_from_slice(&all[used..]);
+        }
+        Ok(())
+    }
+
+    /// Whether it is time for [`Decoder::finish`].
+    pub fn is_full(&self) -> bool {
+        self.rows >= self.max_rows || self.bytes >= BATCH_BYTES
+    }
+
+    /// Whether nothing has been collected.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<usize> {
+        let mut at = 0;
+        if !self.header_seen {
+            let Some(header) = bytes.get(..HEADER) else { return Ok(0) };
+            if !header.starts_with(SIGNATURE) {
+                return Err(Error::internal("the server's COPY does not begin like a binary COPY"));
+            }
+            let extension = u32::from_be_bytes(header[HEADER - 4..].try_into().expect("four bytes")) as usize;
+            if bytes.len() < HEADER + extension {
+                return Ok(0);
+            }
+            at = HEADER + extension;
+            self.header_seen = true;
+        }
+        while !self.ended {
+            let Some(length) = self.row_length(&bytes[at..])? else { break };
+            let row = &bytes[at..at + length];
+            at += length;
+            if !self.ended {
+                self.row(row);
+            }
+        }
+        Ok(at)
+    }
+
+    /// How many bytes the first row takes; none when it is not all there.
+    fn row_length(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let Some(count) = bytes.get(..2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])) else { return Ok(None) };
+        if count == -1 {
+            self.ended = true;
+            return Ok(Some(2));
+        }
+        if usize::try_from(count) != Ok(self.columns.len()) {
+            return Err(Error::internal(format!("a row with {count} columns came, not {}", self.columns.len())));
+        }
+        let mut at = 2;
+        for _ in 0..count {
+            let Some(length) = read_length(bytes, at) else { return Ok(None) };
+            at += 4 + usize::try_from(length).unwrap_or(0);
+        }
+        Ok((at <= bytes.len()).then_some(at))
+    }
+
+    /// A row that is all there.
+    fn row(&mut self, bytes: &[u8]) {
+        let mut at = 2;
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            let length = read_length(bytes, at).unwrap_or(-1);
+            at += 4;
+            match usize::try_from(length) {
+                Err(_) => column.null(),
+                Ok(length) => {
+                    let value = &bytes[at..at + length];
+                    at += length;
+                    if let Err(shown) = column.value(value) {
+                        column.null();
+                        // One reason a row is enough.
+                        if self.bad.last().is_none_or(|(row, ..)| *row != self.rows) {
+                            self.bad.push((self.rows, place, shown));
+                        }
+                    }
+                }
+            }
+        }
+        self.rows += 1;
+    }
+
+    /// Hands over what was collected and starts anew.
+    pub fn finish(&mut self) -> Result<Decoded> {
+        let internal =
+            |error: arrow_schema::ArrowError| Error::internal(format!("rows cannot be put together: {error}"));
+        let columns = self.columns.iter_mut().map(Column::finish).collect();
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(internal)?;
+        let bad = std::mem::take(&mut self.bad);
+        let bytes = std::mem::take(&mut self.bytes) as u64;
+        let rows = std::mem::take(&mut self.rows);
+        if bad.is_empty() {
+            return Ok(Decoded { batch, refused: vec![], bytes });
+        }
+        let refused =
+            bad.iter().map(|(row, column, shown)| refuse(&batch, *row, *column, shown)).collect::<Result<_>>()?;
+        let mut keep = vec![true; rows];
+        bad.iter().for_each(|(row, ..)| keep[*row] = false);
+        let batch = arrow_select::filter::filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(internal)?;
+        Ok(Decoded { batch, refused, bytes })
+    }
+
+    /// Whether the COPY came to its proper end.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+fn read_length(bytes: &[u8], at: usize) -> Option<i32> {
+    bytes.get(at..at + 4).map(|four| i32::from_be_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+/// The row as text, with the value that does not fit in its place.
+fn refuse(batch: &RecordBatch, row: usize, bad: usize, shown: &str) -> Result<Refused> {
+    let schema = batch.schema();
+    let fields: Vec<_> = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
+    let columns = (0..batch.num_columns()).map(|column| -> Result<ArrayRef> {
+        if column == bad {
+            return Ok(Arc::new(StringArray::from(vec![shown])));
+        }
+        arrow_cast::cast(&batch.column(column).slice(row, 1), &DataType::Utf8)
+            .map_err(|error| Error::internal(format!("a refused row cannot be shown: {error}")))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| Error::internal(format!("a refused row cannot be shown: {error}")))?;
+    let field = schema.field(bad);
+    Ok(Refused { row, reason: format!("{}: {shown} cannot be held by {}", field.name(), field.data_type()) })
+}
+
+enum Column {
+    Bool(BooleanBuilder),
+    Int2(Int16Builder),
+    Int4(Int32Builder),
+    Int8(Int64Builder),
+    Float4(Float32Builder),
+    Float8(Float64Builder),
+    Numeric(Decimal128Builder, i8),
+    Text(StringBuilder),
+    Jsonb(StringBuilder),
+    Uuid(StringBuilder),
+    Bytea(BinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+}
+
+/// Runs the same code on whatever builder a column has.
+macro_rules! each {
+    ($column:expr, $builder:ident => $code:expr) => {
+        match $column {
+            Column::Bool($builder) => $code,
+            Column::Int2($builder) => $code,
+            Column::Int4($builder) => $code,
+            Column::Int8($builder) => $code,
+            Column::Float4($builder) => $code,
+            Column::Float8($builder) => $code,
+            Column::Numeric($builder, _) => $code,
+            Column::Text($builder) | Column::Jsonb($builder) | Column::Uuid($builder) => $code,
+            Column::Bytea($builder) => $code,
+            Column::Date($builder) => $code,
+            Column::Time($builder) => $code,
+            Column::Timestamp($builder) => $code,
+        }
+    };
+}
+
+impl Column {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Bool => Self::Bool(BooleanBuilder::new()),
+            Kind::Int2 => Self::Int2(Int16Builder::new()),
+            Kind::Int4 => Self::Int4(Int32Builder::new()),
+            Kind::Int8 => Self::Int8(Int64Builder::new()),
+            Kind::Float4 => Self::Float4(Float32Builder::new()),
+            Kind::Float8 => Self::Float8(Float64Builder::new()),
+            Kind::Numeric(_, scale) => Self::Numeric(Decimal128Builder::new().with_data_type(kind.arrow()), scale),
+            Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
+            Kind::Date => Self::Date(Date32Builder::new()),
+            Kind::Time => Self::Time(Time64MicrosecondBuilder::new()),
+            Kind::Timestamp | Kind::TimestampTz => {
+                Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(kind.arrow()))
+            }
+            Kind::Uuid => Self::Uuid(StringBuilder::new()),
+            Kind::Jsonb => Self::Jsonb(StringBuilder::new()),
+            Kind::Text(_) | Kind::Json | Kind::WideNumeric | Kind::Other => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    fn null(&mut self) {
+        each!(self, builder => builder.append_null());
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        each!(self, builder => Arc::new(builder.finish()))
+    }
+
+    /// Appends a value, or says how it is called and appends nothing.
+    fn value(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        const BROKEN: &str = "a value of unexpected length";
+        fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], &'static str> {
+            bytes.try_into().map_err(|_| BROKEN)
+        }
+        fn text(bytes: &[u8]) -> Result<&str, &'static str> {
+            std::str::from_utf8(bytes).map_err(|_| "text that is not UTF-8")
+        }
+        match self {
+            Self::Bool(builder) => builder.append_value(fixed::<1>(bytes)?[0] != 0),
+            Self::Int2(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes)?)),
+            Self::Int4(builder) => builder.append_value(i32::from_be_bytes(fixed(bytes)?)),
+            Self::Int8(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
+            Self::Float4(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
+            Self::Float8(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
+            Self::Numeric(builder, scale) => builder.append_value(numeric::decode(bytes, *scale)?),
+            Self::Text(builder) => builder.append_value(text(bytes)?),
+            Self::Jsonb(builder) => match bytes {
+                [1, json @ ..] => builder.append_value(text(json)?),
+                _ => return Err("a jsonb value of an unknown version"),
+            },
+            Self::Uuid(builder) => {
+                let mut buffer = uuid::Uuid::encode_buffer();
+                builder.append_value(uuid::Uuid::from_bytes(fixed(bytes)?).hyphenated().encode_lower(&mut buffer));
+            }
+            Self::Bytea(builder) => builder.append_value(bytes),
+            Self::Date(builder) => match i32::from_be_bytes(fixed(bytes)?) {
+                i32::MAX => return Err("infinity"),
+                i32::MIN => return Err("-infinity"),
+                days => builder.append_value(days.checked_add(EPOCH_DAYS).ok_or("a date too far away")?),
+            },
+            Self::Time(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
+            Self::Timestamp(builder) => match i64::from_be_bytes(fixed(bytes)?) {
+                i64::MAX => return Err("infinity"),
+                i64::MIN => return Err("-infinity"),
+                moment => {
+                    builder.append_value(moment.checked_add(EPOCH_MICROSECONDS).ok_or("a timestamp too far away")?);
+                }
+            },
+        }
+        Ok(())
+    }
+}

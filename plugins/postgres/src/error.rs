@@ -1,0 +1,133 @@
+//! What PostgreSQL's errors mean for the engine. SQLSTATE decides; no message is read.
+
+use engine_sdk::{Error, ErrorKind};
+use sqlx::postgres::PgDatabaseError;
+
+/// The kind that a SQLSTATE stands for.
+pub fn kind(state: &str) -> ErrorKind {
+    match state {
+        "25006" | "55P03" | "55006" => ErrorKind::Unavailable,
+        "42501" => ErrorKind::Denied,
+        "P0001" => ErrorKind::Rejected,
+        _ => match state.get(..2).unwrap_or_default() {
+            "08" | "40" | "53" | "57" | "58" => ErrorKind::Unavailable,
+            "28" => ErrorKind::Denied,
+            "22" | "23" | "44" => ErrorKind::Rejected,
+            "0A" | "3D" | "3F" | "42" => ErrorKind::Config,
+            _ => ErrorKind::Internal,
+        },
+    }
+}
+
+/// A server's refusal, as far as it matters here.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Five characters, see <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+    pub state: String,
+    /// Message and detail in one line.
+    pub message: String,
+}
+
+/// What can go wrong on a connection.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server said no. The connection still works.
+    Refused(Refusal),
+    /// Anything else; after it the connection is of no use.
+    Broken(Error),
+    /// An error of our own; the connection still works.
+    Ours(Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => match error.try_downcast::<PgDatabaseError>() {
+                Ok(error) => refused(&error),
+                Err(_) => Self::Broken(Error::internal("the driver gave an error that is not PostgreSQL's")),
+            },
+            // What the driver says can hold parts of the address, so only kinds are told.
+            sqlx::Error::Io(error) => {
+                Self::Broken(Error::unavailable(format!("the connection failed: {}", error.kind())))
+            }
+            sqlx::Error::Tls(_) => Self::Broken(Error::denied("no TLS connection could be made")),
+            sqlx::Error::Protocol(_) => {
+                Self::Broken(Error::unavailable("the other side does not speak PostgreSQL's protocol as expected"))
+            }
+            sqlx::Error::Configuration(_) => Self::Broken(Error::config("the connection's settings are not usable")),
+            other => Self::Ours(Error::internal(format!("the PostgreSQL driver failed: {other}"))),
+        }
+    }
+}
+
+fn refused(error: &PgDatabaseError) -> Failure {
+    let mut message = error.message().to_owned();
+    if let Some(detail) = error.detail() {
+        message = format!("{message}: {detail}");
+    }
+    let refusal = Refusal { state: error.code().to_owned(), message };
+    // 57P01 to 57P03: the server is going away, and the connection with it.
+    if refusal.state.starts_with("57P") || refusal.state.starts_with("08") {
+        Failure::Broken(refusal.into())
+    } else {
+        Failure::Refused(refusal)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let error = Self::new(
+            kind(&refusal.state),
+            format!("PostgreSQL refused: {} (SQLSTATE {})", refusal.message, refusal.state),
+        );
+        match refusal.state.as_str() {
+            "42501" => error.hint("grant the login what is missing, or use another one"),
+            "28P01" | "28000" => error.hint("check user, password and database in `url`, and the server's pg_hba.conf"),
+            "25006" => error.hint("this server is a read-only standby; use the address of the primary"),
+            "42P10" => error.hint("`upsert` needs a unique index or primary key on exactly the columns of `key`"),
+            _ => error,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => refusal.into(),
+            Failure::Broken(error) | Failure::Ours(error) => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sqlstate_alone_decides_the_kind() {
+        for (state, expected) in [
+            ("08006", ErrorKind::Unavailable),
+            ("57P01", ErrorKind::Unavailable),
+            ("40001", ErrorKind::Unavailable),
+            ("53300", ErrorKind::Unavailable),
+            ("25006", ErrorKind::Unavailable),
+            ("28P01", ErrorKind::Denied),
+            ("42501", ErrorKind::Denied),
+            ("42P01", ErrorKind::Config),
+            ("3D000", ErrorKind::Config),
+            ("22001", ErrorKind::Rejected),
+            ("23505", ErrorKind::Rejected),
+            ("P0001", ErrorKind::Rejected),
+            ("XX000", ErrorKind::Internal),
+            ("", ErrorKind::Internal),
+        ] {
+            assert_eq!(kind(state), expected, "{state}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! PostgreSQL: a source that reads with `COPY … TO STDOUT`, and a sink that
+//! loads with `COPY … FROM STDIN` and keeps the delivery's key in the same
+//! transaction as the rows.
+//!
+//! - `connection`: addresses, TLS, timeouts, cancellation
+//! - `catalog`: what the server knows about tables and their columns
+//! - `kind`: which PostgreSQL types cross in binary, and as which Arrow types
+//! - `decode`, `encode`: the binary COPY format, straight from and to Arrow
+//! - `source`, and the sink's parts: `sink` (deliveries), `target` (the table
+//!   and how the stream's columns map to it), `load` (rows), `commits` (keys)
+
+mod catalog;
+mod commits;
+mod connection;
+mod decode;
+mod encode;
+mod error;
+mod kind;
+mod load;
+mod name;
+mod numeric;
+mod prepare;
+mod sink;
+mod source;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use sink::PostgresSink;
+use source::PostgresSource;
+
+engine_sdk::module!("postgres": source "postgres" => PostgresSource, sink "postgres" => PostgresSink);

@@ -1,0 +1,356 @@
+//! The sink: one transaction a delivery, with the delivery's key in it.
+
+use std::path::PathBuf;
+
+use engine_sdk::prelude::*;
+use engine_sdk::types;
+use sqlx::PgConnection;
+
+use crate::catalog::{self, Table};
+use crate::commits;
+use crate::connection::{Address, Server, Tls, execute};
+use crate::error::Failure;
+use crate::load::{Loaded, load};
+use crate::name::TableName;
+use crate::prepare::{Piece, prepare};
+use crate::source::{default_connect_timeout, version};
+use crate::target::{Mapping, create_table};
+
+/// Rows are collected up to one of these before they are loaded: every load is
+/// a savepoint, and costs three round trips to the server.
+const LOAD_ROWS: usize = 65_536;
+const LOAD_BYTES: usize = 8 << 20;
+
+/// Writes rows into a table.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SinkConfig {
+    /// The server and the database: `postgres://USER:PASSWORD@HOST:5432/DATABASE`.
+    url: types::Secret,
+    /// How the connection is protected. Unset: verified, except to this machine
+    /// itself, where TLS is used if the server offers it.
+    #[serde(default)]
+    tls: Option<Tls>,
+    /// A PEM file with the authority that signed the server's certificate.
+    /// Trusted in addition to the system's own.
+    #[serde(default)]
+    ca: Option<PathBuf>,
+    /// How long to wait for a connection.
+    #[serde(default = "default_connect_timeout")]
+    connect_timeout: types::Duration,
+    /// The table to write to: `calls` or `reports.calls`. The stream's columns
+    /// go to the columns of the same names; the others get their defaults.
+    table: String,
+    /// What happens to rows that are there already.
+    #[serde(default)]
+    mode: Mode,
+    /// For `upsert`: the columns that tell rows apart. They need a unique index
+    /// or primary key.
+    #[serde(default)]
+    key: Vec<String>,
+    /// Makes the table when it is missing.
+    #[serde(default)]
+    create: Create,
+}
+
+/// What happens to rows that are there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They stay, and every row of the stream is added.
+    #[default]
+    Append,
+    /// A row of the stream takes the place of the one with the same `key`; of
+    /// several with one key in the stream the last one stays.
+    Upsert,
+}
+
+/// How a missing table is made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Create {
+    /// `true`: from the stream's columns, with `key` as the primary key.
+    Derived(bool),
+    /// By a statement of your own.
+    Stated(Ddl),
+}
+
+/// A statement of the user's own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ddl {
+    /// One or more SQL statements that make the table. Run as they are, in one
+    /// transaction.
+    ddl: String,
+}
+
+impl Default for Create {
+    fn default() -> Self {
+        Self::Derived(false)
+    }
+}
+
+pub struct PostgresSink {
+    server: Server,
+    name: TableName,
+    key: Vec<String>,
+    create: Create,
+    /// The table with the keys of deliveries, once it is known to be there.
+    commits: Option<String>,
+    /// The delivery whose rows are in the open transaction.
+    open: Option<Open>,
+    cx: Context,
+}
+
+struct Open {
+    key: String,
+    receipt: Receipt,
+}
+
+impl Component for PostgresSink {
+    type Config = SinkConfig;
+    const SUMMARY: &'static str = "Writes rows into a table of a PostgreSQL database, each delivery exactly once";
+
+    fn examples() -> Vec<Example> {
+        let url = "postgres://writer:secret@localhost/calls";
+        vec![
+            example(
+                "add rows, and make the table if it is missing",
+                json!({"url": url, "table": "calls", "create": true}),
+            ),
+            example(
+                "replace rows with the same number",
+                json!({"url": url, "table": "reports.accounts", "mode": "upsert", "key": ["account"]}),
+            ),
+            example(
+                "a table with a key of its own",
+                json!({"url": url, "table": "calls", "create": {"ddl": "CREATE TABLE calls (id serial PRIMARY KEY, number varchar(50))"}}),
+            ),
+        ]
+    }
+
+    fn open(config: SinkConfig, cx: Context) -> Result<Self> {
+        let name = TableName::parse(&config.table)?;
+        match (config.mode, config.key.is_empty()) {
+            (Mode::Upsert, true) => {
+                return Err(Error::config("`mode: upsert` needs `key`").hint("write `key: [COLUMN]`"));
+            }
+            (Mode::Append, false) => {
+                return Err(Error::config("`key` means nothing in `mode: append`")
+                    .hint("leave it out, or write `mode: upsert`"));
+            }
+            _ => {}
+        }
+        let ca = config.ca.map(|path| cx.resolve(path));
+        let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
+        let server = Server::new(address, cx.clone())?;
+        Ok(Self { server, name, key: config.key, create: config.create, commits: None, open: None, cx })
+    }
+
+    fn check(&mut self) -> Result<CheckReport> {
+        let (name, create) = (self.name.clone(), self.create != Create::default());
+        let (version, found) = self.server.run(async |connection| {
+            let version = version(connection).await?;
+            let Some(table) = catalog::find(connection, &name).await? else {
+                if create {
+                    return Ok((version, "will be created"));
+                }
+                catalog::require(connection, &name).await?;
+                return Ok((version, "found"));
+            };
+            let may: bool = sqlx::query_scalar("SELECT pg_catalog.has_table_privilege($1::int8::oid, 'INSERT')")
+                .bind(table.oid)
+                .fetch_one(connection)
+                .await?;
+            if !may {
+                return Err(Error::denied(format!("the login may not insert into table {name}"))
+                    .hint(format!("GRANT INSERT ON {} TO the login", table.quoted()))
+                    .into());
+            }
+            Ok((version, "found"))
+        })?;
+        Ok(CheckReport {
+            summary: format!("PostgreSQL {version} at {}, table {} {found}", self.server.shown(), self.name),
+        })
+    }
+}
+
+impl Sink for PostgresSink {
+    const PROMISE: Promise = Promise::EffectivelyOnce;
+
+    fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
+        self.give_up();
+        let (name, may_create) = (&self.name, self.create != Create::default());
+        let known = self.commits.take();
+        let (commits, receipt) = self.server.run(async |connection| {
+            let commits = match known {
+                Some(commits) => commits,
+                None => {
+                    let schema = schema_of(connection, name, may_create).await?;
+                    commits::ensure(connection, &schema).await?
+                }
+            };
+            let receipt = commits::find(connection, &commits, delivery).await?;
+            Ok((commits, receipt))
+        })?;
+        self.commits = Some(commits);
+        Ok(receipt.map_or(Begun::New, |receipt| Begun::Committed { receipt }))
+    }
+
+    fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
+        self.give_up();
+        let written = self.load(input);
+        let Loaded { rows, bytes } = match written {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                self.server.roll_back();
+                return Err(error);
+            }
+        };
+        let location = Some(format!("{} in {}", self.name, self.server.shown()));
+        let receipt = Receipt { rows, bytes, location, ..Receipt::default() };
+        self.open = Some(Open { key: delivery.key.clone(), receipt });
+        Ok(Sealed { rows, bytes, ..Sealed::default() })
+    }
+
+    fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
+        let open = self.open.take().filter(|open| open.key == delivery.key && self.server.is_connected());
+        let (Some(open), Some(commits)) = (open, self.commits.clone()) else {
+            self.server.roll_back();
+            return Err(Error::unavailable(format!("the transaction of delivery {} is gone", delivery.key))
+                .hint("the rows must be written again"));
+        };
+        let committed = self.server.run(async |connection| {
+            match commits::add(connection, &commits, delivery, &open.receipt).await {
+                Err(Failure::Refused(refusal)) if refusal.state == UNIQUE_VIOLATION => {
+                    let message = format!("delivery {} was committed by somebody else meanwhile", delivery.key);
+                    return Err(Error::unavailable(message).into());
+                }
+                added => added?,
+            }
+            execute(connection, "COMMIT").await?;
+            Ok(())
+        });
+        match committed {
+            Ok(()) => Ok(open.receipt),
+            Err(error) => {
+                self.server.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn abort(&mut self, _: &Delivery) -> Result<()> {
+        self.give_up();
+        Ok(())
+    }
+}
+
+const UNIQUE_VIOLATION: &str = "23505";
+
+impl PostgresSink {
+    /// Rolls back what an unfinished delivery has left.
+    fn give_up(&mut self) {
+        if self.open.take().is_some() {
+            self.server.roll_back();
+        }
+    }
+
+    /// Opens the transaction and loads the stream into it.
+    fn load(&mut self, input: Batches) -> Result<Loaded> {
+        let schema = input.schema();
+        let (name, key, create) = (&self.name, &self.key, &self.create);
+        let mapping = self.server.run(async |connection| {
+            let table = match create {
+                Create::Derived(false) => catalog::require(connection, name).await?,
+                Create::Derived(true) => ensure_table(connection, name, &create_table(name, &schema, key)?).await?,
+                Create::Stated(Ddl { ddl }) => ensure_table(connection, name, ddl).await?,
+            };
+            let mapping = Mapping::new(&schema, &table, key)?;
+            execute(connection, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            if let Some(stage) = &mapping.stage {
+                execute(connection, &stage.create).await?;
+            }
+            Ok(mapping)
+        })?;
+        let mut loaded = Loaded::default();
+        let mut waiting: Vec<Piece> = vec![];
+        let (mut rows, mut bytes) = (0, 0);
+        for batch in input {
+            let batch = batch?;
+            let piece = prepare(&batch, &mapping.columns, &self.cx)?;
+            rows += piece.rows();
+            bytes += batch.get_array_memory_size();
+            waiting.push(piece);
+            if rows >= LOAD_ROWS || bytes >= LOAD_BYTES {
+                self.flush(&mapping, std::mem::take(&mut waiting), &mut loaded)?;
+                (rows, bytes) = (0, 0);
+            }
+        }
+        self.flush(&mapping, waiting, &mut loaded)?;
+        // What is deferred to the end would otherwise fail the commit, after the rows count as taken.
+        self.server.run(async |connection| execute(connection, "SET CONSTRAINTS ALL IMMEDIATE").await)?;
+        Ok(loaded)
+    }
+
+    fn flush(&mut self, mapping: &Mapping, pieces: Vec<Piece>, loaded: &mut Loaded) -> Result<()> {
+        self.cx.check_cancelled()?;
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        if !self.server.is_connected() {
+            return Err(Error::unavailable("the connection was lost in the middle of a delivery"));
+        }
+        let cx = &self.cx;
+        let more = self.server.run(async |connection| load(connection, mapping, pieces, cx).await)?;
+        loaded.rows += more.rows;
+        loaded.bytes += more.bytes;
+        Ok(())
+    }
+}
+
+/// Finds the table, or makes it with `ddl`, alone among all engines.
+async fn ensure_table(connection: &mut PgConnection, name: &TableName, ddl: &str) -> Result<Table, Failure> {
+    if let Some(table) = catalog::find(connection, name).await? {
+        return Ok(table);
+    }
+    execute(connection, "BEGIN").await?;
+    let made = async {
+        execute(connection, commits::CREATE_LOCK).await?;
+        if catalog::find(connection, name).await?.is_none() {
+            execute(connection, ddl).await?;
+        }
+        Ok::<_, Failure>(())
+    };
+    match made.await {
+        Ok(()) => execute(connection, "COMMIT").await?,
+        Err(failure) => {
+            let _ = execute(connection, "ROLLBACK").await;
+            return Err(match failure {
+                Failure::Refused(refusal) => {
+                    Failure::Ours(Error::from(refusal).context(format!("table `{name}` cannot be created")))
+                }
+                other => other,
+            });
+        }
+    };
+    catalog::require(connection, name).await
+}
+
+/// The schema of the table, or the one that it will be made in.
+async fn schema_of(connection: &mut PgConnection, name: &TableName, may_create: bool) -> Result<String, Failure> {
+    if !may_create {
+        return Ok(catalog::require(connection, name).await?.schema);
+    }
+    if let Some(table) = catalog::find(connection, name).await? {
+        return Ok(table.schema);
+    }
+    if let Some(schema) = &name.schema {
+        return Ok(schema.clone());
+    }
+    let schema: Option<String> =
+        sqlx::query_scalar("SELECT pg_catalog.current_schema()::text").fetch_one(connection).await?;
+    schema.ok_or_else(|| {
+        Error::config("the login has no schema to create tables in").hint("write `table: SCHEMA.TABLE`").into()
+    })
+}

@@ -1,0 +1,119 @@
+//! Opening files, what SQLite's errors mean, and names in SQL.
+
+use std::path::Path;
+
+use engine_sdk::prelude::*;
+use engine_sdk::types;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// How long to wait for another writer, unless the settings say otherwise.
+pub fn default_busy_timeout() -> types::Duration {
+    types::Duration::seconds(5)
+}
+
+/// What may be done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read it.
+    Read,
+    /// Write to it.
+    Write,
+    /// Write to it, and make it if it is missing.
+    Create,
+}
+
+/// Opens a file.
+pub fn open(path: &Path, access: Access, busy_timeout: types::Duration) -> Result<Connection> {
+    let shown = path.display();
+    let is_new = !path.exists();
+    if is_new && access != Access::Create {
+        return Err(Error::config(format!("there is no file {shown}")).hint(match access {
+            Access::Read => "check `path`; it is relative to the pipeline file",
+            _ => "check `path`, or let the sink make file and table with `create: true`",
+        }));
+    }
+    let flags = match access {
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Access::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    };
+    let opened = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(busy_timeout.0)?;
+        if access != Access::Read {
+            // Readers do not hold up the writer then. A file that is there keeps what it has.
+            if is_new {
+                connection.pragma_update(None, "journal_mode", "wal")?;
+            }
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+        }
+        // The first look at the file itself.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    opened().map_err(|error| failure(error).context(format!("SQLite file {shown}")))
+}
+
+/// Whether a row was refused for what is in it.
+pub fn is_refusal(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+}
+
+/// What an error means. The code decides; no message is read.
+pub fn failure(error: rusqlite::Error) -> Error {
+    use ErrorCode as Code;
+    let (kind, hint) = match error.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            (ErrorKind::Unavailable, Some("another program writes to the file; a longer `busy_timeout` waits for it"))
+        }
+        Some(Code::SystemIoFailure | Code::DiskFull | Code::OutOfMemory | Code::FileLockingProtocolFailed) => {
+            (ErrorKind::Unavailable, None)
+        }
+        Some(Code::PermissionDenied | Code::ReadOnly | Code::AuthorizationForStatementDenied) => {
+            (ErrorKind::Denied, Some("the engine needs write access to the file and to its folder"))
+        }
+        Some(Code::CannotOpen) => {
+            (ErrorKind::Config, Some("check `path`: its folder must exist and the engine be allowed to use it"))
+        }
+        Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
+            (ErrorKind::Config, Some("check `path`: the file is damaged or is not an SQLite database"))
+        }
+        Some(Code::ConstraintViolation | Code::TooBig | Code::TypeMismatch) => (ErrorKind::Rejected, None),
+        Some(Code::OperationInterrupted) => (ErrorKind::Cancelled, None),
+        Some(Code::Unknown | Code::SchemaChanged) => (ErrorKind::Config, None),
+        _ => (ErrorKind::Internal, None),
+    };
+    let error = Error::new(kind, format!("SQLite refused: {error}"));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// An identifier as SQL text.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Identifiers as a list.
+pub fn quote_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(quote).collect::<Vec<_>>().join(", ")
+}
+
+/// What there is that looks like `name`, for a hint.
+pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    /// Below this likeness (0 to 1) a candidate only confuses.
+    const LIKE: f64 = 0.7;
+    let wanted = name.to_lowercase();
+    let likeness = |candidate: &str| strsim::jaro_winkler(&wanted, &candidate.to_lowercase());
+    let mut near: Vec<_> = candidates.clone().into_iter().filter(|candidate| likeness(candidate) >= LIKE).collect();
+    near.sort_by(|left, right| likeness(right).total_cmp(&likeness(left)));
+    near.truncate(3);
+    if !near.is_empty() {
+        return format!("did you mean {}?", near.join(" or "));
+    }
+    let all: Vec<_> = candidates.into_iter().take(20).collect();
+    if all.is_empty() { "there are none".into() } else { format!("there are: {}", all.join(", ")) }
+}

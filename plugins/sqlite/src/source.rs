@@ -1,0 +1,382 @@
+//! The source: one table or query, read on a thread of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use arrow_array::{ArrayRef, BooleanArray, StringArray};
+use engine_sdk::prelude::*;
+use engine_sdk::types;
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, InterruptHandle};
+
+use crate::database::{Access, default_busy_timeout, failure, open, quote_list};
+use crate::kind::{Column, Kind, text_of};
+use crate::table;
+
+/// A batch is handed on when it has taken in this many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+/// How often a waiting reader looks whether it should stop.
+const CANCEL_CHECK: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Reads a table or the rows of a query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// The file, relative to the pipeline file.
+    path: types::Template,
+    /// The table or view to read, in the order of its rows' numbers or its key.
+    #[serde(default)]
+    table: Option<String>,
+    /// The query to read, instead of a table. Give it an `ORDER BY`: without
+    /// one SQLite may answer in another order each time.
+    #[serde(default)]
+    query: Option<String>,
+    /// The most rows of a batch.
+    #[serde(default = "default_batch")]
+    batch: std::num::NonZeroU32,
+    /// How long to wait while another program holds the file.
+    #[serde(default = "default_busy_timeout")]
+    busy_timeout: types::Duration,
+}
+
+fn default_batch() -> std::num::NonZeroU32 {
+    std::num::NonZeroU32::new(8192).expect("not zero")
+}
+
+/// What is read, as a split's `spec` keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Selection {
+    Table(String),
+    Query(String),
+}
+
+pub struct SqliteSource {
+    path: PathBuf,
+    selection: Selection,
+    batch: usize,
+    busy_timeout: types::Duration,
+    cx: Context,
+}
+
+impl Component for SqliteSource {
+    type Config = SourceConfig;
+    const SUMMARY: &'static str = "Reads a table or a query of an SQLite file";
+
+    fn examples() -> Vec<Example> {
+        vec![
+            example("a table", json!({"path": "calls.db", "table": "calls"})),
+            example("a query", json!({"path": "calls.db", "query": "SELECT number, cost FROM calls ORDER BY number"})),
+        ]
+    }
+
+    fn open(config: SourceConfig, cx: Context) -> Result<Self> {
+        let selection = match (config.table, config.query) {
+            (Some(table), None) => Selection::Table(table),
+            (None, Some(query)) => Selection::Query(query),
+            _ => return Err(Error::config("an sqlite source needs either `table` or `query`, and not both")),
+        };
+        Ok(Self {
+            path: cx.resolve(&*config.path),
+            selection,
+            batch: usize::try_from(config.batch.get()).unwrap_or(usize::MAX),
+            busy_timeout: config.busy_timeout,
+            cx,
+        })
+    }
+
+    fn check(&mut self) -> Result<CheckReport> {
+        let connection = self.connect()?;
+        let columns = statement(&connection, &self.selection)?.1.len();
+        let what = match &self.selection {
+            Selection::Table(table) => format!("table {table} with {columns} columns"),
+            Selection::Query(_) => format!("the query gives {columns} columns"),
+        };
+        Ok(CheckReport { summary: format!("SQLite file {}, {what}", self.path.display()) })
+    }
+}
+
+impl SqliteSource {
+    fn connect(&self) -> Result<Connection> {
+        open(&self.path, Access::Read, self.busy_timeout)
+    }
+}
+
+impl Source for SqliteSource {
+    fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
+        // A missing table or a broken query is found now, before there is a window.
+        statement(&self.connect()?, &self.selection)?;
+        let spec = serde_json::to_value(&self.selection)
+            .map_err(|error| Error::internal(format!("a split cannot be described: {error}")))?;
+        Ok(Plan { upper: None, splits: vec![Split { id: "0000".into(), spec, estimated_rows: None }] })
+    }
+
+    fn read(&mut self, split: &Split) -> Result<Batches> {
+        let selection: Selection = serde_json::from_value(split.spec.clone())
+            .map_err(|error| Error::internal(format!("a split's description cannot be read: {error}")))?;
+        let connection = self.connect()?;
+        // One snapshot for finding out the types and for reading.
+        connection.execute_batch("BEGIN").map_err(failure)?;
+        let (sql, columns) = statement(&connection, &selection)?;
+        let columns = typed(&connection, &sql, columns, self.batch)?;
+        let fields: Vec<_> = columns.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let interrupt = connection.get_interrupt_handle();
+        let (sender, receiver) = sync_channel(2);
+        let reader = Reader {
+            collected: columns.iter().map(|(_, kind)| Column::new(*kind)).collect(),
+            schema: Arc::clone(&schema),
+            batch: self.batch,
+            sender,
+        };
+        let thread = std::thread::Builder::new()
+            .name("sqlite reader".into())
+            .spawn(move || reader.run(&connection, &sql))
+            .map_err(|error| Error::from(error).context("a thread for reading cannot be started"))?;
+        let rows = Rows { receiver: Some(receiver), interrupt, thread: Some(thread), cx: self.cx.clone() };
+        Ok(Batches::new(schema, rows))
+    }
+}
+
+/// The SQL of a selection, and its columns with their declared kinds.
+fn statement(connection: &Connection, selection: &Selection) -> Result<(String, Vec<(String, Option<Kind>)>)> {
+    let sql = match selection {
+        Selection::Query(query) => query.clone(),
+        Selection::Table(name) => {
+            let table = table::require(connection, name)?;
+            let columns = quote_list(table.columns.iter().map(|column| column.name.as_str()));
+            let order = if table.order.is_empty() { String::new() } else { format!(" ORDER BY {}", table.order) };
+            format!("SELECT {columns} FROM {}{order}", crate::database::quote(&table.name))
+        }
+    };
+    let prepared = connection.prepare(&sql).map_err(failure)?;
+    if !prepared.readonly() || prepared.column_count() == 0 {
+        return Err(Error::config("`query` must be one that only reads, such as SELECT"));
+    }
+    let columns = prepared.columns();
+    let columns =
+        columns.iter().map(|column| (column.name().to_owned(), column.decl_type().and_then(Kind::declared))).collect();
+    Ok((sql, columns))
+}
+
+/// Finds out what a result's undeclared columns hold, by looking at the first rows.
+fn typed(
+    connection: &Connection,
+    sql: &str,
+    columns: Vec<(String, Option<Kind>)>,
+    first_rows: usize,
+) -> Result<Vec<(String, Kind)>> {
+    let mut found: Vec<Option<Kind>> = columns.iter().map(|(_, kind)| *kind).collect();
+    let unknown: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
+    if !unknown.is_empty() {
+        let mut look = || -> rusqlite::Result<()> {
+            let mut prepared = connection.prepare(sql)?;
+            let mut rows = prepared.query([])?;
+            for _ in 0..first_rows {
+                let Some(row) = rows.next()? else { break };
+                for at in &unknown {
+                    found[*at] = widen(found[*at], row.get_ref(*at)?.data_type());
+                }
+            }
+            Ok(())
+        };
+        look().map_err(failure)?;
+    }
+    Ok(columns.into_iter().zip(found).map(|((name, _), kind)| (name, kind.unwrap_or(Kind::Text))).collect())
+}
+
+fn widen(kind: Option<Kind>, value: Type) -> Option<Kind> {
+    let this = match value {
+        Type::Null => return kind,
+        Type::Integer => Kind::Integer,
+        Type::Real => Kind::Real,
+        Type::Text => Kind::Text,
+        Type::Blob => Kind::Blob,
+    };
+    Some(match kind {
+        None => this,
+        Some(kind) if kind == this => kind,
+        Some(Kind::Integer | Kind::Real) if matches!(this, Kind::Integer | Kind::Real) => Kind::Real,
+        Some(_) => Kind::Text,
+    })
+}
+
+/// A row that has a value which does not fit its column's type.
+struct Refused {
+    row: RecordBatch,
+    reason: String,
+}
+
+struct Chunk {
+    batch: RecordBatch,
+    refused: Vec<Refused>,
+    bytes: u64,
+}
+
+/// What the thread works with.
+struct Reader {
+    collected: Vec<Column>,
+    schema: SchemaRef,
+    batch: usize,
+    sender: SyncSender<Result<Chunk>>,
+}
+
+impl Reader {
+    fn run(mut self, connection: &Connection, sql: &str) {
+        if let Err(error) = self.read(connection, sql) {
+            // The receiver may be gone: then nobody wants to know.
+            let _ = self.sender.send(Err(error));
+        }
+    }
+
+    fn read(&mut self, connection: &Connection, sql: &str) -> Result<()> {
+        let mut prepared = connection.prepare(sql).map_err(failure)?;
+        let mut rows = prepared.query([]).map_err(failure)?;
+        let (mut count, mut bytes) = (0, 0);
+        let (mut refused, mut bad) = (vec![], vec![]);
+        while let Some(row) = rows.next().map_err(failure)? {
+            let mut first_bad = None;
+            for (at, column) in self.collected.iter_mut().enumerate() {
+                let value = row.get_ref(at).map_err(failure)?;
+                bytes += size(value);
+                if !column.value(value) {
+                    column.null();
+                    first_bad.get_or_insert(at);
+                }
+            }
+            if let Some(at) = first_bad {
+                refused.push(self.refuse(row, at)?);
+                bad.push(count);
+            }
+            count += 1;
+            if count >= self.batch || bytes >= BATCH_BYTES {
+                let chunk = self.chunk(count, bytes, &mut refused, &mut bad)?;
+                if self.sender.send(Ok(chunk)).is_err() {
+                    return Ok(());
+                }
+                (count, bytes) = (0, 0);
+            }
+        }
+        if count > 0 {
+            let chunk = self.chunk(count, bytes, &mut refused, &mut bad)?;
+            let _ = self.sender.send(Ok(chunk));
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, count: usize, bytes: usize, refused: &mut Vec<Refused>, bad: &mut Vec<usize>) -> Result<Chunk> {
+        let internal = |error| Error::internal(format!("rows cannot be put together: {error}"));
+        let columns: Vec<ArrayRef> = self.collected.iter_mut().map(Column::finish).collect();
+        let mut batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(internal)?;
+        if !bad.is_empty() {
+            let mut keep = vec![true; count];
+            bad.drain(..).for_each(|row| keep[row] = false);
+            batch = arrow_select::filter::filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(internal)?;
+        }
+        Ok(Chunk { batch, refused: std::mem::take(refused), bytes: bytes as u64 })
+    }
+
+    fn refuse(&self, row: &rusqlite::Row<'_>, bad: usize) -> Result<Refused> {
+        let mut columns: Vec<ArrayRef> = vec![];
+        let mut fields = vec![];
+        for (at, field) in self.schema.fields().iter().enumerate() {
+            let text = shown(row.get_ref(at).map_err(failure)?);
+            columns.push(Arc::new(StringArray::from(vec![text])));
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+        }
+        let value = row.get_ref(bad).map_err(failure)?;
+        let field = self.schema.field(bad);
+        let reason = format!(
+            "{}: {} ({}) is not a {}",
+            field.name(),
+            shown(value).unwrap_or_default(),
+            value.data_type(),
+            field.data_type()
+        );
+        let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| Error::internal(format!("a refused row cannot be shown: {error}")))?;
+        Ok(Refused { row, reason })
+    }
+}
+
+fn size(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null => 1,
+        ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+    }
+}
+
+/// A value for a dead letter; bytes as an SQL literal.
+fn shown(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) if text_of(value).is_none() => {
+            let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            Some(format!("x'{hexadecimal}'"))
+        }
+        value => text_of(value).map(std::borrow::Cow::into_owned),
+    }
+}
+
+struct Rows {
+    receiver: Option<Receiver<Result<Chunk>>>,
+    interrupt: InterruptHandle,
+    thread: Option<JoinHandle<()>>,
+    cx: Context,
+}
+
+impl Iterator for Rows {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let received = loop {
+            match self.receiver.as_ref()?.recv_timeout(CANCEL_CHECK) {
+                Ok(received) => break received.and_then(|chunk| self.hand_on(chunk)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.receiver = None;
+                    return match self.thread.take()?.join() {
+                        Ok(()) => None,
+                        Err(_) => Some(Err(Error::internal("the thread that reads the file panicked"))),
+                    };
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(cancelled) = self.cx.check_cancelled() {
+                        break Err(cancelled);
+                    }
+                    if self.cx.deadline().is_some_and(|left| left.is_zero()) {
+                        break Err(Error::unavailable("the query did not give its next rows in time"));
+                    }
+                }
+            }
+        };
+        if received.is_err() {
+            self.receiver = None;
+        }
+        Some(received)
+    }
+}
+
+impl Rows {
+    fn hand_on(&self, chunk: Chunk) -> Result<RecordBatch> {
+        let rows = chunk.batch.num_rows() + chunk.refused.len();
+        self.cx.progress(rows as u64, chunk.bytes);
+        for refused in &chunk.refused {
+            self.cx.reject_rows(&refused.row, "wrong_type", &refused.reason)?;
+        }
+        Ok(chunk.batch)
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        // The thread ends at its next row or its next send, whichever it waits for.
+        self.receiver = None;
+        self.interrupt.interrupt();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

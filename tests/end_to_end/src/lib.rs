@@ -1,0 +1,26 @@
+//! What tests of the whole program need: a place of its own for each, the engine
+//! as a process, servers that can be stopped, an exchange that calls.
+//!
+//! The program under test is the one that `make build` made, with the modules
+//! beside it. One that is missing or older than its sources fails the test:
+//! a suite that passes on yesterday's program has shown nothing.
+
+mod build;
+mod engine;
+mod exchange;
+mod place;
+mod postgres;
+mod report;
+mod tables;
+mod tmpfs;
+mod wait;
+
+pub use build::{module, program, workspace};
+pub use engine::{Ended, Engine};
+pub use exchange::{Caller, line, lines};
+pub use place::Place;
+pub use postgres::{Database, Server};
+pub use report::{Report, SinkReport};
+pub use tables::{csv_rows, sqlite_count, sqlite_rows};
+pub use tmpfs::Tmpfs;
+pub use wait::{LIMIT, until, until_some};

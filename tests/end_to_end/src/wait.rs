@@ -1,0 +1,35 @@
+//! Waiting for something to become true, never for time to pass.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take. Far beyond what it takes, so that a slow machine
+/// is no failure.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits until `look` answers.
+///
+/// # Panics
+/// When it has not after [`LIMIT`]; `what` says what was waited for.
+#[track_caller]
+pub fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Waits until `look` answers true.
+///
+/// # Panics
+/// As [`until_some`].
+#[track_caller]
+pub fn until(what: &str, mut look: impl FnMut() -> bool) {
+    until_some(what, || look().then_some(()));
+}

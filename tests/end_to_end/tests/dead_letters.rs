@@ -1,0 +1,110 @@
+//! Rows that a target refuses: kept, listed, tried again, given up.
+
+use std::time::Duration;
+
+use engine_end_to_end_tests::{Database, Place, Server, line};
+use engine_state::DeadLetterStatus;
+
+/// A call to a number of 51 digits, one more than the column takes.
+fn too_long(number: u64) -> Vec<u8> {
+    format!("170925 1547 00252 {number:051} 0 2432\r\n").into_bytes()
+}
+
+/// Calls into a table whose numbers have at most 50 characters.
+fn calls(database: &Database, log: &[u8]) -> Place {
+    let mut place = Place::new();
+    place.set("URL", database.url());
+    place.write("pbx.log", log);
+    place.write(
+        "calls.yaml",
+        "source: { use: file, with: { path: pbx.log }, format: avaya_cdr }\n\
+         sink: { use: postgres, with: { url: \"${env:URL}\", table: calls } }\n",
+    );
+    database.execute(
+        "CREATE TABLE calls (id serial PRIMARY KEY, date timestamp, duration integer, \
+         calling_number text, called_number varchar(50), call_code text)",
+    );
+    place
+}
+
+#[test]
+fn a_row_that_is_too_long_is_a_dead_letter_and_its_neighbours_arrive() {
+    let database = Server::shared().database();
+    let place = calls(&database, &[line(1), too_long(2), line(3)].concat());
+    let report = place.engine(&["--json", "run", "calls.yaml"]).with_code(0).report();
+    report.adds_up();
+    assert_eq!((report.sink("postgres").written, report.sink("postgres").dead_letters), (2, 1));
+    let rows = database.rows("SELECT called_number FROM calls ORDER BY 1");
+    assert_eq!(rows, [["0000000001"], ["0000000003"]]);
+
+    let listed = place.json(&["dead-letters", "list"]);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0]["stage"], "sinks.postgres");
+    let id = listed[0]["id"].to_string();
+    let shown = place.engine(&["dead-letters", "show", &id]).with_code(0).stdout;
+    assert!(shown.contains(&format!("{:051}", 2)) && shown.contains("called_number"), "{shown}");
+
+    // As long as the column is as it is, a replay makes a new letter of the row.
+    place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
+    assert_eq!(database.count("calls"), 2);
+    assert_eq!(place.final_letters(), 1);
+
+    database.execute("ALTER TABLE calls ALTER called_number TYPE text");
+    place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
+    assert_eq!(database.value("SELECT called_number FROM calls WHERE length(called_number) = 51"), format!("{:051}", 2));
+    assert_eq!(database.count("calls"), 3);
+    assert_eq!(place.final_letters(), 0);
+    let again = place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
+    assert!(again.stdout.contains("nothing to replay"), "{}", again.stdout);
+    assert_eq!(database.count("calls"), 3);
+}
+
+#[test]
+fn a_malformed_line_is_replayed_through_the_decoder_or_dropped() {
+    let database = Server::shared().database();
+    // Not of this century, unless month and day are swapped.
+    let place = calls(&database, b"091725 1547 00252 2434 0 2432\r\nnot a call\r\n");
+    place.engine(&["run", "calls.yaml"]).with_code(0);
+    assert_eq!((database.count("calls"), place.final_letters()), (0, 2));
+    let pipeline = std::fs::read_to_string(place.path("calls.yaml")).unwrap();
+    let american = "format: { use: avaya_cdr, with: { date_order: mdy } }";
+    place.write("calls.yaml", pipeline.replace("format: avaya_cdr", american));
+    place.engine(&["dead-letters", "replay", "calls.yaml", "--stage", "source"]).with_code(0);
+    assert_eq!((database.count("calls"), place.final_letters()), (1, 1));
+    assert_eq!(database.value("SELECT date FROM calls"), "2025-09-17 15:44:08");
+
+    let refused = place.engine(&["dead-letters", "drop"]).with_code(2);
+    refused.says(&["--all"]);
+    place.engine(&["dead-letters", "drop", "--all"]).with_code(0);
+    assert_eq!(place.final_letters(), 0);
+    assert_eq!(place.dead_letters(DeadLetterStatus::Dropped).len(), 1);
+    assert_eq!(place.json(&["dead-letters", "list", "--status", "dropped"]).len(), 1);
+}
+
+#[test]
+fn neighbours_of_refused_rows_arrive_once_although_the_engine_is_killed() {
+    const CALLS: u64 = 20_000;
+    const EVERY: u64 = 400;
+    let database = Server::shared().database();
+    let mut log = Vec::new();
+    for number in 0..CALLS {
+        log.extend(if number % EVERY == 7 { too_long(number) } else { line(number) });
+    }
+    let place = calls(&database, &log);
+    for delay in [150, 250, 350] {
+        let mut engine = place.start(&["run", "calls.yaml"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        if !engine.runs() {
+            break;
+        }
+        engine.kill();
+        engine.wait();
+    }
+    if database.count("calls") == 0 {
+        place.engine(&["run", "calls.yaml"]).with_code(0);
+    }
+    let refused = CALLS / EVERY;
+    assert_eq!(database.count("calls"), CALLS - refused);
+    assert_eq!(database.value("SELECT count(DISTINCT called_number) FROM calls"), (CALLS - refused).to_string());
+    assert_eq!(place.final_letters() as u64, refused);
+}

@@ -1,0 +1,15 @@
+//! The engine as its users have it: one test for each thing that they can do,
+//! and one for each thing that goes wrong around them.
+
+mod commands;
+mod dead_letters;
+mod exchange;
+mod full_disk;
+mod memory;
+mod messages;
+mod modules;
+mod outages;
+mod quickstart;
+mod quoting;
+mod resume;
+mod secrets;

@@ -1,0 +1,37 @@
+//! A window is completed by the definition that it was begun with.
+
+use engine_end_to_end_tests::{Place, Server, lines};
+
+fn pipeline(table: &str) -> String {
+    format!(
+        "name: calls\n\
+         source: {{ use: file, with: {{ path: pbx.log }}, format: avaya_cdr }}\n\
+         sink: {{ use: postgres, with: {{ url: \"${{env:URL}}\", table: {table}, create: true }} }}\n\
+         retry: {{ attempts: 1 }}\n"
+    )
+}
+
+#[test]
+fn an_unfinished_window_is_completed_as_the_file_said_when_it_began() {
+    let server = Server::shared();
+    let database = server.database();
+    let mut place = Place::new();
+    place.write("pbx.log", lines(0..50));
+    place.write("calls.yaml", pipeline("before"));
+    let (address, name) = database.url().rsplit_once('/').unwrap();
+    place.set("URL", format!("{address}/not_yet_{name}"));
+    let failed = place.engine(&["--json", "run", "calls.yaml"]);
+    assert_ne!(failed.code, Some(0), "{}", failed.stderr);
+    assert_eq!(failed.report().outcome, "failed");
+
+    place.set("URL", database.url());
+    place.write("calls.yaml", pipeline("after"));
+    let report = place.engine(&["--json", "run", "calls.yaml"]).with_code(0).report();
+    assert_eq!(report.resumed, 1, "{report:?}");
+    assert!(report.notes[0].contains("unfinished"), "{report:?}");
+    assert_eq!((database.count("before"), database.count("after")), (50, 0));
+
+    let report = place.engine(&["--json", "run", "calls.yaml"]).with_code(0).report();
+    assert_eq!(report.resumed, 0);
+    assert_eq!((database.count("before"), database.count("after")), (50, 50));
+}
