@@ -84,7 +84,7 @@ deny: ## check licences, sources and advisories with cargo-deny
 
 schemas: ## write the generated files under schemas/ and docs/ anew
 	$(CARGO) build --workspace
-	UPDATE=1 $(CARGO) test --workspace schema
+	UPDATE=1 $(CARGO) test -p engine-tidy-tests --test schemas
 
 clean: ## remove what was built and what the demo wrote
 	$(CARGO) clean

@@ -223,7 +223,7 @@ typedef struct EngineHost {
   EngineStatus (*reject)(void *context, const EngineRejection *rejection);
   /*
    * Adds a part to the present delivery's receipt, as JSON: what the other
-   * side answered for a piece of it. Kept at once, also if the write fails.
+   * side answered for a piece of it.
    */
   EngineStatus (*receipt)(void *context, EngineText part);
   /*
@@ -306,7 +306,7 @@ typedef struct EngineComponent {
   /*
    * Sources: cuts what there is to read. `request`: {"cursor": value or null}.
    * Answers {"upper": value or null, "splits": [{"id", "spec": {…},
-   * "estimated_rows"}], "repeatable": bool}. `spec` must hold all that `read`
+   * "estimated_rows"}]}. `spec` must hold all that `read`
    * needs to give the same rows again, on another machine too.
    */
   EngineStatus (*plan)(EngineInstance *instance, EngineText request, EngineReply reply);
@@ -389,11 +389,11 @@ const EngineModule *engine_module_v1(void);
 #if defined(__APPLE__)
 #define ENGINE_MANIFEST(json)                                                   \
   __attribute__((used, section("__DATA,engine_manifest")))                      \
-  static const char engine_manifest[] = json
+  static const char engine_manifest_json[] = json
 #else
 #define ENGINE_MANIFEST(json)                                                   \
   __attribute__((used, section("engine_manifest")))                             \
-  static const char engine_manifest[] = json
+  static const char engine_manifest_json[] = json
 #endif
 
 #ifdef __cplusplus

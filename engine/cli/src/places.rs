@@ -50,10 +50,11 @@ pub fn existing_state(global: &Global) -> Result<PathBuf> {
     })
 }
 
-/// The folders in which modules are looked for, in order.
-pub fn plugin_folders(global: &Global, state: Option<&Path>) -> Vec<PathBuf> {
+/// The folders in which modules are looked for, in order; the last is that of
+/// the program itself, unless folders were named.
+pub fn plugin_folders(global: &Global, state: Option<&Path>) -> (Vec<PathBuf>, Option<PathBuf>) {
     if !global.plugins.is_empty() {
-        return global.plugins.clone();
+        return (global.plugins.clone(), None);
     }
     let mut folders: Vec<PathBuf> = Vec::new();
     if let Some(paths) = std::env::var_os("ENGINE_PLUGIN_PATH") {
@@ -61,16 +62,19 @@ pub fn plugin_folders(global: &Global, state: Option<&Path>) -> Vec<PathBuf> {
     }
     folders.extend(state.map(|state| state.join("plugins")));
     let binary = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    if let Some(beside) = binary.as_deref().and_then(Path::parent) {
-        folders.push(beside.join("plugins"));
-        folders.push(beside.to_owned());
-    }
-    folders
+    let beside = binary.as_deref().and_then(Path::parent).map(Path::to_owned);
+    folders.extend(beside.as_ref().map(|folder| folder.join("plugins")));
+    (folders, beside)
 }
 
 /// The modules that a command may use.
 pub fn modules(global: &Global, state: Option<&Path>, project: Option<&Path>) -> Result<Modules> {
-    Ok(Modules::discover(&plugin_folders(global, state), lock(state, project)?))
+    let (folders, beside) = plugin_folders(global, state);
+    let mut modules = Modules::discover(&folders, lock(state, project)?);
+    if let Some(folder) = beside {
+        modules.add_bundled(&folder);
+    }
+    Ok(modules)
 }
 
 /// The lock beside the pipeline files, else the one in the state folder.

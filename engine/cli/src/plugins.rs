@@ -10,7 +10,8 @@ pub fn run(global: &Global, command: &Plugins) -> crate::Result {
     let state = places::state_for(global, &[]).ok();
     match command {
         Plugins::Path => {
-            for folder in places::plugin_folders(global, state.as_deref()) {
+            let (folders, beside) = places::plugin_folders(global, state.as_deref());
+            for folder in folders.into_iter().chain(beside) {
                 let missing = if folder.is_dir() { "" } else { "  (not there)" };
                 console::line(&format!("{}{missing}", folder.display()));
             }

@@ -98,6 +98,10 @@ impl Project {
             wanted.extend(connected(&around.connections));
         }
         let catalogue = catalogue(&modules, &wanted).map_err(Failure::environment)?;
+        // What a pipeline wants may be in a file that cannot be used.
+        if wanted.iter().any(|(kind, name)| !catalogue.contains(*kind, name)) {
+            modules.problems().iter().for_each(|problem| console::error_line(&format!("warning: {problem}")));
+        }
         let mut project = Self { files: Vec::new(), modules, catalogue, folders };
         for (path, folder, parsed) in parsed {
             let around = &project.folders[&folder];

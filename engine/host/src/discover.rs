@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::component::Component;
 use crate::{Lock, manifest};
 
+/// How the files of the modules that are built with the engine begin.
+const BUNDLED_PREFIX: &str = "libengine_plugin_";
+
 /// A file that is a module.
 #[derive(Debug)]
 pub struct ModuleFile {
@@ -61,14 +64,24 @@ impl Modules {
         for folder in folders {
             let Ok(folder) = folder.canonicalize() else { continue };
             if seen.insert(folder.clone()) {
-                found.search(&folder);
+                found.search(&folder, "");
                 found.folders.push(folder);
             }
         }
         found
     }
 
-    fn search(&mut self, folder: &Path) {
+    /// Adds the modules that lie beside the engine's own program. Such a folder
+    /// holds other libraries too: only files named `libengine_plugin_…` count.
+    pub fn add_bundled(&mut self, folder: &Path) {
+        let Ok(folder) = folder.canonicalize() else { return };
+        if !self.folders.contains(&folder) {
+            self.search(&folder, BUNDLED_PREFIX);
+            self.folders.push(folder);
+        }
+    }
+
+    fn search(&mut self, folder: &Path, prefix: &str) {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) => {
@@ -79,6 +92,7 @@ impl Modules {
         };
         let mut paths: Vec<_> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
             .filter(|path| path.extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION))
             .collect();
         paths.sort();

@@ -244,6 +244,7 @@ impl Instance {
     /// failure, and with the input's error in front of its consequences.
     fn batches(&self, out: FFI_ArrowArrayStream, input: Option<Input>) -> Result<Batches> {
         let open = Arc::clone(&self.open);
+        let swallowed = input.clone();
         let convert = move |fault: stream::Fault| {
             if let Some(error) = input.as_ref().and_then(Input::take) {
                 return error;
@@ -265,7 +266,12 @@ impl Instance {
             if failed {
                 return None;
             }
-            let item = reader.next()?.map_err(&convert);
+            let item = match reader.next() {
+                Some(item) => item.map_err(&convert),
+                // A component that swallowed its input's error would pass half
+                // a stream off as a whole one.
+                None => Err(swallowed.as_ref().and_then(Input::take)?),
+            };
             failed = item.is_err();
             Some(item)
         });

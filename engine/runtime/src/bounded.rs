@@ -46,10 +46,15 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
     // Reading on after a cursor is always right; reading everything again is
     // only right when the run before had come to its end.
     if resume_only && shared.state.position(shared.pipeline())?.is_none() {
-        ending.notes.push(format!(
-            "completed {resumed} unfinished {} of an earlier run and read nothing new; run again to read again",
-            if resumed == 1 { "window" } else { "windows" }
-        ));
+        ending.notes.push(match resumed {
+            0 => "the run before was interrupted after it had delivered everything; run again to read again".into(),
+            1 => {
+                "completed the unfinished window of an earlier run and read nothing new; run again to read again".into()
+            }
+            _ => format!(
+                "completed {resumed} unfinished windows of earlier runs and read nothing new; run again to read again"
+            ),
+        });
         return Ok(ending);
     }
     let Some(job) = (match new_window(shared) {

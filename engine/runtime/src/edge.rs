@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow_array::StringArray;
 use engine_abi::stream::Batches;
 use engine_abi::{Error, Result};
 
@@ -22,6 +23,24 @@ impl Edge {
 
     pub(crate) fn add(&self, rows: u64) {
         self.0.fetch_add(rows, Ordering::SeqCst);
+    }
+
+    /// Counts the files of a stream of pieces on its way.
+    pub(crate) fn count_files(&self, batches: Batches) -> Batches {
+        let edge = self.clone();
+        let mut last: Option<String> = None;
+        let schema = batches.schema();
+        let counted = batches.inspect(move |item| {
+            let names =
+                item.as_ref().ok().and_then(|batch| batch.columns().first()?.as_any().downcast_ref::<StringArray>());
+            for name in names.into_iter().flatten().flatten() {
+                if last.as_deref() != Some(name) {
+                    edge.add(1);
+                    last = Some(name.to_owned());
+                }
+            }
+        });
+        Batches::new(schema, counted)
     }
 
     /// Counts a stream on its way.

@@ -204,17 +204,20 @@ impl Outlet {
         if sealed.sha256.is_some() {
             self.state.seal(delivery, &sealed)?;
         }
+        // A sink that takes files cannot tell rows; what was sealed can.
+        let rows = sealed.rows;
         let message = Message { sealed: Some(sealed), ..message.clone() };
         let receipt = self.slot.instance(target.variables)?.commit(&message)?;
         fail_point!("runtime::committed");
-        Ok(receipt)
+        Ok(Receipt { rows: if receipt.rows == 0 { rows } else { receipt.rows }, ..receipt })
     }
 
     /// Lets the sink take the rows, through the encoder where it takes files.
     fn write(&mut self, target: &Target<'_>, message: &Message, input: Batches, stop: &Stop) -> Result<Sealed> {
         self.into.reset();
         self.slot.host.counts.reset();
-        let input = self.into.count(input);
+        let copied = self.encoder.is_none() && self.takes() == Shape::Files;
+        let input = if copied { self.into.count_files(input) } else { self.into.count(input) };
         let stream = match self.encoder.as_mut() {
             Some(encoder) => {
                 encoder.host.counts.reset();
@@ -250,9 +253,8 @@ impl Outlet {
         last: bool,
     ) -> Result<()> {
         if receipt.rows == 0 {
-            // A sink that takes files cannot tell rows; what was sealed can.
-            let sealed = self.state.sealed(delivery)?.or_else(|| message.sealed.clone());
-            receipt.rows = sealed.map_or(0, |sealed| sealed.rows);
+            // Found there by an earlier attempt: what was sealed knows the rows.
+            receipt.rows = message.sealed.as_ref().map_or(0, |sealed| sealed.rows);
         }
         let parts = self.slot.host.take_receipts();
         if !parts.is_empty() {

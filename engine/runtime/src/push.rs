@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ struct Push {
     behind: BTreeMap<String, Behind>,
     ending: Ending,
     position: u64,
+    /// Goes on while the pipeline drains.
+    through: Stop,
 }
 
 pub(crate) fn run(
@@ -95,7 +97,11 @@ pub(crate) fn run(
     }
     let listener = Listener::start(shared, &assembly, spool)?;
     let position = shared.state.position(&assembly.name)?.as_ref().and_then(Value::as_u64);
+    // Passes outlast a request to stop, as long as draining may take.
+    let through = shared.stop.through_draining();
+    let _deadline = DrainDeadline::watch(&shared.stop, &through, shared.options.drain)?;
     let mut push = Push {
+        through,
         upstream: shared.upstream(&assembly, &shared.stop),
         shared: Arc::clone(shared),
         spool: Arc::clone(spool),
@@ -184,7 +190,6 @@ impl Push {
     }
 
     fn work(&mut self, listener: &Listener, requests: &Requests) -> Result<()> {
-        let mut until: Option<Instant> = None;
         loop {
             self.welcome_back()?;
             let busy = self.behind.keys().next();
@@ -197,9 +202,8 @@ impl Push {
             }
             let draining = self.shared.stop.draining();
             if draining {
-                let deadline = *until.get_or_insert_with(|| Instant::now() + self.shared.options.drain);
                 // A sink that does not answer now is served by the next run.
-                if self.group.is_empty() || Instant::now() >= deadline {
+                if self.group.is_empty() || self.through.stopped() {
                     return Ok(());
                 }
                 if listener.finished() {
@@ -259,7 +263,8 @@ impl Push {
         // failed for good will have it when the pipeline runs again.
         let job = Job { window: Arc::new(window), assembly: Arc::clone(assembly) };
         let id = job.window.id;
-        let end = pass::run(&shared.pass(&job, &shared.stop)?, &mut self.upstream, std::mem::take(&mut self.group));
+        let pass = shared.pass(&job, &self.through)?;
+        let end = pass::run(&pass, &mut self.upstream, std::mem::take(&mut self.group));
         let failed = end.source.err();
         for (outlet, result) in end.outlets {
             let name = outlet.name().to_owned();
@@ -304,6 +309,35 @@ impl Push {
             self.spool.truncate_before(needed)?;
         }
         Ok(())
+    }
+}
+
+/// Ends what draining does not have the time for.
+struct DrainDeadline {
+    /// Dropped when the run ends by itself.
+    _running: Sender<()>,
+}
+
+impl DrainDeadline {
+    fn watch(stop: &Stop, through: &Stop, drain: Duration) -> Result<Self> {
+        let (running, ended) = channel();
+        let (stop, through) = (stop.clone(), through.clone());
+        let watch = move || {
+            // Until somebody asks to stop, or the run ends.
+            while stop.sleep(LOOK) {
+                if ended.try_recv() == Err(TryRecvError::Disconnected) {
+                    return;
+                }
+            }
+            if ended.recv_timeout(drain) == Err(RecvTimeoutError::Timeout) {
+                through.now();
+            }
+        };
+        std::thread::Builder::new()
+            .name("drain".into())
+            .spawn(watch)
+            .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
+        Ok(Self { _running: running })
     }
 }
 

@@ -85,7 +85,12 @@ impl Run {
             .iter()
             .all(|sink| unfinished.iter().any(|window| window.sink(&sink.name).is_some_and(|sink| !sink.is_done())));
         let reads = unfinished.iter().any(|window| window.kind == WindowKind::Read);
-        let resume_only = reads && (mid_way || everybody);
+        // Killed between its last delivery and its report: nothing is left to do,
+        // and to read everything again would double it.
+        let told = state.last_completed_run(&pipeline)?.and_then(|run| run.ended);
+        let finished = state.last_window(&pipeline)?.and_then(|window| window.finished);
+        let served = !interrupted.is_empty() && unfinished.is_empty() && finished > told;
+        let resume_only = served || (reads && (mid_way || everybody));
 
         let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
         let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));

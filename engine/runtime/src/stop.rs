@@ -12,6 +12,8 @@ const NOW: u8 = 2;
 struct Node {
     level: AtomicU8,
     parent: Option<Arc<Node>>,
+    /// Requests to drain stop here.
+    outlasts_draining: bool,
 }
 
 /// Shared by all that works on something. Clones are the same token; a
@@ -25,7 +27,10 @@ pub struct Stop {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { node: Arc::new(Node { level: AtomicU8::new(0), parent: None }), changed: Arc::default() }
+        Self {
+            node: Arc::new(Node { level: AtomicU8::new(0), parent: None, outlasts_draining: false }),
+            changed: Arc::default(),
+        }
     }
 }
 
@@ -38,7 +43,19 @@ impl Stop {
     /// A token that stops with this one, or alone.
     #[must_use]
     pub fn child(&self) -> Self {
-        let node = Node { level: AtomicU8::new(0), parent: Some(Arc::clone(&self.node)) };
+        self.below(false)
+    }
+
+    /// A token that goes on while this one drains: for the work that draining
+    /// is there to finish.
+    #[must_use]
+    pub fn through_draining(&self) -> Self {
+        self.below(true)
+    }
+
+    fn below(&self, outlasts_draining: bool) -> Self {
+        let parent = Some(Arc::clone(&self.node));
+        let node = Node { level: AtomicU8::new(0), parent, outlasts_draining };
         Self { node: Arc::new(node), changed: Arc::clone(&self.changed) }
     }
 
@@ -60,9 +77,14 @@ impl Stop {
 
     fn level(&self) -> u8 {
         let mut level = 0;
+        let mut outlasts = false;
         let mut node = Some(&self.node);
         while let Some(here) = node {
-            level = level.max(here.level.load(Ordering::SeqCst));
+            match here.level.load(Ordering::SeqCst) {
+                DRAIN if outlasts => {}
+                own => level = level.max(own),
+            }
+            outlasts |= here.outlasts_draining;
             node = here.parent.as_ref();
         }
         level
@@ -115,6 +137,19 @@ mod tests {
         assert!(other.draining() && !other.stopped());
         all.now();
         assert!(other.stopped());
+    }
+
+    #[test]
+    fn what_draining_waits_for_goes_on_until_it_is_stopped_at_once() {
+        let all = Stop::new();
+        let pass = all.child().through_draining();
+        let lane = pass.child();
+        all.drain();
+        assert!(!pass.draining() && !lane.draining());
+        lane.drain();
+        assert!(lane.draining() && !pass.draining());
+        all.now();
+        assert!(pass.stopped() && lane.stopped());
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Tried {
         Self { slot: Slot::new(part, host), collected, tap: Tap::default(), stage: stage.into(), direction }
     }
 
-    fn preview(&self) -> StagePreview {
+    fn preview(&self, limit: usize) -> StagePreview {
         let kept = self.tap.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let columns = kept.0.iter().flat_map(|schema| schema.fields().iter());
         StagePreview {
@@ -117,7 +117,7 @@ impl Tried {
             component: self.slot.part.component.name().to_owned(),
             columns: columns.map(|field| (field.name().clone(), field.data_type().to_string())).collect(),
             rows: kept.1.clone(),
-            dead_letters: self.collected.take().into_iter().flat_map(shown).collect(),
+            dead_letters: self.collected.take().into_iter().flat_map(shown).take(limit).collect(),
         }
     }
 }
@@ -194,7 +194,7 @@ pub fn preview(assembly: &Assembly, state: Option<&State>, limit: usize) -> Resu
             }
         }
     }
-    let stages = std::iter::once(&source).chain(&stages).map(Tried::preview).collect();
+    let stages = std::iter::once(&source).chain(&stages).map(|tried| tried.preview(limit)).collect();
     Ok(Preview { stages, notes })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use engine_abi::message::{Plan, PlanRequest, Split};
 use engine_abi::stream::Batches;
-use engine_abi::{Error, Result, Scope};
+use engine_abi::{Error, Result, Scope, Shape};
 use engine_host::{Direction, Payload, Rejection};
 use engine_spec::TemplateVariables;
 use engine_state::spool::Framing;
@@ -138,7 +138,9 @@ impl Upstream {
             let decoded = decoder.instance(variables).and_then(|it| it.apply(Direction::Decode, input));
             stream = at_stage(decoded.map_err(|error| error.at("source"))?, "source");
         }
-        stream = self.edges[1].count(stream);
+        // Without a decoder files stay files, and are counted as such.
+        let copied = self.decoder.is_none() && self.source.part.component.description().gives == Shape::Files;
+        stream = if copied { self.edges[1].count_files(stream) } else { self.edges[1].count(stream) };
         for (slot, edge) in self.transforms.iter_mut().zip(&self.edges[2..]).skip(first) {
             let stage = slot.part.stage.clone();
             let input = ahead(&stage, stream, stop)?;

@@ -333,6 +333,10 @@ unsafe extern "C" fn open<T: traits::Component>(host: *const Host, request: Text
     let made = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the text lives for the call.
         let request: OpenRequest = parse(unsafe { request.bytes() })?;
+        // serde would read a struct from a list as well.
+        if !request.config.is_object() {
+            return Err(Error::config("the configuration does not fit: it must be an object"));
+        }
         let config = serde_json::from_value::<T::Config>(request.config.clone())
             .map_err(|error| Error::config(format!("the configuration does not fit: {error}")))?;
         // SAFETY: the host table is valid until `close`, where the component is dropped.
@@ -369,7 +373,7 @@ unsafe extern "C" fn read<T: Source>(handle: *mut Instance, split: Text, out: *m
         // SAFETY: the text lives for the call.
         source.read(&parse::<Split>(unsafe { split.bytes() })?)
     });
-    match opened {
+    match opened.and_then(|batches| nameable(open, batches)) {
         Ok(batches) => {
             // SAFETY: the engine gives a place for the stream.
             unsafe { std::ptr::write(out, exported(batches, errors)) };
@@ -404,7 +408,7 @@ unsafe fn apply<T: traits::Component>(
         }
         work(component, import(input)?)
     });
-    match applied {
+    match applied.and_then(|batches| nameable(open, batches)) {
         Ok(batches) => {
             // SAFETY: the engine gives a place for the stream.
             unsafe { std::ptr::write(output, exported(batches, errors)) };
@@ -480,6 +484,17 @@ fn parse<M: DeserializeOwned>(bytes: &[u8]) -> Result<M> {
 fn import(stream: FFI_ArrowArrayStream) -> Result<Batches> {
     let reader = stream::Reader::new(stream, false)?;
     Ok(Batches::new(reader.schema(), reader.map(|item| item.map_err(Error::from))))
+}
+
+/// Refuses columns whose names cannot cross the border, where they are C strings.
+fn nameable<T>(open: &Open<T>, batches: Batches) -> Result<Batches, Status> {
+    match batches.schema().fields().iter().find(|field| field.name().contains('\0')) {
+        None => Ok(batches),
+        Some(field) => Err(open.fail(
+            Error::config(format!("the column name {:?} holds a NUL character", field.name()))
+                .hint("name the columns in the settings, or check that the input is what it should be"),
+        )),
+    }
 }
 
 /// Exports a component's rows; errors and panics on the way are kept for

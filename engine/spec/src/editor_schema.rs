@@ -240,7 +240,7 @@ fn retry() -> Value {
             },
             "backoff": duration("The pause after the first failure; it doubles each time.", Some("2s")),
             "max": duration("The longest pause.", Some("1m")),
-            "deadline": duration("When to give up, counted from the first attempt.", None),
+            "deadline": duration("When to give up, counted from the first failure.", None),
             "on_exhausted": {
                 "description": "What happens when all attempts are used up. Default: `fail`; `wait` behind a source that receives on its own.",
                 "type": "string",

@@ -1,6 +1,6 @@
 //! Whether the stages of a pipeline fit each other.
 
-use engine_abi::{ComponentKind, Scope, Shape};
+use engine_abi::{ComponentDescription, ComponentKind, Scope, Shape};
 
 use crate::catalogue::Catalogue;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -11,8 +11,11 @@ use crate::reader::Draft;
 pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
     let source = draft.source.as_ref();
     let described = source.and_then(|stage| Some((stage, catalogue.get(ComponentKind::Source, &stage.component)?)));
+    let copies = copies_files(draft, catalogue);
     if let Some((stage, component)) = described {
-        format_fits(stage, component.gives, catalogue, diagnostics);
+        if !copies {
+            format_fits(stage, component.gives, catalogue, diagnostics);
+        }
         if component.push {
             refuse_windows(stage, &draft.transforms, catalogue, diagnostics);
         } else if let Some(span) = &draft.spool.span {
@@ -22,10 +25,23 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
         }
     }
     for stage in &draft.sinks {
-        if let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component) {
+        if let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component).filter(|_| !copies) {
             format_fits(stage, component.takes, catalogue, diagnostics);
         }
     }
+}
+
+/// Whether files go from the source to every sink as they are, with no row made of them.
+fn copies_files(draft: &Draft, catalogue: &Catalogue) -> bool {
+    let is_plain = |kind, stage: &Stage, shape: fn(&ComponentDescription) -> Shape| {
+        stage.format.is_none() && catalogue.get(kind, &stage.component).is_some_and(|it| shape(it) == Shape::Files)
+    };
+    let source = draft.source.as_ref();
+    source.is_some_and(|stage| is_plain(ComponentKind::Source, stage, |it| it.gives))
+        && source.and_then(|stage| catalogue.get(ComponentKind::Source, &stage.component)).is_some_and(|it| !it.push)
+        && draft.transforms.is_empty()
+        && !draft.sinks.is_empty()
+        && draft.sinks.iter().all(|stage| is_plain(ComponentKind::Sink, stage, |it| it.takes))
 }
 
 /// A format stands exactly where files meet rows.

@@ -123,7 +123,7 @@ pub struct Retry {
     pub backoff: Duration,
     /// The longest pause.
     pub max: Duration,
-    /// When to give up, counted from the first attempt.
+    /// When to give up, counted from the first failure.
     pub deadline: Option<Duration>,
     /// What happens then.
     pub on_exhausted: OnExhausted,

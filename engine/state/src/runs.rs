@@ -111,6 +111,16 @@ impl State {
         Ok(())
     }
 
+    /// The newest run of a pipeline that came to its end by itself, well or not.
+    pub fn last_completed_run(&self, pipeline: &str) -> Result<Option<Run>> {
+        self.look("look up the last run", |transaction| {
+            let sql = format!(
+                "{COLUMNS} WHERE pipeline = ?1 AND outcome IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 1"
+            );
+            Ok(collect(transaction, &sql, params![pipeline])?.pop())
+        })
+    }
+
     /// Runs of a pipeline that began and never ended, oldest first. For the holder of
     /// the state before it begins a run of its own: these are the ones in which the
     /// engine died. End them, then complete their windows.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine_abi::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -78,22 +78,29 @@ impl State {
     /// `Config` when there is no state in `folder` ([`State::exists`]) or another version
     /// of the engine wrote it.
     pub fn read(folder: &Path) -> Result<Self> {
+        let nothing = || {
+            Error::new(ErrorKind::Config, format!("there is no state in {}", folder.display()))
+                .hint("nothing has run with this folder yet; name another one with --state")
+        };
         if !Self::exists(folder) {
-            return Err(Error::new(ErrorKind::Config, format!("there is no state in {}", folder.display()))
-                .hint("nothing has run with this folder yet; name another one with --state"));
+            return Err(nothing());
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let (connection, id) = connect(&folder.join("state.db"), flags)
             .and_then(|connection| {
                 let found = schema::version(&connection)?;
                 schema::refuse_newer(found, schema::MIGRATIONS.len())?;
+                // Its maker was stopped before it was made.
+                if found == 0 {
+                    return Err(nothing().into());
+                }
                 if found < schema::MIGRATIONS.len() {
                     let message = format!("the state in {} was written by an older engine", folder.display());
                     return Err(Error::new(ErrorKind::Config, message)
                         .hint("run a pipeline with this engine once; that brings the state up to date")
                         .into());
                 }
-                let id = state_id(&connection)?;
+                let id = state_id(&connection)?.ok_or_else(nothing)?;
                 Ok((connection, id))
             })
             .map_err(|fault| fault.into_error(folder, "read the state"))?;
@@ -170,12 +177,13 @@ fn prepare(mut connection: Connection) -> Step<(Connection, String)> {
         "INSERT INTO meta (name, value) VALUES ('state_id', ?1) ON CONFLICT DO NOTHING",
         [uuid::Uuid::new_v4().to_string()],
     )?;
-    let id = state_id(&connection)?;
+    let id = state_id(&connection)?.ok_or_else(|| Error::new(ErrorKind::Internal, "the state has lost its id"))?;
     Ok((connection, id))
 }
 
-fn state_id(connection: &Connection) -> Step<String> {
-    Ok(connection.query_row("SELECT value FROM meta WHERE name = 'state_id'", [], |row| row.get(0))?)
+/// None: the state's maker was stopped before it was made.
+fn state_id(connection: &Connection) -> Step<Option<String>> {
+    Ok(connection.query_row("SELECT value FROM meta WHERE name = 'state_id'", [], |row| row.get(0)).optional()?)
 }
 
 // ---- how values stand in columns --------------------------------------------

@@ -262,16 +262,3 @@ proptest! {
         prop_assert_eq!(decoded.rows, [(start.to_string(), duration, calling, Some(called), code)], "{}", line);
     }
 }
-
-/// Prints how long a million lines take: `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn a_million_lines() {
-    let host = Host::new();
-    let mut decoder = host.open::<AvayaCdr>(json!({})).unwrap();
-    let piece = file_piece("pbx.log", format!("{LINE}\r\n").repeat(10_000).as_bytes());
-    let started = std::time::Instant::now();
-    let input = Batches::new(files_schema(), std::iter::repeat_n(Ok(piece), 100));
-    let rows: usize = decoder.decode(input).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
-    println!("{rows} rows in {:?}", started.elapsed());
-}

@@ -6,6 +6,8 @@ use arrow_array::builder::{
     BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
     Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{ArrayRef, BooleanArray, StringArray};
 use engine_sdk::prelude::*;
 
@@ -201,7 +203,13 @@ fn refuse(batch: &RecordBatch, row: usize, bad: usize, shown: &str) -> Result<Re
         if column == bad {
             return Ok(Arc::new(StringArray::from(vec![shown])));
         }
-        arrow_cast::cast(&batch.column(column).slice(row, 1), &DataType::Utf8)
+        let value = batch.column(column).slice(row, 1);
+        // UTC by definition; to write the zone's name out would take a table of zones.
+        let value = match value.as_primitive_opt::<TimestampMicrosecondType>() {
+            Some(moment) => Arc::new(moment.clone().with_timezone_opt(None::<&str>)),
+            None => value,
+        };
+        arrow_cast::cast(&value, &DataType::Utf8)
             .map_err(|error| Error::internal(format!("a refused row cannot be shown: {error}")))
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;

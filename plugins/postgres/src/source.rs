@@ -155,7 +155,7 @@ impl Source for PostgresSource {
         let schema = Arc::clone(&reading.schema);
         let decoder = Decoder::new(Arc::clone(&schema), &reading.kinds, self.batch);
         let (sender, receiver) = mpsc::channel(1);
-        let copy = Box::pin(copy(connection, reading.select, decoder, sender));
+        let copy: Copying = Box::pin(copy(connection, reading.select, decoder, sender));
         let rows = Rows { copy: Some(copy), receiver, runtime, cx: self.cx.clone() };
         Ok(Batches::new(schema, rows))
     }
@@ -253,9 +253,11 @@ async fn copy(
     Ok(())
 }
 
+type Copying = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
 struct Rows {
     // Before the runtime that drives it.
-    copy: Option<Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>>,
+    copy: Option<Copying>,
     receiver: mpsc::Receiver<Decoded>,
     runtime: Runtime,
     cx: Context,

@@ -212,8 +212,9 @@ fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
     let is_date = matches!(stream, DataType::Date32 | DataType::Date64);
     let is_number = stream.is_integer() || stream.is_floating();
     let is_decimal = matches!(stream, DataType::Decimal128(..));
-    let is_plain =
-        is_text || is_number || is_decimal || is_date || stream.is_temporal() || *stream == DataType::Boolean;
+    // A moment with a zone has no one text.
+    let is_temporal = stream.is_temporal() && !matches!(stream, DataType::Timestamp(_, Some(_)));
+    let is_plain = is_text || is_number || is_decimal || is_temporal || *stream == DataType::Boolean;
     match kind {
         Kind::Text(limit) if is_plain => Some((Form::Text(limit), DataType::Utf8)),
         Kind::Json if is_text => as_text,

@@ -55,16 +55,25 @@ pub fn open(path: &Path, access: Access, busy_timeout: types::Duration) -> Resul
     opened().map_err(|error| failure(error).context(format!("SQLite file {shown}")))
 }
 
+/// SQLite's code, also where the driver adds the place in the SQL.
+fn code(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+        rusqlite::Error::MultipleStatement => Some(ErrorCode::Unknown),
+        error => error.sqlite_error_code(),
+    }
+}
+
 /// Whether a row was refused for what is in it.
 pub fn is_refusal(error: &rusqlite::Error) -> bool {
     use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+    matches!(code(error), Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
 /// What an error means. The code decides; no message is read.
 pub fn failure(error: rusqlite::Error) -> Error {
     use ErrorCode as Code;
-    let (kind, hint) = match error.sqlite_error_code() {
+    let (kind, hint) = match code(&error) {
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
             (ErrorKind::Unavailable, Some("another program writes to the file; a longer `busy_timeout` waits for it"))
         }

@@ -134,10 +134,6 @@ impl Component for SqliteSink {
         let shown = self.path.display();
         let missing = |what: &str| CheckReport { summary: format!("SQLite file {shown}, {what} will be created") };
         if self.may_create() && !self.path.exists() {
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if folder.is_some_and(|folder| !folder.is_dir()) {
-                return Err(Error::config(format!("the folder of {shown} does not exist")).hint("create it"));
-            }
             return Ok(missing("which"));
         }
         let connection = open(&self.path, Access::Write, self.busy_timeout)?;
@@ -220,6 +216,10 @@ impl SqliteSink {
             Some(connection) => connection,
             None => {
                 let access = if self.may_create() { Access::Create } else { Access::Write };
+                if let Some(folder) = self.path.parent().filter(|_| self.may_create()) {
+                    let missing = |error: std::io::Error| Error::from(error).context(folder.display());
+                    std::fs::create_dir_all(folder).map_err(missing)?;
+                }
                 open(&self.path, access, self.busy_timeout)?
             }
         };

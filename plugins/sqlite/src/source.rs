@@ -140,8 +140,11 @@ impl Source for SqliteSource {
     }
 }
 
+/// A result's columns, with their kinds where a type is declared.
+type Declared = Vec<(String, Option<Kind>)>;
+
 /// The SQL of a selection, and its columns with their declared kinds.
-fn statement(connection: &Connection, selection: &Selection) -> Result<(String, Vec<(String, Option<Kind>)>)> {
+fn statement(connection: &Connection, selection: &Selection) -> Result<(String, Declared)> {
     let sql = match selection {
         Selection::Query(query) => query.clone(),
         Selection::Table(name) => {
@@ -162,12 +165,7 @@ fn statement(connection: &Connection, selection: &Selection) -> Result<(String, 
 }
 
 /// Finds out what a result's undeclared columns hold, by looking at the first rows.
-fn typed(
-    connection: &Connection,
-    sql: &str,
-    columns: Vec<(String, Option<Kind>)>,
-    first_rows: usize,
-) -> Result<Vec<(String, Kind)>> {
+fn typed(connection: &Connection, sql: &str, columns: Declared, first_rows: usize) -> Result<Vec<(String, Kind)>> {
     let mut found: Vec<Option<Kind>> = columns.iter().map(|(_, kind)| *kind).collect();
     let unknown: Vec<usize> = (0..found.len()).filter(|at| found[*at].is_none()).collect();
     if !unknown.is_empty() {

@@ -328,20 +328,3 @@ fn every_example_opens() {
         Host::new().open::<TcpSource>(example.config).unwrap();
     }
 }
-
-/// Prints how long a million lines of one connection take: `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn a_million_lines() {
-    let lines = "170925 1547 00252                    2434 0                2432\r\n".repeat(10_000);
-    listen(local(), |host, address| {
-        let start = Instant::now();
-        let mut peer = TcpStream::connect(address).unwrap();
-        for _ in 0..100 {
-            peer.write_all(lines.as_bytes()).unwrap();
-        }
-        drop(peer);
-        wait_for("the end", || (!logged(host, "sent 1000000 records").is_empty()).then_some(()));
-        println!("1000000 lines in {:?}", start.elapsed());
-    });
-}

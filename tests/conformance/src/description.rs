@@ -8,7 +8,7 @@ use engine_abi::{ComponentKind, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::subject::{Stop, Subject, Verdict, is_bug, request, require};
-use crate::{Check, Recorder, Report, flow};
+use crate::{Check, Recorder, Report, flow, source};
 
 pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
     subject.check(report, Check::Schema, schema);
@@ -55,6 +55,7 @@ fn wrong_configs(schema: &Value, good: &Value) -> Vec<(String, Value)> {
         ("a number".to_owned(), json!(7)),
         ("a text".to_owned(), json!("config")),
         ("null".to_owned(), json!(null)),
+        ("a list".to_owned(), json!([])),
     ];
     let mut unknown = good.clone();
     unknown["no_such_setting"] = json!(1);
@@ -109,7 +110,7 @@ fn check_call(subject: &Subject) -> Verdict {
 }
 
 fn neighbours(subject: &Subject) -> Verdict {
-    let place = subject.place()?;
+    let place = source::filled_place(subject)?;
     let (mut failing, _) = subject.open(&place, 1)?;
     let (mut other, _) = subject.open(&place, 1)?;
     let before = other.check().map_err(|error| error.kind);

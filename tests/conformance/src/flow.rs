@@ -104,36 +104,37 @@ fn wide_types(subject: &Subject) -> Verdict {
     let mut taken = 0;
     for batch in rows::wide() {
         let of = batch.schema().field(2).data_type().clone();
-        match feed_wide(subject, batch) {
+        match feed_wide(subject, batch)? {
             Ok(()) => taken += 1,
-            Err((ErrorKind::Config | ErrorKind::Rejected, message)) if !message.trim().is_empty() => {}
-            Err((kind, message)) => {
-                return Err(Stop::Failed(format!("a column of type {of} was answered with {kind}: {message}")));
+            Err(error) if matches!(error.kind, ErrorKind::Config | ErrorKind::Rejected) => {
+                require(!error.message.trim().is_empty(), || format!("type {of} was refused without a message"))?;
+            }
+            Err(error) => {
+                let kind = error.kind;
+                return Err(Stop::Failed(format!("a column of type {of} was answered with {kind}: {error}")));
             }
         }
     }
     require(taken > 0, || "not one of the types was taken".into())
 }
 
-/// As [`feed`], but with the error's kind, and without a look at what arrived.
-fn feed_wide(subject: &Subject, batch: RecordBatch) -> Result<(), (ErrorKind, String)> {
-    let said = |error: Error| (error.kind, error.message);
-    let unready = |stop: Stop| (ErrorKind::Internal, format!("{stop:?}"));
-    let place = subject.place().map_err(unready)?;
+/// As [`feed`], but with the component's own answer, and without a look at what arrived.
+fn feed_wide(subject: &Subject, batch: RecordBatch) -> Result<engine_abi::Result<()>, Stop> {
+    let place = subject.place()?;
     let description = subject.component.description();
-    let (mut instance, _) = subject.open(&place, 1).map_err(unready)?;
+    let (mut instance, _) = subject.open(&place, 1)?;
     if description.kind == ComponentKind::Sink {
         let target = Target { subject, place: &place };
         let delivery = target.delivery(1, "0000");
-        let input = rows::as_shape(description.takes, vec![batch]).map_err(unready)?;
-        instance.begin_run(&target.run(1, &["0000"])).map_err(said)?;
-        instance.begin_split(&delivery).map_err(said)?;
-        let written = instance.write(&delivery, input).map(|_| ()).map_err(said);
-        instance.abort(&delivery).map_err(said)?;
-        return written;
+        let input = rows::as_shape(description.takes, vec![batch])?;
+        instance.begin_run(&target.run(1, &["0000"]))?;
+        instance.begin_split(&delivery)?;
+        let written = instance.write(&delivery, input).map(|_| ());
+        instance.abort(&delivery)?;
+        return Ok(written);
     }
-    let output = instance.apply(rows_in(description), Batches::once(batch)).map_err(said)?;
-    output.collect::<engine_abi::Result<Vec<_>>>().map(|_| ()).map_err(said)
+    let output = instance.apply(rows_in(description), Batches::once(batch));
+    Ok(output.and_then(|mut output| output.try_for_each(|batch| batch.map(|_| ()))))
 }
 
 fn rows_add_up(subject: &Subject) -> Verdict {

@@ -32,7 +32,7 @@ fn prepared() -> Vec<RecordBatch> {
 }
 
 /// Surroundings in which there is something to read.
-fn filled_place(subject: &Subject) -> Result<Place, Stop> {
+pub(crate) fn filled_place(subject: &Subject) -> Result<Place, Stop> {
     let place = subject.place()?;
     if let Some(prepare) = &subject.fixture.prepare {
         let mut instance = subject.open_other(ComponentKind::Sink, prepare, &place)?;

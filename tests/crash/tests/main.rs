@@ -1,1 +1,73 @@
-//! x
+//! Nothing is lost, doubled or torn, whenever the engine dies.
+
+use std::path::PathBuf;
+
+use engine_crash_tests::file_to_csv::FileToCsv;
+use engine_crash_tests::postgres_to_sqlite::PostgresToSqlite;
+use engine_crash_tests::tcp_to_postgres::TcpToPostgres;
+use engine_crash_tests::{Damage, Pair, Tally, kills_at, program_with_failpoints, random_kills};
+use engine_end_to_end_tests::{Place, program};
+
+/// Kills a pair, unless `ENGINE_CRASH_KILLS` says otherwise.
+const KILLS: u64 = 20;
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn seed() -> u64 {
+    let seed = variable("ENGINE_CRASH_SEED", 20_260_213);
+    println!("ENGINE_CRASH_SEED={seed}");
+    seed
+}
+
+/// Fails when there is damage. Each tally was printed as soon as it was known.
+#[track_caller]
+fn judge(tallies: &[Tally]) {
+    let damaged: Vec<_> = tallies.iter().filter(|tally| tally.damage != Damage::default()).collect();
+    assert!(damaged.is_empty(), "{damaged:?}");
+}
+
+fn at_random<P: Pair>() {
+    let tally = random_kills::<P>(program(), variable("ENGINE_CRASH_KILLS", KILLS), seed());
+    assert!(tally.kills > 0);
+    println!("\n{}\n{tally}", Tally::HEAD);
+    judge(&[tally]);
+}
+
+#[test]
+fn random_kills_of_tcp_to_postgres() {
+    at_random::<TcpToPostgres>();
+}
+
+#[test]
+fn random_kills_of_postgres_to_sqlite() {
+    at_random::<PostgresToSqlite>();
+}
+
+#[test]
+fn random_kills_of_a_log_file_to_csv() {
+    at_random::<FileToCsv>();
+}
+
+#[test]
+fn kills_between_any_two_writes() {
+    let (program, seed) = (program_with_failpoints(), seed());
+    let points = Place::with_program(program.clone()).engine(&["failpoints"]).with_code(0).stdout;
+    let mut tallies = Vec::new();
+    println!("\n{}", Tally::HEAD);
+    for point in points.lines() {
+        let kill: [fn(PathBuf, &str, u64) -> Tally; 3] =
+            [kills_at::<TcpToPostgres>, kills_at::<PostgresToSqlite>, kills_at::<FileToCsv>];
+        let of_point = kill.map(|kill| {
+            let tally = kill(program.clone(), point, seed);
+            println!("{tally}");
+            tally
+        });
+        assert!(of_point.iter().any(|tally| tally.kills > 0), "no pair ever comes to {point}");
+        tallies.extend(of_point);
+    }
+    judge(&tallies);
+}

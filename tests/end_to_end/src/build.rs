@@ -1,6 +1,7 @@
 //! Where the program and the modules under test are.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// The top of the tree.
@@ -17,12 +18,19 @@ fn target_folder() -> PathBuf {
 
 /// The engine, up to date.
 pub fn program() -> PathBuf {
-    checked(target_folder().join("engine"))
+    // Looked at once: who changes a source meanwhile has not changed what is tested.
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| checked(target_folder().join("engine"))).clone()
 }
 
 /// A bundled connector's module, up to date.
 pub fn module(name: &str) -> PathBuf {
     checked(target_folder().join(format!("libengine_plugin_{name}.so")))
+}
+
+/// The module of components that each break one rule, up to date.
+pub fn faulty_module() -> PathBuf {
+    checked(target_folder().join("libengine_faulty_components.so"))
 }
 
 /// Cargo leaves a list of what each program was made of beside it.

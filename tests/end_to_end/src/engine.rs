@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::report::Report;
-use crate::wait::{until, until_some};
+use crate::wait::{in_time, until_some};
 
 /// An engine at work. Dropped, it is killed.
 pub struct Engine {
@@ -100,11 +100,12 @@ impl Engine {
     /// When it does not, or ends before.
     #[track_caller]
     pub fn logs(&mut self, text: &str) -> String {
-        until_some(&format!("the engine logs {text:?}; it has logged\n{}", self.log().join("\n")), || {
+        let found = in_time(|| {
+            let ended = !self.runs();
             let found = self.log().into_iter().find(|line| line.contains(text));
-            assert!(found.is_some() || self.runs(), "ended without logging {text:?}:\n{}", self.log().join("\n"));
-            found
-        })
+            (ended || found.is_some()).then_some(found)
+        });
+        found.flatten().unwrap_or_else(|| panic!("it does not log {text:?}:\n{}", self.log().join("\n")))
     }
 
     /// Where it listens, once it does; none when it ends before.
@@ -158,7 +159,8 @@ impl Engine {
     /// When it does not.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
-        until(&format!("the engine ends; it has logged\n{}", self.log().join("\n")), || !self.runs());
+        let ended = in_time(|| (!self.runs()).then_some(()));
+        assert!(ended.is_some(), "it does not end:\n{}", self.log().join("\n"));
         let status: ExitStatus = self.child.wait().expect("it has ended");
         let (printed, logged) = self.readers.take().expect("waited for once");
         let stdout = printed.join().expect("a reader does not panic");

@@ -15,11 +15,11 @@ mod tables;
 mod tmpfs;
 mod wait;
 
-pub use build::{module, program, workspace};
+pub use build::{faulty_module, module, program, workspace};
 pub use engine::{Ended, Engine};
 pub use exchange::{Caller, line, lines};
 pub use place::Place;
-pub use postgres::{Database, Server};
+pub use postgres::{Database, Locked, Server};
 pub use report::{Report, SinkReport};
 pub use tables::{csv_rows, sqlite_count, sqlite_rows};
 pub use tmpfs::Tmpfs;

@@ -102,10 +102,8 @@ impl Place {
 
     /// The dead letters of a status, as the state folder has them now.
     pub fn dead_letters(&self, status: DeadLetterStatus) -> Vec<DeadLetter> {
-        if !State::exists(&self.state()) {
-            return Vec::new();
-        }
-        let state = State::read(&self.state()).expect("the state can be read");
+        // None yet; or an engine was killed before it had made it.
+        let Ok(state) = State::read(&self.state()) else { return Vec::new() };
         let mut all: Vec<DeadLetter> = Vec::new();
         loop {
             let page = state

@@ -24,7 +24,11 @@ impl Server {
     #[track_caller]
     pub fn shared() -> Self {
         let variable = |name| std::env::var(name).unwrap_or_else(|_| not_run());
-        Self { url: variable("ENGINE_TEST_POSTGRES_URL"), control: variable("ENGINE_TEST_POSTGRES_CTL").into(), own: None }
+        Self {
+            url: variable("ENGINE_TEST_POSTGRES_URL"),
+            control: variable("ENGINE_TEST_POSTGRES_CTL").into(),
+            own: None,
+        }
     }
 
     /// A server of the test's own, which it may stop.
@@ -128,9 +132,22 @@ impl Database {
         rows.ok().and_then(|rows| rows.first()?.first()?.parse().ok()).unwrap_or(0)
     }
 
+    /// Keeps everybody else from writing to a table, until it is dropped.
+    #[track_caller]
+    pub fn lock(&self, table: &str) -> Locked {
+        let runtime = runtime();
+        let connection = runtime.block_on(async {
+            let mut connection = sqlx::PgConnection::connect(&self.url).await?;
+            let lock = format!("BEGIN; LOCK TABLE {table} IN SHARE MODE");
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await?;
+            Ok::<_, sqlx::Error>(connection)
+        });
+        let connection = connection.unwrap_or_else(|error| panic!("{table} cannot be locked: {error}"));
+        Locked { connection: Some(connection), runtime }
+    }
+
     fn try_rows(&self, sql: &str) -> Result<Vec<Vec<String>>, sqlx::Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
+        runtime().block_on(async {
             let options: sqlx::postgres::PgConnectOptions = self.url.parse()?;
             let mut connection = options.disable_statement_logging().connect().await?;
             // The simple protocol, which answers in text.
@@ -139,7 +156,8 @@ impl Database {
                 (0..row.len())
                     .map(|at| {
                         let value = row.try_get_raw(at)?;
-                        let text = if value.is_null() { "NULL" } else { value.as_str().map_err(sqlx::Error::Decode)? };
+                        let text =
+                            if value.is_null() { "NULL" } else { value.as_str().map_err(sqlx::Error::Decode)? };
                         Ok(text.to_owned())
                     })
                     .collect::<Result<Vec<_>, sqlx::Error>>()
@@ -148,5 +166,23 @@ impl Database {
             connection.close().await?;
             rows
         })
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
+}
+
+/// A table that nobody can write to.
+pub struct Locked {
+    connection: Option<sqlx::PgConnection>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = self.runtime.block_on(connection.close());
+        }
     }
 }

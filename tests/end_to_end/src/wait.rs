@@ -9,20 +9,25 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Waits until `look` answers; `None` when it has not after [`LIMIT`].
+pub(crate) fn in_time<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
+            return found;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// Waits until `look` answers.
 ///
 /// # Panics
 /// When it has not after [`LIMIT`]; `what` says what was waited for.
 #[track_caller]
-pub fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-        std::thread::sleep(LOOK);
-    }
+pub fn until_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    in_time(look).unwrap_or_else(|| panic!("not within {LIMIT:?}: {what}"))
 }
 
 /// Waits until `look` answers true.

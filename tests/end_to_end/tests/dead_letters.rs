@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine_end_to_end_tests::{Database, Place, Server, line};
+use engine_end_to_end_tests::{Caller, Database, Place, Server, line, until};
 use engine_state::DeadLetterStatus;
 
 /// A call to a number of 51 digits, one more than the column takes.
@@ -51,7 +51,10 @@ fn a_row_that_is_too_long_is_a_dead_letter_and_its_neighbours_arrive() {
 
     database.execute("ALTER TABLE calls ALTER called_number TYPE text");
     place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
-    assert_eq!(database.value("SELECT called_number FROM calls WHERE length(called_number) = 51"), format!("{:051}", 2));
+    assert_eq!(
+        database.value("SELECT called_number FROM calls WHERE length(called_number) = 51"),
+        format!("{:051}", 2)
+    );
     assert_eq!(database.count("calls"), 3);
     assert_eq!(place.final_letters(), 0);
     let again = place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
@@ -107,4 +110,31 @@ fn neighbours_of_refused_rows_arrive_once_although_the_engine_is_killed() {
     assert_eq!(database.count("calls"), CALLS - refused);
     assert_eq!(database.value("SELECT count(DISTINCT called_number) FROM calls"), (CALLS - refused).to_string());
     assert_eq!(place.final_letters() as u64, refused);
+}
+
+#[test]
+fn letters_are_replayed_and_dropped_while_the_engine_works() {
+    let database = Server::shared().database();
+    let place = calls(&database, b"");
+    let pipeline = std::fs::read_to_string(place.path("calls.yaml")).unwrap();
+    let listening = "{ use: tcp, with: { listen: \"127.0.0.1:0\" }";
+    place.write("calls.yaml", pipeline.replace("{ use: file, with: { path: pbx.log }", listening));
+    let mut engine = place.start(&["--json", "run", "calls.yaml"]);
+    let mut caller = Caller::new(engine.address().expect("it listens"));
+    caller.send([line(1), too_long(2), too_long(3), line(4)].concat());
+    until("two rows are refused", || place.final_letters() == 2);
+    database.execute("ALTER TABLE calls ALTER called_number TYPE text");
+    let [second, third] = place.json(&["dead-letters", "list"]).try_into().unwrap();
+    let drop = ["dead-letters", "drop", "--id", &third["id"].to_string()];
+    place.engine(&drop).with_code(0);
+    let replay = ["dead-letters", "replay", "calls.yaml", "--id", &second["id"].to_string()];
+    place.engine(&replay).with_code(0);
+    assert_eq!((database.count("calls"), place.final_letters()), (3, 0));
+    // It goes on as if nothing had happened.
+    caller.send(line(5));
+    until("later calls arrive", || database.count("calls") == 4);
+    caller.close();
+    engine.terminate();
+    engine.wait().with_code(0);
+    assert_eq!(database.value("SELECT count(DISTINCT called_number) FROM calls"), "4");
 }

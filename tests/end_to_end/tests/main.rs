@@ -13,3 +13,4 @@ mod quickstart;
 mod quoting;
 mod resume;
 mod secrets;
+mod stopping;

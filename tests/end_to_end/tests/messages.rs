@@ -24,12 +24,18 @@ fn with_source(source: &str) -> String {
 #[test]
 fn an_unknown_key_is_named_with_the_nearest_right_one() {
     let pipeline = with_source("{ use: file, with: { pathh: a.log, path: a.log }, format: avaya_cdr }");
-    refused(pipeline.clone() + "sinsk: []\n", &["`file` has no setting `pathh`", "pipe.yaml:1:", "did you mean `path`?", "did you mean `sinks`?"]);
+    refused(
+        pipeline.clone() + "sinsk: []\n",
+        &["`file` has no setting `pathh`", "pipe.yaml:1:", "did you mean `path`?", "did you mean `sinks`?"],
+    );
 }
 
 #[test]
 fn a_wrong_type_is_told_with_what_was_expected() {
-    refused(with_source("{ use: tcp, with: { listen: 9000 }, format: avaya_cdr }"), &["expected text for `listen`", "^^^^"]);
+    refused(
+        with_source("{ use: tcp, with: { listen: 9000 }, format: avaya_cdr }"),
+        &["expected text for `listen`", "^^^^"],
+    );
 }
 
 #[test]
@@ -41,7 +47,10 @@ fn an_unknown_component_is_named_with_the_nearest_one() {
 #[test]
 fn a_variable_that_is_not_set_is_a_warning_until_it_is_needed() {
     let place = Place::new();
-    place.write("pipe.yaml", with_source("{ use: file, with: { path: \"${env:NO_SUCH_VARIABLE}\" }, format: avaya_cdr }"));
+    place.write(
+        "pipe.yaml",
+        with_source("{ use: file, with: { path: \"${env:NO_SUCH_VARIABLE}\" }, format: avaya_cdr }"),
+    );
     place.engine(&["validate", "pipe.yaml"]).with_code(0).says(&["NO_SUCH_VARIABLE", ".env"]);
     place.engine(&["run", "pipe.yaml"]).with_code(2).says(&["NO_SUCH_VARIABLE", "not set"]);
     place.write(".env", "NO_SUCH_VARIABLE=there.log\n");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use engine_end_to_end_tests::{Ended, Place, lines, module, sqlite_count, workspace};
+use engine_end_to_end_tests::{Ended, Place, faulty_module, lines, module, sqlite_count, workspace};
 use sha2::{Digest as _, Sha256};
 
 /// Builds the module of `tests/modules/c_faulty` that has this fault.
@@ -124,4 +124,40 @@ fn a_module_that_cannot_be_opened_fails_the_run_and_not_the_engine() {
     assert!(matches!(ended.code, Some(1..=3)), "{ended:?}");
     ended.says(&["faulty"]);
     assert_eq!(sqlite_count(&place.path("a.db"), "t"), 0);
+}
+
+/// Runs a source of the module of faulty components beside a sound pipeline.
+fn beside_a_faulty_source(name: &str) -> Ended {
+    let place = Place::new();
+    let source = |name, sink| {
+        format!(
+            "source: {{ use: {name}, with: {{ rows: 100 }} }}\n\
+             sink: {{ use: sqlite, with: {{ path: {sink}.db, table: t, create: true }} }}\n\
+             retry: {{ attempts: 1 }}\n"
+        )
+    };
+    place.write("sound.yaml", source("sound_source", "sound"));
+    place.write("faulty.yaml", source(name, "faulty"));
+    std::fs::create_dir(place.path("modules")).unwrap();
+    std::fs::copy(faulty_module(), place.path("modules/libfaulty.so")).unwrap();
+    std::fs::copy(module("sqlite"), place.path("modules/libsqlite.so")).unwrap();
+    let modules = place.path("modules").display().to_string();
+    let ended = place.engine(&["run", "sound.yaml", "faulty.yaml", "--plugins", &modules]).with_code(1);
+    assert_eq!(sqlite_count(&place.path("sound.db"), "t"), 200, "{ended:?}");
+    assert!(sqlite_count(&place.path("faulty.db"), "t") < 200, "{ended:?}");
+    // And the engine is as able to work as before.
+    place.engine(&["run", "sound.yaml", "--plugins", &modules]).with_code(0);
+    ended
+}
+
+#[test]
+fn a_module_that_panics_fails_its_own_pipeline_alone() {
+    beside_a_faulty_source("panics_in_mid_stream").says(&["faulty", "panic"]);
+}
+
+#[test]
+fn a_module_that_lies_about_its_schema_fails_its_own_pipeline_alone() {
+    for name in ["announces_other_types", "sends_nulls_where_none_may_be", "sends_fewer_columns"] {
+        beside_a_faulty_source(name).says(&["faulty", name]);
+    }
 }

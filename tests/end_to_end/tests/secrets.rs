@@ -45,7 +45,10 @@ fn no_secret_is_in_any_output_log_or_file_although_everything_fails() {
     let mut place = Place::new();
     place.write("pbx.log", [lines(0..3), b"not a call\r\n".to_vec()].concat());
     place.write("calls.yaml", pipeline(&format!("postgres://engine:{inline}@{host}")));
-    place.write("connections.yaml", format!("db: {{ use: postgres, with: {{ url: \"postgres://u-{in_url}:${{env:PASSWORD}}@{host}\" }} }}\n"));
+    place.write(
+        "connections.yaml",
+        format!("db: {{ use: postgres, with: {{ url: \"postgres://u-{in_url}:${{env:PASSWORD}}@{host}\" }} }}\n"),
+    );
     place.set("PASSWORD", in_env);
     let secrets = [in_env, inline, database.password()];
     let commands: &[&[&str]] = &[
@@ -84,7 +87,8 @@ fn no_secret_is_in_any_output_log_or_file_although_everything_fails() {
     for command in [["validate", "calls.yaml"], ["run", "calls.yaml"]] {
         check(&place, &command);
     }
-    // And where everything is right.
+    // And where everything is right, from the beginning.
+    check(&place, &["state", "reset", "calls"]).with_code(0);
     place.write("calls.yaml", pipeline(database.url()));
     place.write("connections.yaml", "db: { use: postgres, with: { url: \"${env:PASSWORD}\" } }\n");
     place.set("PASSWORD", database.url());

@@ -59,9 +59,6 @@ void reply_failure(const Failure *failure, EngineReply reply) {
 
 /* ---- The module ---------------------------------------------------------------- */
 
-/* An assembler takes a section's name for a symbol, so the constant behind the manifest needs another one. */
-#define engine_manifest manifest_json
-
 /*
  * The same facts twice: here for whoever only reads the file, below for whoever
  * loads it. The conformance suite compares the two.

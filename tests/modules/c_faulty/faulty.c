@@ -30,9 +30,6 @@
 #endif
 
 #define COMPONENT "{\"kind\": \"transform\", \"name\": \"faulty\"}"
-/* An assembler takes a section's name for a symbol, so the constant behind the manifest needs another one. */
-#define engine_manifest manifest_json
-
 #if FAULT == OTHER_ABI_IN_MANIFEST
 ENGINE_MANIFEST("{\"abi\": 99, \"name\": \"faulty\", \"version\": \"1.0.0\", \"components\": [" COMPONENT "]}");
 #elif FAULT == MANIFEST_LISTS_MORE

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use engine_tidy_tests::files::{self, File};
-use engine_tidy_tests::{markdown, report};
+use engine_tidy_tests::{engine, markdown, report};
 
 fn documents() -> Vec<File> {
     files::all(|path| path.ends_with(".md"))
@@ -50,7 +50,7 @@ fn resolve(document: &str, target: &str) -> String {
 }
 
 /// What the README of a connector must have a section about, by a word of its heading.
-const CONNECTOR_SECTIONS: [&str; 3] = ["config", "promise", "test"];
+const CONNECTOR_SECTIONS: [&str; 3] = ["settings", "promise", "test"];
 
 #[test]
 fn every_connector_says_what_it_is_takes_promises_and_how_it_is_tested() {
@@ -150,15 +150,6 @@ fn words_after<'a>(line: &'a str, program: &str) -> Vec<&'a str> {
     let plain =
         |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
     words.take_while(plain).collect()
-}
-
-/// The binary of the same build as this test: `PROFILE/engine` beside `PROFILE/deps/THIS_TEST`.
-fn engine() -> std::path::PathBuf {
-    let this = std::env::current_exe().expect("a test has a path");
-    let profile = this.ancestors().nth(2).expect("tests stand in PROFILE/deps");
-    let engine = profile.join("engine");
-    assert!(engine.exists(), "there is no {}: run `make build` first", engine.display());
-    engine
 }
 
 /// What stands under "Commands:" in the help.

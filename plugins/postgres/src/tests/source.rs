@@ -54,7 +54,7 @@ fn a_query_keeps_its_order_its_names_and_the_sizes_of_its_numbers() {
 #[test]
 fn values_that_arrow_cannot_hold_become_dead_letters_of_their_rows() {
     let mut scratch = Scratch::new();
-    scratch.sql("CREATE TABLE calls (id integer PRIMARY KEY, at timestamp, cost numeric(5,1), day date)");
+    scratch.sql("CREATE TABLE calls (id integer PRIMARY KEY, at timestamp, cost numeric(5,1), day date, seen timestamptz DEFAULT now())");
     scratch.sql("INSERT INTO calls VALUES (1, now(), 1, now()), (2, 'infinity', 2, now()), (3, now(), 'NaN', '-infinity'), (4, NULL, NULL, NULL)");
     let host = Host::new();
     let rows = read(&mut open(&host, &scratch, json!({"table": "calls"}))).unwrap();
