@@ -79,16 +79,19 @@ pub fn random_kills<P: Pair>(program: PathBuf, kills: u64, seed: u64) -> Tally {
     tally
 }
 
-/// Kills a pair's engine at the first and the second time that it comes to a
-/// point. The tally says how many of the two it came to.
+/// Kills a pair's engine at a point: where it first comes to it, there again while
+/// the next engine mends what that has left, and where one comes to it for the
+/// second time. The tally says how many of the three were reached.
 pub fn kills_at<P: Pair>(program: PathBuf, point: &str, seed: u64) -> Tally {
+    let mut pair = P::new(program, seed);
     let mut tally = Tally::new(P::NAME, point);
-    for occurrence in 1..=2 {
-        let mut pair = P::new(program.clone(), seed);
-        if pair.round(&Death::At(format!("{point}:{occurrence}"))) == Round::Killed {
-            tally.kills += 1;
+    for occurrence in [1, 1, 2] {
+        match pair.round(&Death::At(format!("{point}:{occurrence}"))) {
+            Round::Killed => tally.kills += 1,
+            Round::Done if tally.kills == 0 => break,
+            Round::Done => {}
         }
-        tally.damage += pair.finish();
     }
+    tally.damage = pair.finish();
     tally
 }

@@ -23,7 +23,7 @@ fn seed() -> u64 {
     seed
 }
 
-/// Fails when there is damage. Each tally was printed as soon as it was known.
+/// Fails when there is damage.
 #[track_caller]
 fn judge(tallies: &[Tally]) {
     let damaged: Vec<_> = tallies.iter().filter(|tally| tally.damage != Damage::default()).collect();
@@ -56,18 +56,23 @@ fn random_kills_of_a_log_file_to_csv() {
 fn kills_between_any_two_writes() {
     let (program, seed) = (program_with_failpoints(), seed());
     let points = Place::with_program(program.clone()).engine(&["failpoints"]).with_code(0).stdout;
-    let mut tallies = Vec::new();
+    let points: Vec<_> = points.lines().collect();
+    assert!(points.len() > 10, "{points:?}");
+    let of_pair = |kill: fn(PathBuf, &str, u64) -> Tally| {
+        points.iter().map(|point| kill(program.clone(), point, seed)).collect::<Vec<_>>()
+    };
+    let of_pairs = std::thread::scope(|scope| {
+        let pairs = [
+            scope.spawn(|| of_pair(kills_at::<TcpToPostgres>)),
+            scope.spawn(|| of_pair(kills_at::<PostgresToSqlite>)),
+            scope.spawn(|| of_pair(kills_at::<FileToCsv>)),
+        ];
+        pairs.map(|pair| pair.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
+    });
     println!("\n{}", Tally::HEAD);
-    for point in points.lines() {
-        let kill: [fn(PathBuf, &str, u64) -> Tally; 3] =
-            [kills_at::<TcpToPostgres>, kills_at::<PostgresToSqlite>, kills_at::<FileToCsv>];
-        let of_point = kill.map(|kill| {
-            let tally = kill(program.clone(), point, seed);
-            println!("{tally}");
-            tally
-        });
-        assert!(of_point.iter().any(|tally| tally.kills > 0), "no pair ever comes to {point}");
-        tallies.extend(of_point);
+    of_pairs.iter().flatten().for_each(|tally| println!("{tally}"));
+    for (at, point) in points.iter().enumerate() {
+        assert!(of_pairs.iter().any(|tallies| tallies[at].kills > 0), "no pair ever comes to {point}");
     }
-    judge(&tallies);
+    of_pairs.iter().for_each(|tallies| judge(tallies));
 }
