@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::arguments::{self, Global};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, style};
 use crate::project::Project;
 use crate::{console, control, logging, output, places};
 
@@ -33,6 +33,10 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     let assemblies = project.assemble()?;
     if assemblies.is_empty() {
         return Err(Error::config("there is no pipeline in these files").into());
+    }
+    // Nothing is an error here; what is left are warnings.
+    for file in project.files.iter().filter(|file| !file.diagnostics.is_empty() && !global.json) {
+        console::error_line(file.diagnostics.render(style()).trim_end());
     }
     let state = open_state(&folder)?;
     logging::start(&folder, global.verbose);

@@ -174,8 +174,9 @@ impl Shared {
 
     /// The oldest unfinished window that still waits for a sink.
     pub(crate) fn next_for(&self, sink: &str) -> Result<Option<Window>> {
-        let windows = self.state.unfinished_windows(self.pipeline())?;
-        Ok(windows.into_iter().find(|window| window.sink(sink).is_some_and(|sink| !sink.is_done())))
+        // A sink that was behind for long has thousands of them: only one is loaded.
+        let id = self.state.settled_before(self.pipeline(), sink)?;
+        Ok(self.fresh(id)?.filter(|window| window.sink(sink).is_some_and(|sink| !sink.is_done())))
     }
 
     /// A window as it stands in the state by now.

@@ -30,6 +30,9 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pair, place, kills, damage: Damage { lost, doubled, torn } } = self;
+        if *kills == 0 {
+            return write!(formatter, "| {pair} | {place} | never comes there | | | |");
+        }
         write!(formatter, "| {pair} | {place} | {kills} | {lost} | {doubled} | {torn} |")
     }
 }

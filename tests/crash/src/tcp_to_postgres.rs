@@ -46,6 +46,8 @@ pub struct TcpToPostgres {
     records: u64,
     /// What the engine is known to have taken.
     taken: BTreeSet<u64>,
+    /// Rows up to this id are among that.
+    looked_at: u64,
 }
 
 impl Pair for TcpToPostgres {
@@ -67,7 +69,7 @@ impl Pair for TcpToPostgres {
              spool: { segment: 4KiB }\n\
              retry: { backoff: 50ms, max: 200ms }\n",
         );
-        Self { place, database, random: Random::new(seed), records: 0, taken: BTreeSet::new() }
+        Self { place, database, random: Random::new(seed), records: 0, taken: BTreeSet::new(), looked_at: 0 }
     }
 
     fn round(&mut self, death: &Death) -> Round {
@@ -173,8 +175,11 @@ impl TcpToPostgres {
     /// Finds out what the engine had taken when it died.
     fn look(&mut self) {
         let spooled = spooled(&self.place.state().join("spool/calls"));
-        let rows = self.database.rows("SELECT called_number FROM calls");
-        self.taken.extend(rows.iter().map(|row| row[0].parse::<u64>().expect("a number")));
+        let new = format!("SELECT called_number, id FROM calls WHERE id > {} ORDER BY id", self.looked_at);
+        for row in self.database.rows(&new) {
+            self.taken.insert(row[0].parse().expect("a number"));
+            self.looked_at = row[1].parse().expect("a number");
+        }
         self.taken.extend(written_numbers(&self.place, DeadLetterStatus::Final));
         // None of them twice in the spool: what it has is not sent again.
         for (number, times) in spooled {

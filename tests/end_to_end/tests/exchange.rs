@@ -29,7 +29,7 @@ fn every_variant_of_a_line_arrives_as_the_contract_says() {
     let mut first = Caller::new(address);
     // A blank line at connect, then all line ends, NULs between records, one line in pieces.
     first.send(b"\r\n170925 1547 00252                    2434 0                2432\r\n");
-    first.send(b"\0\0170925 1548 00001 100 1 200\n\0170925 1549 00002 101 1 201\r\0");
+    first.send(b"\x00\x00170925 1548 00001 100 1 200\n\x00170925 1549 00002 101 1 201\r\0");
     first.send(b"170925 1550 000");
     let mut second = Caller::new(address);
     second.send(b"\n170925 1551 00004                    *21#    \r\n170925 1551 00005 0033 2\r\n");

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use engine_end_to_end_tests::{Place, Server, lines};
 
-/// As part of an address, in a variable, and written into the file.
-const CANARIES: [&str; 3] = ["canary-in-url-93ab", "canary-in-env-41cd", "canary-inline-77ef"];
+/// In a named connection, in a variable, and written into the pipeline file.
+const CANARIES: [&str; 3] = ["canary-named-93ab", "canary-in-env-41cd", "canary-inline-77ef"];
 
 fn pipeline(url: &str) -> String {
     format!(
@@ -13,6 +13,7 @@ fn pipeline(url: &str) -> String {
          source: {{ use: file, with: {{ path: pbx.log }}, format: avaya_cdr }}\n\
          sinks:\n\
          \x20 - {{ name: inline, use: postgres, with: {{ url: \"{url}\", table: calls, create: true }} }}\n\
+         \x20 - {{ name: variable, use: postgres, with: {{ url: \"${{env:URL}}\", table: calls, create: true }} }}\n\
          \x20 - {{ name: named, use: postgres, with: {{ connection: db, table: calls, create: true }} }}\n\
          retry: {{ attempts: 2, backoff: 10ms }}\n"
     )
@@ -41,16 +42,16 @@ fn no_secret_is_in_any_output_log_or_file_although_everything_fails() {
     let server = Server::shared();
     let database = server.database();
     let host = database.url().rsplit('@').next().unwrap().to_owned();
-    let [in_url, in_env, inline] = CANARIES;
+    let [named, in_env, inline] = CANARIES;
     let mut place = Place::new();
     place.write("pbx.log", [lines(0..3), b"not a call\r\n".to_vec()].concat());
     place.write("calls.yaml", pipeline(&format!("postgres://engine:{inline}@{host}")));
     place.write(
         "connections.yaml",
-        format!("db: {{ use: postgres, with: {{ url: \"postgres://u-{in_url}:${{env:PASSWORD}}@{host}\" }} }}\n"),
+        format!("db: {{ use: postgres, with: {{ url: \"postgres://engine:{named}@{host}\" }} }}\n"),
     );
-    place.set("PASSWORD", in_env);
-    let secrets = [in_env, inline, database.password()];
+    place.set("URL", format!("postgres://engine:{in_env}@{host}"));
+    let secrets = [named, in_env, inline, database.password()];
     let commands: &[&[&str]] = &[
         &["validate", "calls.yaml"],
         &["explain", "calls.yaml"],
@@ -90,8 +91,8 @@ fn no_secret_is_in_any_output_log_or_file_although_everything_fails() {
     // And where everything is right, from the beginning.
     check(&place, &["state", "reset", "calls"]).with_code(0);
     place.write("calls.yaml", pipeline(database.url()));
-    place.write("connections.yaml", "db: { use: postgres, with: { url: \"${env:PASSWORD}\" } }\n");
-    place.set("PASSWORD", database.url());
+    place.write("connections.yaml", "db: { use: postgres, with: { url: \"${env:URL}\" } }\n");
+    place.set("URL", database.url());
     check(&place, &["-vv", "run", "calls.yaml"]).with_code(0);
     assert!(database.count("calls") > 0);
 
