@@ -5,7 +5,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ENGINE := $(TARGET_DIR)/release/engine
 
 # The engine finds modules beside its own binary, so building a connector is all that installing takes.
-DEMO_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-json engine-plugin-avaya-cdr engine-plugin-sqlite
+DEMO_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-avaya-cdr engine-plugin-sqlite
 BENCH_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-tcp engine-plugin-avaya-cdr engine-plugin-postgres engine-test-tools
 
 # The demo keeps its state beside its results, so that it starts anew each time and touches no other.
@@ -23,8 +23,16 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
 	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
+# The engine that crash tests can end at a point is built first and put aside; the same build folder
+# serves both, so that only the engine's own crates are compiled twice.
+define build-all
+	$(CARGO) build --workspace --features engine-cli/failpoints $(1)
+	cp -f $(TARGET_DIR)/$(2)/engine $(TARGET_DIR)/$(2)/engine-failpoints
+	$(CARGO) build --workspace $(1)
+endef
+
 build: ## build the engine and every connector (dev profile)
-	$(CARGO) build --workspace
+	$(call build-all,,debug)
 
 test: ## start the real servers, build, run every test, stop the servers
 	tests/services run -- $(MAKE) --no-print-directory suite
@@ -32,7 +40,7 @@ test: ## start the real servers, build, run every test, stop the servers
 # What runs inside `make test`. The build comes first: cargo's test commands do not make the shared
 # libraries that the tests load.
 suite:
-	$(CARGO) build --workspace
+	$(call build-all,,debug)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) nextest run --workspace --no-fail-fast && $(CARGO) test --workspace --doc; \
 	else \
@@ -40,7 +48,7 @@ suite:
 	fi
 
 demo: ## build what the quickstart needs (release profile), run it, show the results
-	@echo "1/2  Building the engine and the modules file, csv, json, avaya_cdr and sqlite (release profile)."
+	@echo "1/2  Building the engine and the modules file, csv, avaya_cdr and sqlite (release profile)."
 	@echo "     From nothing this takes about 10 minutes on two cores, most of it in dependencies; again, seconds."
 	@$(CARGO) build --release $(addprefix -p ,$(DEMO_CRATES))
 	@rm -rf $(DEMO_OUT) && mkdir -p $(DEMO_OUT)
@@ -65,7 +73,7 @@ bench: ## measure against psql; prints a table (ROUNDS=5)
 	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS)
 
 crash: ## kill the engine again and again, check that nothing is lost or doubled (KILLS=500 a pair)
-	$(CARGO) build --release --workspace
+	$(call build-all,--release,release)
 	ENGINE_CRASH_KILLS=$(KILLS) tests/services run -- $(CARGO) test --release -p engine-crash-tests -- --nocapture
 
 lint: ## check format and lints, warnings denied

@@ -160,7 +160,8 @@ typedef struct EngineInstance EngineInstance;
 
 /*
  * A record that a component refuses. It is kept whole, as a dead letter.
- * Either `data` (a decoder: the bytes of the record as they came) or `rows` and
+ * Either `data` (a decoder: the bytes of the record as they came, with what it
+ * takes to read them alone, such as a header line) or `rows` and
  * `schema` (everything else: a struct array of one or more refused rows, as
  * they came in) is set; the other is empty or NULL. Rows are borrowed: the
  * engine copies what it keeps and does not call their release.

@@ -18,8 +18,8 @@ pub struct Arguments {
 /// Settings of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The state folder [default: `.engine` beside the pipeline files]
-    #[arg(long, global = true, value_name = "DIR", env = "ENGINE_STATE")]
+    /// The state folder [env: ENGINE_STATE] [default: `.engine` beside the pipeline files]
+    #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// A folder with modules; can be repeated [default: see `engine plugins path`]
     #[arg(long, global = true, value_name = "DIR")]

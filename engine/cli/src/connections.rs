@@ -1,13 +1,13 @@
 //! `engine connections`: the named connections of a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_abi::message::OpenRequest;
 use engine_abi::{ComponentKind, Error};
 use engine_host::Modules;
 use engine_runtime::{Collected, Letters, StageHost, Stop};
-use engine_spec::Connection;
+use engine_spec::{Connection, Diagnostics};
 use serde_json::{Value, json};
 
 use crate::arguments::{Connections, Folder, Global};
@@ -23,15 +23,27 @@ pub fn run(global: &Global, command: &Connections) -> crate::Result {
 }
 
 fn find(folder: &Folder) -> Result<PathBuf, Failure> {
-    let candidates = folder.folder.clone().map_or_else(|| vec![".".into(), "pipelines".into()], |folder| vec![folder]);
-    let found = candidates.iter().find(|folder| folder.join(CONNECTIONS).exists()).cloned();
+    if let Some(folder) = &folder.folder {
+        if !folder.is_dir() {
+            return Err(Error::config(format!("there is no folder {}", folder.display())).into());
+        }
+        if !folder.join(CONNECTIONS).exists() {
+            return Err(Error::config(format!("there is no {CONNECTIONS} in {}", folder.display())).into());
+        }
+        return Ok(folder.clone());
+    }
+    let found = [".", "pipelines"].map(PathBuf::from).into_iter().find(|folder| folder.join(CONNECTIONS).exists());
     Ok(found.ok_or_else(|| {
-        Error::config(format!("there is no {CONNECTIONS} here")).hint("name its folder with --folder DIR")
+        Error::config(format!("there is no {CONNECTIONS} here, and none in pipelines"))
+            .hint("name its folder with --folder DIR")
     })?)
 }
 
-fn list(global: &Global, folder: &std::path::Path) -> crate::Result {
+fn list(global: &Global, folder: &Path) -> crate::Result {
     let around = Around::of(folder)?;
+    if around.diagnostics.has_errors() {
+        return Err(around.diagnostics.into());
+    }
     if global.json {
         for (name, connection) in &around.connections.entries {
             output::json(&json!({"name": name, "use": connection.component}));
@@ -40,17 +52,23 @@ fn list(global: &Global, folder: &std::path::Path) -> crate::Result {
     }
     let rows: Vec<_> =
         around.connections.entries.iter().map(|(name, it)| vec![name.clone(), it.component.clone()]).collect();
-    output::table(&["NAME", "USE"], &rows);
+    output::list("no connections", &["NAME", "USE"], &rows);
     Ok(Exit::Done)
 }
 
-fn check(global: &Global, folder: &std::path::Path) -> crate::Result {
+/// The connections of a folder, what is around them, and all that is wrong with them.
+pub fn examine(global: &Global, folder: &Path) -> Result<(Around, Modules, Diagnostics), Failure> {
     let around = Around::of(folder)?;
     let state = places::state_for(global, &[]).ok();
     let modules = places::modules(global, state.as_deref(), Some(folder)).map_err(Failure::environment)?;
     let known = catalogue(&modules, &connected(&around.connections)).map_err(Failure::environment)?;
     let mut diagnostics = around.diagnostics.clone();
     diagnostics.extend(engine_spec::check_connections(&around.connections, &known, &around.outside));
+    Ok((around, modules, diagnostics))
+}
+
+fn check(global: &Global, folder: &Path) -> crate::Result {
+    let (around, modules, diagnostics) = examine(global, folder)?;
     if diagnostics.has_errors() {
         return Err(diagnostics.into());
     }
@@ -70,18 +88,13 @@ fn check(global: &Global, folder: &std::path::Path) -> crate::Result {
 
 /// Opens a connection's component with nothing but the connection, and lets it
 /// check what it can.
-fn try_out(
-    modules: &Modules,
-    around: &Around,
-    connection: &Connection,
-    folder: &std::path::Path,
-) -> engine_abi::Result<String> {
+fn try_out(modules: &Modules, around: &Around, connection: &Connection, folder: &Path) -> engine_abi::Result<String> {
     let kinds = [ComponentKind::Source, ComponentKind::Sink];
     let kind = kinds.into_iter().find(|kind| modules.names().contains(&(*kind, connection.component.clone())));
     let kind = kind.ok_or_else(|| Error::config(format!("no module has `{}`", connection.component)))?;
     let component = modules.component(kind, &connection.component)?;
     let resolved = engine_spec::resolve_connection(connection, component.description(), &around.outside)?;
-    console::hide(resolved.secret_texts());
+    console::hide(resolved.secret_texts(), &[connection.component.clone()]);
     let mut config = resolved.value;
     // A database wants to be told what to read; a connection alone does not say.
     let takes_query = component.description().schema.pointer("/properties/query").is_some();

@@ -10,10 +10,13 @@ static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 /// Shorter secrets would turn every other word into stars.
 const SHORTEST_SECRET: usize = 3;
 
-/// Remembers texts that nothing printed or logged may hold.
-pub fn hide(secrets: Vec<String>) {
+/// Remembers texts that nothing printed or logged may hold. One that is part of
+/// a public word (a password that is the user's name, say) stays visible: stars
+/// in the place of a known word would tell what it is.
+pub fn hide(secrets: Vec<String>, public: &[String]) {
+    let hidden = |secret: &String| secret.len() >= SHORTEST_SECRET && !public.iter().any(|word| word.contains(secret));
     let mut known = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
-    known.extend(secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET));
+    known.extend(secrets.into_iter().filter(hidden));
     // A secret that contains another goes first.
     known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     known.dedup();

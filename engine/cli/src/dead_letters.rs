@@ -55,6 +55,9 @@ fn all(state: &State, filter: DeadLetterFilter) -> engine_abi::Result<Vec<DeadLe
 
 fn list(global: &Global, which: &Which, limit: usize) -> crate::Result {
     let state = State::read(&places::existing_state(global)?)?;
+    if let Some(pipeline) = &which.pipeline {
+        places::known_pipeline(&state, pipeline)?;
+    }
     let mut filter = which.filter();
     filter.limit = limit;
     let letters = state.dead_letters(&filter)?;
@@ -75,7 +78,7 @@ fn list(global: &Global, which: &Which, limit: usize) -> crate::Result {
             ]
         })
         .collect();
-    output::table(&["ID", "PIPELINE", "STAGE", "CODE", "REASON", "RECORD"], &rows);
+    output::list("no dead letters", &["ID", "PIPELINE", "STAGE", "CODE", "REASON", "RECORD"], &rows);
     let counts = state.dead_letter_counts(which.pipeline.as_deref())?;
     let total: u64 = counts
         .iter()
@@ -160,7 +163,11 @@ fn replay(global: &Global, file: &Path, ids: &[i64], stage: Option<&str>, sinks:
         letters
     };
     if letters.is_empty() {
-        console::line("there is nothing to replay");
+        if global.json {
+            output::json(&serde_json::json!({"pipeline": assembly.name, "replayed": 0}));
+        } else {
+            console::line("there is nothing to replay");
+        }
         return Ok(Exit::Done);
     }
     if folder.join(SOCKET).exists() && State::open(&folder).is_err() {
@@ -181,16 +188,24 @@ fn replay(global: &Global, file: &Path, ids: &[i64], stage: Option<&str>, sinks:
 
 fn give_up(global: &Global, which: &Which, ids: &[i64], every: bool) -> crate::Result {
     let folder = places::existing_state(global)?;
+    let state = State::read(&folder)?;
+    if let Some(pipeline) = &which.pipeline {
+        places::known_pipeline(&state, pipeline)?;
+    }
     let ids = if ids.is_empty() {
         if !every && which.pipeline.is_none() && which.stage.is_none() {
             return Err(Error::config("which dead letters?")
                 .hint("name them with --id, --pipeline or --stage, or say --all")
                 .into());
         }
-        all(&State::read(&folder)?, which.filter())?.iter().map(|letter| letter.id).collect()
+        all(&state, which.filter())?.iter().map(|letter| letter.id).collect()
     } else {
+        for id in ids {
+            state.dead_letter(*id)?.ok_or_else(|| unknown(*id))?;
+        }
         ids.to_vec()
     };
+    drop(state);
     let dropped = control::request(&folder, Request::Drop { ids })?;
     if global.json {
         output::json(&serde_json::json!({"dropped": dropped}));

@@ -1,11 +1,12 @@
 //! `engine explain`: what a pipeline does, in which pieces, and what each sink
 //! is promised.
 
-use engine_abi::message::PlanRequest;
+use engine_abi::message::{PlanRequest, Split};
 use engine_abi::{Promise, Result, Unit};
 use engine_runtime::{Assembly, Collected, Letters, SinkPart, StageHost, Stop};
 use engine_spec::TemplateVariables;
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 use crate::arguments::{Files, Global};
@@ -86,13 +87,23 @@ fn planned(assembly: &Assembly) -> Planned {
                 (_, Some(upper)) => format!("reads up to {upper}; the next run goes on there"),
                 (_, None) => "has no cursor: every run reads everything".into(),
             },
-            splits: plan.splits.into_iter().map(|split| format!("{} {}", split.id, split.spec)).collect(),
+            splits: plan.splits.iter().map(readable).collect(),
         },
         Err(error) => Planned {
             splits: Vec::new(),
             estimated_rows: None,
             note: format!("cannot be planned now: {}", error.message),
         },
+    }
+}
+
+/// A split that is a file as its path and size, any other as its source wrote it.
+fn readable(split: &Split) -> String {
+    let path = split.spec.get("path").and_then(Value::as_str);
+    match (path, split.spec.get("size").and_then(Value::as_u64)) {
+        (Some(path), Some(size)) => format!("{path}, {}", output::bytes(size)),
+        (Some(path), None) => path.to_owned(),
+        (None, _) => format!("{} {}", split.id, split.spec),
     }
 }
 
@@ -142,13 +153,14 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
     console::line(&format!("  source      {}{}", explanation.source, format(&explanation.format)));
     console::line(&format!("              {}", explanation.plan.note));
     if let Some(rows) = explanation.plan.estimated_rows {
-        console::line(&format!("              about {} rows", output::number(rows)));
+        console::line(&format!("              about {}", output::counted(rows, "row")));
     }
     for split in explanation.plan.splits.iter().take(SPLITS_SHOWN) {
         console::line(&format!("              split {split}"));
     }
     if let more @ 1.. = explanation.plan.splits.len().saturating_sub(SPLITS_SHOWN) {
-        console::line(&format!("              and {more} more splits"));
+        let noun = if more == 1 { "split" } else { "splits" };
+        console::line(&format!("              and {more} more {noun}"));
     }
     for transform in &explanation.transforms {
         console::line(&format!("  transform   {transform}"));
@@ -162,8 +174,8 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
         };
         let retry = &part.retry;
         console::line(&format!(
-            "              {unit}; {} attempts, then {}",
-            retry.attempts,
+            "              {unit}; {}, then {}",
+            output::counted(u64::from(retry.attempts), "attempt"),
             match retry.on_exhausted {
                 engine_spec::OnExhausted::Fail => "the run fails",
                 engine_spec::OnExhausted::DeadLetter => "its rows become dead letters",

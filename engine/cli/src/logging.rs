@@ -76,7 +76,8 @@ impl DailyFile {
 #[derive(Default)]
 struct Fields {
     message: String,
-    place: String,
+    pipeline: String,
+    stage: String,
     rest: String,
 }
 
@@ -94,11 +95,29 @@ impl Fields {
     fn put(&mut self, name: &str, value: &str) {
         match name {
             "message" => self.message = value.to_owned(),
-            "pipeline" => self.place.insert_str(0, value),
-            "stage" => _ = write!(self.place, " {value}"),
-            "sink" => _ = write!(self.place, " sinks.{value}"),
+            "pipeline" => self.pipeline = value.to_owned(),
+            "stage" => self.stage = value.to_owned(),
+            "sink" => self.stage = format!("sinks.{value}"),
             _ => _ = write!(self.rest, " {name}={value}"),
         }
+    }
+
+    /// Where it happened, what, the other fields, and what to do about it: one line.
+    fn line(&self) -> String {
+        let (message, help) = match self.message.split_once("\n  help: ") {
+            Some((message, help)) => (message, format!(" (help: {help})")),
+            None => (self.message.as_str(), String::new()),
+        };
+        // An error in the message says its stage as well.
+        let told = format!("{}: ", self.stage);
+        let message = match message.strip_prefix(&told) {
+            Some(rest) if !self.stage.is_empty() => rest.to_owned(),
+            _ if self.stage.is_empty() => message.to_owned(),
+            _ => message.replacen(&format!(": {told}"), ": ", 1),
+        };
+        let place = format!("{} {}", self.pipeline, self.stage);
+        let colon = if place.trim().is_empty() { "" } else { ": " };
+        format!("{}{colon}{message}{}{help}", place.trim(), self.rest)
     }
 }
 
@@ -107,9 +126,7 @@ impl<S: Subscriber> Layer<S> for Log {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let now = Local::now();
-        let place = if fields.place.is_empty() { String::new() } else { format!("{}: ", fields.place.trim()) };
-        let (level, text) = (*event.metadata().level(), format!("{place}{}{}", fields.message, fields.rest));
-        let text = console::masked(&text);
+        let (level, text) = (*event.metadata().level(), console::masked(&fields.line()));
         let stamp = now.format("%Y-%m-%d %H:%M:%S");
         let shown = match (console::is_terminal(), level) {
             (true, Level::ERROR) => format!("\x1b[31m{stamp} - {level} - {text}\x1b[0m"),
@@ -120,5 +137,24 @@ impl<S: Subscriber> Layer<S> for Log {
         let line = format!("{stamp} - {level} - {text}");
         // A full disk must not stop a run; stderr has the line.
         let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write(now, &line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fields;
+
+    #[test]
+    fn a_line_names_the_stage_once_and_ends_with_the_help() {
+        let mut fields = Fields::default();
+        fields.put("message", "not delivered: sinks.db: no answer\n  help: start the server");
+        fields.put("kind", "unavailable");
+        fields.put("sink", "db");
+        fields.put("pipeline", "calls");
+        let expected = "calls sinks.db: not delivered: no answer kind=unavailable (help: start the server)";
+        assert_eq!(fields.line(), expected);
+        fields.put("message", "sinks.db: no answer");
+        assert_eq!(fields.line(), "calls sinks.db: no answer kind=unavailable");
+        assert_eq!(Fields { message: "stopping".into(), ..Fields::default() }.line(), "stopping");
     }
 }

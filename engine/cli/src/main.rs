@@ -33,7 +33,10 @@ use arguments::{Arguments, Command};
 use exit::Exit;
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    // A variable that is empty is one that is not set.
+    let state = || std::env::var_os("ENGINE_STATE").filter(|folder| !folder.is_empty());
+    arguments.global.state = arguments.global.state.or_else(|| state().map(Into::into));
     #[cfg(feature = "failpoints")]
     failpoints::arm();
     let result = match &arguments.command {

@@ -9,6 +9,20 @@ pub fn json(value: &impl Serialize) {
     console::line(&serde_json::to_string(value).unwrap_or_default());
 }
 
+/// Prints rows as [`table`] does, or says that there are none.
+pub fn list(none: &str, head: &[&str], rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        console::line(none);
+    } else {
+        table(head, rows);
+    }
+}
+
+/// A number and what it counts: `1 row`, `2 rows`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", number(count), if count == 1 { "" } else { "s" })
+}
+
 /// Prints rows below a head, columns aligned.
 pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let width = |at: usize| {
@@ -71,6 +85,7 @@ mod tests {
         assert_eq!(super::number(0), "0");
         assert_eq!(super::number(52_000), "52,000");
         assert_eq!(super::number(1_234_567), "1,234,567");
+        assert_eq!((super::counted(1, "row"), super::counted(2000, "row")), ("1 row".into(), "2,000 rows".into()));
         assert_eq!(super::bytes(1023), "1023 B");
         assert_eq!(super::bytes(3_500_000), "3.3 MiB");
         assert_eq!(super::short("a long line\nand more", 7), "a long…");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use engine_abi::{Error, Result};
 use engine_host::{Lock, Modules};
+use engine_state::{RunFilter, State};
 
 use crate::arguments::Global;
 
@@ -20,6 +21,10 @@ pub fn folder_of(file: &Path) -> Result<PathBuf> {
 /// beside them.
 pub fn state_for(global: &Global, files: &[PathBuf]) -> Result<PathBuf> {
     if let Some(folder) = &global.state {
+        if folder.is_file() {
+            return Err(Error::config(format!("the state is a folder, and {} is a file", folder.display()))
+                .hint("name the state folder with --state DIR or ENGINE_STATE"));
+        }
         return std::path::absolute(folder).map_err(|error| Error::from(error).context(folder.display()));
     }
     let mut folders: Vec<_> = files.iter().map(|file| folder_of(file)).collect::<Result<_>>()?;
@@ -43,11 +48,27 @@ pub fn existing_state(global: &Global) -> Result<PathBuf> {
         return state_for(global, &[]);
     }
     let candidates = [PathBuf::from(STATE), Path::new("pipelines").join(STATE)];
-    let found = candidates.iter().find(|folder| engine_state::State::exists(folder));
+    let found = candidates.iter().find(|folder| State::exists(folder));
     found.cloned().ok_or_else(|| {
         Error::config("there is no state here: neither .engine nor pipelines/.engine")
             .hint("name the state folder with --state DIR or ENGINE_STATE")
     })
+}
+
+/// Refuses a pipeline that a state has never heard of.
+pub fn known_pipeline(state: &State, name: &str) -> Result<()> {
+    let known = state.pipelines()?;
+    // One whose runs all failed early has no window.
+    let runs = || state.runs(&RunFilter { pipeline: Some(name.to_owned()), limit: 1 });
+    if known.iter().any(|it| it == name) || !runs()?.is_empty() {
+        return Ok(());
+    }
+    let hint = match engine_spec::nearest(name, known.iter().map(String::as_str)) {
+        Some(right) => format!("did you mean `{right}`?"),
+        None if known.is_empty() => "nothing has run with it yet".to_owned(),
+        None => format!("it knows `{}`", known.join("`, `")),
+    };
+    Err(Error::config(format!("the state knows no pipeline `{name}`")).hint(hint))
 }
 
 /// The folders in which modules are looked for, in order; the last is that of

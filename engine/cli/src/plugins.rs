@@ -11,6 +11,13 @@ pub fn run(global: &Global, command: &Plugins) -> crate::Result {
     match command {
         Plugins::Path => {
             let (folders, beside) = places::plugin_folders(global, state.as_deref());
+            if global.json {
+                let folders = folders.iter().chain(&beside);
+                let folders: Vec<_> =
+                    folders.map(|path| serde_json::json!({"path": path, "exists": path.is_dir()})).collect();
+                output::json(&serde_json::json!({"folders": folders}));
+                return Ok(Exit::Done);
+            }
             for folder in folders.into_iter().chain(beside) {
                 let missing = if folder.is_dir() { "" } else { "  (not there)" };
                 console::line(&format!("{}{missing}", folder.display()));

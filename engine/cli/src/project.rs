@@ -74,11 +74,12 @@ impl Project {
     pub fn load(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
         let mut parsed: Vec<(PathBuf, PathBuf, Parsed)> = Vec::new();
         for path in files.iter().filter(|path| path.file_name().is_none_or(|name| name != CONNECTIONS)) {
-            let bytes = std::fs::read(path).map_err(|error| {
-                Error::from(error)
-                    .context(path.display())
-                    .hint("name a pipeline file, such as pipelines/quickstart.yaml")
-            })?;
+            let same = |(other, ..): &(PathBuf, _, _)| std::fs::canonicalize(other).ok() == path.canonicalize().ok();
+            let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+            if parsed.iter().any(same) {
+                let error = Error::config(format!("{} is named twice", path.display()));
+                return Err(error.hint("name each pipeline file once").into());
+            }
             parsed.push((
                 path.clone(),
                 places::folder_of(path)?,
@@ -108,6 +109,7 @@ impl Project {
             let (pipeline, mut diagnostics) =
                 engine_spec::check(&parsed, &project.catalogue, &around.connections, &around.outside);
             diagnostics.extend(around.diagnostics.clone());
+            let pipeline = pipeline.filter(|_| !diagnostics.has_errors());
             project.files.push(PipelineFile { path, folder, pipeline, diagnostics });
         }
         project.refuse_doubles()?;
@@ -144,7 +146,7 @@ impl Project {
             };
             match engine_spec::resolve(pipeline, &self.catalogue, &self.folders[&file.folder].outside) {
                 Ok(pipeline_values) => {
-                    console::hide(engine_spec::secrets(&pipeline_values));
+                    console::hide(engine_spec::secrets(&pipeline_values), &names(&pipeline_values));
                     resolved.push((file, pipeline, pipeline_values));
                 }
                 Err(diagnostics) => wrong.extend(diagnostics),
@@ -177,9 +179,24 @@ impl Project {
             }
         }
         let values = engine_spec::resolve(&pipeline, &described, outside.unwrap_or(&nothing))?;
-        console::hide(engine_spec::secrets(&values));
+        console::hide(engine_spec::secrets(&values), &names(&values));
         Assembly::new(&values, definition.clone(), &self.modules, &folder)
     }
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "name a pipeline file, such as pipelines/quickstart.yaml".to_owned(),
+        std::io::ErrorKind::IsADirectory => format!("name the files in it, such as {}/*.yaml", path.display()),
+        _ => "the user that the engine runs as must be able to read it".to_owned(),
+    };
+    Error::from(error).context(path.display()).hint(hint)
+}
+
+/// The words that every report shows.
+fn names(pipeline: &ResolvedPipeline) -> Vec<String> {
+    let stages = pipeline.stages().flat_map(|stage| [stage.name.clone(), stage.component.clone()]);
+    std::iter::once(pipeline.name.clone()).chain(stages).collect()
 }
 
 /// The components that connections name, of whatever kind.

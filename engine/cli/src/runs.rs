@@ -9,6 +9,9 @@ use crate::{output, places};
 
 pub fn run(global: &Global, command: &Runs) -> crate::Result {
     let state = State::read(&places::existing_state(global)?)?;
+    if let Some(pipeline) = &command.pipeline {
+        places::known_pipeline(&state, pipeline)?;
+    }
     let runs = state.runs(&RunFilter { pipeline: command.pipeline.clone(), limit: command.limit })?;
     if global.json {
         for run in &runs {
@@ -35,6 +38,10 @@ pub fn run(global: &Global, command: &Runs) -> crate::Result {
             ]
         })
         .collect();
-    output::table(&["RUN", "PIPELINE", "OUTCOME", "STARTED (UTC)", "READ", "DEAD LETTERS", "ERROR"], &rows);
+    output::list(
+        "no runs yet",
+        &["RUN", "PIPELINE", "OUTCOME", "STARTED (UTC)", "READ", "DEAD LETTERS", "ERROR"],
+        &rows,
+    );
     Ok(Exit::Done)
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::arguments::{self, Global};
 use crate::exit::{Exit, Failure};
 use crate::project::catalogue;
-use crate::{console, places};
+use crate::{console, output, places};
 
 pub fn run(global: &Global, command: &arguments::Schema) -> crate::Result {
     let state = places::state_for(global, &[]).ok();
@@ -17,10 +17,22 @@ pub fn run(global: &Global, command: &arguments::Schema) -> crate::Result {
     let all: Vec<_> = modules.names().into_iter().collect();
     let known = catalogue(&modules, &all).map_err(Failure::environment)?;
     if let Some(folder) = &command.write {
-        write(folder.join("pipeline.schema.json"), &engine_spec::pipeline_schema(&known))?;
-        write(folder.join("connections.schema.json"), &engine_spec::connections_schema(&known))?;
+        let mut schemas = vec![
+            (folder.join("pipeline.schema.json"), engine_spec::pipeline_schema(&known)),
+            (folder.join("connections.schema.json"), engine_spec::connections_schema(&known)),
+        ];
         for name in names(&modules) {
-            write(folder.join("plugins").join(format!("{name}.schema.json")), &component(&modules, &name)?)?;
+            schemas.push((folder.join("plugins").join(format!("{name}.schema.json")), component(&modules, &name)?));
+        }
+        for (path, schema) in &schemas {
+            write(path, schema)?;
+            if !global.json {
+                console::line(&path.display().to_string());
+            }
+        }
+        if global.json {
+            let written: Vec<_> = schemas.iter().map(|(path, _)| path).collect();
+            output::json(&json!({"written": written}));
         }
         return Ok(Exit::Done);
     }
@@ -68,13 +80,11 @@ fn pretty(schema: &Value) -> String {
     serde_json::to_string_pretty(schema).unwrap_or_default()
 }
 
-fn write(path: impl AsRef<Path>, schema: &Value) -> Result<(), Failure> {
-    let path = path.as_ref();
+fn write(path: &Path, schema: &Value) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Error::from(error).context(path.display());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
     std::fs::write(path, pretty(schema) + "\n").map_err(failed)?;
-    console::line(&format!("{}", path.display()));
     Ok(())
 }

@@ -10,6 +10,9 @@ pub fn run(global: &Global, command: &Files) -> crate::Result {
     let project = Project::load(global, &command.files, &state)?;
     let (mut passed, mut failed) = (0, 0);
     for assembly in project.assemble()? {
+        if assembly.tests.is_empty() && !global.json {
+            console::line(&format!("{}: no tests; its file has no `tests:`", assembly.name));
+        }
         for case in &assembly.tests {
             let result = engine_runtime::run_case(&assembly, case)?;
             let ok = result.differences.is_empty();

@@ -106,6 +106,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether the engine asks the instance to stop.
+    pub(crate) fn cancelled(&self) -> bool {
+        self.host.cancelled()
+    }
+
     pub(crate) fn new(host: Arc<dyn Host>) -> Box<Self> {
         let mut table = Box::new(Self {
             table: ffi::Host {

@@ -79,7 +79,12 @@ impl Open {
 
     /// The error of a call that answered with `status`, which decides the kind.
     fn error(&self, status: Status) -> Error {
-        let kind = ErrorKind::from_status(status);
+        let kind = match ErrorKind::from_status(status) {
+            // Only the engine cancels: an answer nobody asked for would make the
+            // work vanish instead of fail.
+            ErrorKind::Cancelled if !self.table.cancelled() => ErrorKind::Unavailable,
+            kind => kind,
+        };
         match self.last_error() {
             Some(error) => Error { kind, ..error },
             None => Error::new(kind, format!("{} failed without saying why", self.component.name())),
@@ -250,7 +255,8 @@ impl Instance {
                 return error;
             }
             match fault.code {
-                stream::CANCELLED => Error::cancelled(),
+                stream::CANCELLED if open.table.cancelled() => Error::cancelled(),
+                stream::CANCELLED => Error::unavailable(format!("{} stopped unasked", open.component.name())),
                 // The reader's own finding about a batch, not the module's.
                 code if code < 0 => {
                     Error::internal(format!("{} `{}`: {}", open.component.kind(), open.component.name(), fault.message))

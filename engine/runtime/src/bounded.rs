@@ -9,6 +9,7 @@ use engine_spec::OnExhausted;
 use engine_state::{NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::catch_up::catch_up;
+use crate::outlet::Target;
 use crate::pass;
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
@@ -35,6 +36,7 @@ impl Ending {
 pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Window>) -> Result<Ending> {
     let mut ending = Ending::default();
     let resumed = unfinished.len();
+    let mut left_open = false;
     for window in unfinished {
         shared.meters.window(true);
         tracing::info!(pipeline = shared.pipeline(), window = window.id, "taking up an unfinished window");
@@ -42,10 +44,16 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         if ending.source.is_some() || shared.stop.draining() {
             return Ok(ending);
         }
+        if !ending.sinks.is_empty() {
+            left_open = true;
+        }
     }
     // Reading on after a cursor is always right; reading everything again is
     // only right when the run before had come to its end.
     if resume_only && shared.state.position(shared.pipeline())?.is_none() {
+        if left_open {
+            return Ok(ending);
+        }
         ending.notes.push(match resumed {
             0 => "the run before was interrupted after it had delivered everything; run again to read again".into(),
             1 => {
@@ -146,7 +154,9 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Re
             let stalled = Error::unavailable(format!("held the other sinks up for {:?}", shared.options.stall));
             let (_, result) =
                 straggler.thread.join().map_err(|_| Error::internal(format!("sink `{}` panicked", straggler.name)))?;
-            behind.insert(straggler.name, result.err().filter(|error| !is_stop(error)).unwrap_or(stalled));
+            if let Err(error) = result {
+                behind.insert(straggler.name, if is_stop(&error) { stalled } else { error });
+            }
         }
         match end.source {
             Ok(()) => break,
@@ -164,7 +174,11 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Re
         }
     }
     drop(upstream);
-    let results = each_alone(shared, id, behind, &job);
+    // Without a source there is nothing to catch up with.
+    let results = match ending.source {
+        Some(_) => behind.into_iter().map(|(name, error)| (name, Err(error))).collect(),
+        None => each_alone(shared, id, behind, &job),
+    };
     for (name, result) in results {
         if let Err(error) = result
             && !is_stop(&error)
@@ -174,10 +188,50 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Re
             ending.sinks.insert(name, error);
         }
     }
-    if shared.fresh(id)?.is_none() {
-        shared.meters.window_done(id);
+    match shared.fresh(id)? {
+        None => shared.meters.window_done(id),
+        Some(window) => leave_open(shared, shared.job(window)?, ending)?,
     }
     Ok(())
+}
+
+/// A window that could not be completed. One that no attempt can complete, and of
+/// which nothing was delivered, is given up: what is wrong is in the pipeline, and
+/// a window keeps the pipeline that it was begun with.
+fn leave_open(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Result<()> {
+    let id = job.window.id;
+    let failures: Vec<_> = ending.source.iter().chain(ending.sinks.values()).collect();
+    let hopeless = !failures.is_empty() && failures.iter().all(|error| !error.kind.is_retryable() && !is_stop(error));
+    if hopeless && take_back(shared, &job).unwrap_or(false) && shared.state.give_up_window(shared.pipeline(), id)? {
+        ending
+            .notes
+            .push("nothing was delivered; the next run begins anew, with the pipeline as its file says then".into());
+    } else if !failures.is_empty() {
+        ending.notes.push(format!(
+            "window {id} is not complete; the next run goes on with it, with the pipeline as it was when the window was \
+             begun (to give it up instead: engine state reset {})",
+            shared.pipeline()
+        ));
+    }
+    Ok(())
+}
+
+/// Whether no sink has anything of a window.
+fn take_back(shared: &Arc<Shared>, job: &Job) -> Result<bool> {
+    let context = shared.pass(job, &shared.stop)?;
+    let target = Target { window: &job.window, variables: &context.variables, run: &context.run };
+    for sink in &job.window.sinks {
+        if !sink.committed.is_empty() {
+            return Ok(false);
+        }
+        let mut outlet = shared.outlet(&job.assembly, &sink.name, &shared.stop)?;
+        for split in outlet.missing(&job.window) {
+            if !outlet.take_back(&target, &split)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Every sink that fell behind goes on with its own budget, all at the same time.

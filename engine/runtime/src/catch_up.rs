@@ -25,11 +25,17 @@ pub(crate) fn catch_up(
     stop: &Stop,
 ) -> Result<()> {
     let mut solo: Option<Solo> = None;
-    let mut failure = first;
+    let mut failure = first.map(Failure::Sink);
+    let mut reading = Budget::new(&shared.current.source.retry);
     loop {
-        if let Some(error) = failure.take() {
+        if let Some(failed) = failure.take() {
+            let (error, budget, of_sink) = match failed {
+                Failure::Sink(error) => (error, &mut *budget, true),
+                // The source has attempts of its own, and no row of it is given up.
+                Failure::Source(error) => (error, &mut reading, false),
+            };
             shared.meters.sink(sink).failed(&error);
-            let refused = error.kind == ErrorKind::Rejected;
+            let refused = of_sink && error.kind == ErrorKind::Rejected;
             match if refused { Next::Spent } else { budget.failed_with(&error) } {
                 Next::After(pause) => {
                     tracing::warn!(
@@ -40,11 +46,12 @@ pub(crate) fn catch_up(
                         "not delivered, next attempt in {:.1} s: {error}",
                         pause.as_secs_f64()
                     );
+                    // The error is in the meters; what is missing waits for the next run.
                     if !stop.sleep(pause) {
-                        return Err(error);
+                        return Err(Error::cancelled());
                     }
                 }
-                Next::Spent if refused || budget.on_exhausted() == OnExhausted::DeadLetter => {
+                Next::Spent if refused || (of_sink && budget.on_exhausted() == OnExhausted::DeadLetter) => {
                     bury(shared, sink, window, &error, &mut solo, stop)?;
                     budget.succeeded();
                 }
@@ -54,21 +61,44 @@ pub(crate) fn catch_up(
         if stop.draining() {
             return Err(Error::cancelled());
         }
-        let Some(next) = next(shared, sink, window)? else { return Ok(()) };
+        let next = match next(shared, sink, window) {
+            Ok(Some(next)) => next,
+            Ok(None) => return Ok(()),
+            // The state's disk may be full: that is waited out like any other failure.
+            Err(error) => {
+                failure = Some(Failure::Sink(error));
+                continue;
+            }
+        };
         let before = delivered(&next, sink);
         let id = next.window.id;
         match attempt(shared, sink, next, &mut solo, stop) {
-            Ok(()) => budget.succeeded(),
-            Err(error) if is_stop(&error) => return Err(error),
-            Err(error) => {
+            Ok(()) => {
+                budget.succeeded();
+                reading.succeeded();
+            }
+            Err(Failure::Sink(error) | Failure::Source(error)) if is_stop(&error) => return Err(error),
+            Err(failed) => {
                 // An attempt that got further is not the same failure again.
                 let now = shared.fresh(id)?.and_then(|window| window.sink(sink).map(|sink| sink.committed.len()));
                 if now.is_none_or(|now| now > before) {
                     budget.succeeded();
                 }
-                failure = Some(error);
+                failure = Some(failed);
             }
         }
+    }
+}
+
+/// Whose failure an attempt was.
+enum Failure {
+    Sink(Error),
+    Source(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Sink(error)
     }
 }
 
@@ -84,13 +114,13 @@ fn delivered(job: &Job, sink: &str) -> usize {
     job.window.sink(sink).map_or(0, |sink| sink.committed.len())
 }
 
-fn attempt(shared: &Arc<Shared>, sink: &str, job: Job, solo: &mut Option<Solo>, stop: &Stop) -> Result<()> {
+fn attempt(shared: &Arc<Shared>, sink: &str, job: Job, solo: &mut Option<Solo>, stop: &Stop) -> Result<(), Failure> {
     let context = shared.pass(&job, stop)?;
     let outlet = shared.outlet(&job.assembly, sink, stop)?;
     let solo = shared.solo(solo, &job, stop);
     let end = pass::run(&context, &mut solo.upstream, vec![outlet]);
     // The reading's failure comes first: the sink's is its consequence.
-    end.source?;
+    end.source.map_err(Failure::Source)?;
     for (_, result) in end.outlets {
         result?;
     }
@@ -121,6 +151,12 @@ fn bury(
     let missing = outlet.missing(&job.window);
     let Some(first) = missing.first() else { return Ok(()) };
     let last = missing.len() == 1;
+    // The answer to a commit may have been lost: what is there is not given up.
+    match outlet.recover(&target, first, last) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(pipeline = shared.pipeline(), sink, "not known whether it was delivered: {error}"),
+    }
     let whole = first == RUN_SPLIT;
     let splits: Vec<_> = job.window.splits.iter().filter(|split| whole || split.id == *first).collect();
     // One split at a time, so that one bad split does not take its neighbours along.
@@ -128,9 +164,12 @@ fn bury(
         let place = At { window: job.window.id, split: split.id.clone(), run: context.run.clone() };
         let stream = solo.upstream.open(split, &place, &context.feed, &context.variables, stop)?;
         let end = at + 1 == splits.len();
-        outlet.bury(&target, first, stream, why, last, (at == 0, end))?;
-        let counts = solo.upstream.finish(&context.feed)?;
-        context.meters.split(job.window.id, &split.id, counts);
+        let upstream = &solo.upstream;
+        outlet.bury(&target, first, stream, why, last, (at == 0, end), || {
+            let counts = upstream.finish(&context.feed)?;
+            context.meters.split(job.window.id, &split.id, counts);
+            Ok(())
+        })?;
     }
     Ok(())
 }

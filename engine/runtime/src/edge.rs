@@ -1,7 +1,7 @@
 //! Counting what an edge between two stages carries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow_array::StringArray;
 use engine_abi::stream::Batches;
@@ -9,20 +9,29 @@ use engine_abi::{Error, Result};
 
 /// Rows that went over one edge since its split began.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Edge(Arc<AtomicU64>);
+pub(crate) struct Edge {
+    rows: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+}
 
 impl Edge {
     pub(crate) fn rows(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        self.rows.load(Ordering::SeqCst)
+    }
+
+    /// Whether the stream was read to its end.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// A split begins.
     pub(crate) fn reset(&self) {
-        self.0.store(0, Ordering::SeqCst);
+        self.rows.store(0, Ordering::SeqCst);
+        self.ended.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn add(&self, rows: u64) {
-        self.0.fetch_add(rows, Ordering::SeqCst);
+        self.rows.fetch_add(rows, Ordering::SeqCst);
     }
 
     /// Counts the files of a stream of pieces on its way.
@@ -40,7 +49,21 @@ impl Edge {
                 }
             }
         });
-        Batches::new(schema, counted)
+        Batches::new(schema, self.until_end(counted))
+    }
+
+    fn until_end<I>(&self, mut items: I) -> impl Iterator<Item = I::Item> + Send + use<I>
+    where
+        I: Iterator + Send,
+    {
+        let ended = Arc::clone(&self.ended);
+        std::iter::from_fn(move || {
+            let item = items.next();
+            if item.is_none() {
+                ended.store(true, Ordering::SeqCst);
+            }
+            item
+        })
     }
 
     /// Counts a stream on its way.
@@ -52,7 +75,7 @@ impl Edge {
                 edge.add(batch.num_rows() as u64);
             }
         });
-        Batches::new(schema, counted)
+        Batches::new(schema, self.until_end(counted))
     }
 }
 

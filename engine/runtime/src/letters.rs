@@ -13,6 +13,12 @@ use serde_json::json;
 /// How many letters are stored in one transaction.
 const PAGE: usize = 256;
 
+/// How many bytes of letters wait in memory for their transaction.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Where the ordinals of a stage's second component begin.
+const SECOND: u64 = 1 << 40;
+
 /// The part of a record that is shown to a person, in bytes.
 const SHOWN: usize = 4096;
 
@@ -69,6 +75,7 @@ struct Open {
     at: At,
     ordinal: u64,
     page: Vec<NewDeadLetter>,
+    bytes: usize,
 }
 
 /// One stage's dead letters in the state.
@@ -76,13 +83,26 @@ pub struct Stored {
     state: Arc<State>,
     pipeline: String,
     stage: String,
+    first: u64,
     open: Mutex<Open>,
 }
 
 impl Stored {
     /// The letters of one stage.
     pub fn new(state: &Arc<State>, pipeline: &str, stage: &str) -> Self {
-        Self { state: Arc::clone(state), pipeline: pipeline.into(), stage: stage.into(), open: Mutex::default() }
+        Self::from(state, pipeline, stage, 0)
+    }
+
+    /// The letters of a second component of one stage: its ordinals begin where
+    /// the first one's never come, so that they do not depend on which of the two
+    /// is faster.
+    pub fn second(state: &Arc<State>, pipeline: &str, stage: &str) -> Self {
+        Self::from(state, pipeline, stage, SECOND)
+    }
+
+    fn from(state: &Arc<State>, pipeline: &str, stage: &str, first: u64) -> Self {
+        let open = Mutex::default();
+        Self { state: Arc::clone(state), pipeline: pipeline.into(), stage: stage.into(), first, open }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -92,53 +112,69 @@ impl Stored {
     /// An attempt at a split begins: what an earlier one left pending goes.
     pub fn begin(&self, at: At) -> Result<()> {
         self.state.clear_pending(&self.pipeline, at.window, &at.split, &self.stage)?;
-        *self.lock() = Open { at, ..Open::default() };
+        *self.lock() = Open { at, ordinal: self.first, ..Open::default() };
         Ok(())
     }
 
     /// Stores what is still in memory.
     pub fn flush(&self) -> Result<()> {
-        let page = std::mem::take(&mut self.lock().page);
+        self.store(&mut self.lock())
+    }
+
+    fn store(&self, open: &mut Open) -> Result<()> {
+        open.bytes = 0;
+        let page = std::mem::take(&mut open.page);
         if page.is_empty() { Ok(()) } else { self.state.put_dead_letters(&page) }
     }
 
     fn keep(&self, rejection: Rejection) -> Result<u64> {
         let Rejection { code, reason, payload } = rejection;
-        let payloads = match payload {
-            Payload::Bytes { name, data } => {
-                vec![(shown_bytes(&name, &data), engine_state::Payload::Raw { name, bytes: data })]
-            }
-            Payload::Rows(rows) => (0..rows.num_rows())
-                .map(|at| {
-                    let row = rows.slice(at, 1);
-                    Ok((shown_row(&row), engine_state::Payload::Row { ipc: to_ipc(&row)? }))
-                })
-                .collect::<Result<_>>()?,
-        };
-        let count = payloads.len() as u64;
         let mut open = self.lock();
-        for (display, payload) in payloads {
-            let letter = NewDeadLetter {
-                pipeline: self.pipeline.clone(),
-                window: open.at.window,
-                split: open.at.split.clone(),
-                stage: self.stage.clone(),
-                ordinal: open.ordinal,
-                run: open.at.run.clone(),
-                code: code.clone(),
-                reason: reason.clone(),
-                display,
-                payload,
+        match payload {
+            Payload::Bytes { name, data } => {
+                let display = shown_bytes(&name, &data);
+                let payload = engine_state::Payload::Raw { name, bytes: data };
+                self.add(&mut open, &code, &reason, display, payload)?;
+                Ok(1)
+            }
+            Payload::Rows(rows) => {
+                for at in 0..rows.num_rows() {
+                    let row = rows.slice(at, 1);
+                    let payload = engine_state::Payload::Row { ipc: to_ipc(&row)? };
+                    self.add(&mut open, &code, &reason, shown_row(&row), payload)?;
+                }
+                Ok(rows.num_rows() as u64)
+            }
+        }
+    }
+
+    fn add(
+        &self,
+        open: &mut Open,
+        code: &str,
+        reason: &str,
+        display: String,
+        payload: engine_state::Payload,
+    ) -> Result<()> {
+        open.bytes += display.len()
+            + match &payload {
+                engine_state::Payload::Raw { bytes, .. } | engine_state::Payload::Row { ipc: bytes } => bytes.len(),
             };
-            open.ordinal += 1;
-            open.page.push(letter);
-        }
-        let full = open.page.len() >= PAGE;
-        drop(open);
-        if full {
-            self.flush()?;
-        }
-        Ok(count)
+        let letter = NewDeadLetter {
+            pipeline: self.pipeline.clone(),
+            window: open.at.window,
+            split: open.at.split.clone(),
+            stage: self.stage.clone(),
+            ordinal: open.ordinal,
+            run: open.at.run.clone(),
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+            display,
+            payload,
+        };
+        open.ordinal += 1;
+        open.page.push(letter);
+        if open.page.len() >= PAGE || open.bytes >= PAGE_BYTES { self.store(open) } else { Ok(()) }
     }
 }
 

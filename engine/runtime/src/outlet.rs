@@ -189,11 +189,20 @@ impl Outlet {
         input: Batches,
         stop: &Stop,
     ) -> Result<Receipt> {
+        if self.takes() == Shape::Rows && input.schema().fields().is_empty() {
+            return self.nothing(input);
+        }
         let begun = self.slot.instance(target.variables)?.begin_split(message)?;
         fail_point!("runtime::begun");
         match begun {
-            Begun::Committed { receipt } => return Ok(receipt),
-            Begun::Sealed => return self.slot.instance(target.variables)?.commit(message),
+            Begun::Committed { receipt } => {
+                self.pass_over(input)?;
+                return Ok(receipt);
+            }
+            Begun::Sealed => {
+                self.pass_over(input)?;
+                return self.slot.instance(target.variables)?.commit(message);
+            }
             Begun::New => {}
         }
         let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
@@ -212,6 +221,46 @@ impl Outlet {
         Ok(Receipt { rows: if receipt.rows == 0 { rows } else { receipt.rows }, ..receipt })
     }
 
+    /// Rows that are there already. They are read to the end all the same: only
+    /// then is everything stored that the stages before refused of them.
+    fn pass_over(&mut self, input: Batches) -> Result<()> {
+        self.slot.host.counts.reset();
+        if let Some(encoder) = &self.encoder {
+            encoder.host.counts.reset();
+        }
+        for batch in input {
+            batch?;
+        }
+        Ok(())
+    }
+
+    /// An empty file without a header has no columns that a table could be given.
+    fn nothing(&mut self, input: Batches) -> Result<Receipt> {
+        self.slot.host.counts.reset();
+        for batch in input {
+            if batch?.num_rows() > 0 {
+                return Err(Error::internal("rows without columns came to a sink that takes rows"));
+            }
+        }
+        Ok(Receipt::default())
+    }
+
+    /// Whether nothing of a delivery that was begun is at the other side; what
+    /// was made ready for it is thrown away.
+    pub(crate) fn take_back(&mut self, target: &Target<'_>, split: &str) -> Result<bool> {
+        let delivery = self.delivery(target.window, split);
+        if self.state.delivery(&delivery)?.is_none_or(|record| record.attempts == 0) {
+            return Ok(true);
+        }
+        let message = self.message(&delivery)?;
+        let instance = self.slot.instance(target.variables)?;
+        if matches!(instance.begin_split(&message)?, Begun::Committed { .. }) {
+            return Ok(false);
+        }
+        instance.abort(&message)?;
+        Ok(true)
+    }
+
     /// Lets the sink take the rows, through the encoder where it takes files.
     fn write(&mut self, target: &Target<'_>, message: &Message, input: Batches, stop: &Stop) -> Result<Sealed> {
         self.into.reset();
@@ -227,6 +276,10 @@ impl Outlet {
             None => input,
         };
         let mut sealed = self.slot.instance(target.variables)?.write(message, stream)?;
+        if !self.into.ended() {
+            return Err(Error::internal("the sink said that it was done before it had read all rows")
+                .hint("nothing of this split was delivered; this is a bug in the component, report it to its author"));
+        }
         let refused = self.slot.host.counts.rejected();
         match &self.encoder {
             // Only the encoder saw rows; the sink counts bytes.
@@ -281,7 +334,9 @@ impl Outlet {
 
     /// Gives a delivery up: its rows become dead letters of this sink, and the
     /// sink goes on behind them. Called once a split of it; `ends` says whether
-    /// this is the first and the last one.
+    /// this is the first and the last one, `read` stores what the stages before
+    /// the sink refused.
+    #[expect(clippy::too_many_arguments, reason = "called in one place; each is a thing of its own")]
     pub(crate) fn bury(
         &mut self,
         target: &Target<'_>,
@@ -290,6 +345,7 @@ impl Outlet {
         why: &Error,
         last: bool,
         ends: (bool, bool),
+        read: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let delivery = self.delivery(target.window, split);
         if ends.0 {
@@ -303,6 +359,8 @@ impl Outlet {
             rows += letters.keep(Rejection { code: why.kind.to_string(), reason: why.message.clone(), payload })?;
         }
         self.letters.flush()?;
+        // What the stages before refused must be stored before it becomes final.
+        read()?;
         self.meter.delivered(0, 0, rows, None);
         if !ends.1 {
             return Ok(());

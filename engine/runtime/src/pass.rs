@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -19,6 +19,9 @@ use crate::outlet::{Outlet, Target};
 use crate::queue::{QUEUE_BYTES, Receiver, Refused, Sender, Weight, queue};
 use crate::stop::Stop;
 use crate::upstream::{Feed, Upstream};
+
+/// How often the end of several sinks is looked for.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What every pass of a run shares.
 #[derive(Clone)]
@@ -106,20 +109,43 @@ pub(crate) fn run(context: &PassContext, upstream: &mut Upstream, outlets: Vec<O
             upstream.close();
         }
     }
+    collect(context, lanes, &mut end);
+    end
+}
+
+/// Waits for the sinks to finish. One that takes longer than it may, once another
+/// is done, is left behind: its thread goes on by itself.
+fn collect(context: &PassContext, lanes: Vec<Lane>, end: &mut PassEnd) {
+    let mut working = Vec::new();
     for mut lane in lanes {
         lane.sender = None;
-        let Some(thread) = lane.thread.take() else { continue };
-        if lane.stalled {
-            end.stalled.push(Straggler { name: lane.name, thread });
-        } else {
-            match thread.join() {
+        if let Some(thread) = lane.thread.take() {
+            let straggler = Straggler { name: lane.name, thread };
+            if lane.stalled { end.stalled.push(straggler) } else { working.push(straggler) }
+        }
+    }
+    let mut others_done: Option<Instant> = (!end.outlets.is_empty()).then(Instant::now);
+    while !working.is_empty() {
+        let alone = working.len() == 1 && others_done.is_none();
+        let (done, still): (Vec<_>, Vec<_>) = working.into_iter().partition(|it| alone || it.thread.is_finished());
+        for straggler in done {
+            match straggler.thread.join() {
                 Ok(outlet) => end.outlets.push(outlet),
                 // The engine's own code panicked; nothing of the sink is left.
                 Err(payload) => std::panic::resume_unwind(payload),
             }
         }
+        working = still;
+        if !end.outlets.is_empty() {
+            let since = *others_done.get_or_insert_with(Instant::now);
+            if since.elapsed() > context.stall {
+                end.stalled.append(&mut working);
+            }
+        }
+        if !working.is_empty() {
+            std::thread::sleep(LOOK);
+        }
     }
-    end
 }
 
 /// Settles what needs no rows, and answers with the deliveries that do.

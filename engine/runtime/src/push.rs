@@ -30,6 +30,8 @@ const WINDOW_BYTES: u64 = 16 << 20;
 const WINDOW_TIME: Duration = Duration::from_secs(1);
 /// … and as soon as nothing has come for this long.
 const QUIET: Duration = Duration::from_millis(100);
+/// How long the loop waits when the state cannot be written.
+const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the loop looks around when nothing happens.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -121,6 +123,14 @@ pub(crate) fn run(
     }
     spool.flush()?;
     looped?;
+    for sink in &assembly.sinks {
+        if !push.ending.sinks.contains_key(&sink.name) && shared.next_for(&sink.name)?.is_some() {
+            push.ending.notes.push(format!(
+                "sink `{}` has not got everything; what it misses is kept in the spool, and the next run delivers it",
+                sink.name
+            ));
+        }
+    }
     if let Err(error) = received {
         push.ending.source.get_or_insert(error);
     }
@@ -222,7 +232,14 @@ impl Push {
             }
             if self.spool.wait_beyond(self.position, LOOK)? {
                 self.linger(draining)?;
-                self.window()?;
+                match self.window() {
+                    // The state's disk is full, say: what was received waits in the spool.
+                    Err(error) if error.kind.is_retryable() && !draining => {
+                        tracing::warn!(pipeline = self.shared.pipeline(), kind = %error.kind, "waiting: {error}");
+                        self.shared.stop.sleep(STATE_PAUSE);
+                    }
+                    done => done?,
+                }
             }
         }
     }
@@ -331,6 +348,7 @@ impl DrainDeadline {
             }
             if ended.recv_timeout(drain) == Err(RecvTimeoutError::Timeout) {
                 through.now();
+                stop.now();
             }
         };
         std::thread::Builder::new()

@@ -26,8 +26,13 @@ use crate::upstream::{Feed, Replayed, files};
 const WINDOW_LETTERS: usize = 10_000;
 
 /// Replays that a running pipeline is asked for.
-#[derive(Default)]
-pub struct Requests(Mutex<VecDeque<Request>>);
+pub struct Requests(Mutex<Option<VecDeque<Request>>>);
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self(Mutex::new(Some(VecDeque::new())))
+    }
+}
 
 struct Request {
     letters: Vec<DeadLetter>,
@@ -42,18 +47,22 @@ impl Requests {
     /// Those of [`Run::replay`]; `Unavailable` when the pipeline ends first.
     pub fn replay(&self, letters: Vec<DeadLetter>, sinks: Vec<String>) -> Result<RunReport> {
         let (answer, report) = channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(Request { letters, sinks, answer });
-        report.recv().unwrap_or_else(|_| Err(Error::unavailable("the pipeline ended before it came to the replay")))
+        let ended = || Error::unavailable("the pipeline ended before it came to the replay");
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(open) => open.push_back(Request { letters, sinks, answer }),
+            None => return Err(ended()),
+        }
+        report.recv().unwrap_or_else(|_| Err(ended()))
     }
 
     /// Nobody will answer any more.
     pub(crate) fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Answers the oldest request. `busy`: why it cannot be done now.
     pub(crate) fn serve(&self, shared: &Shared, busy: Option<String>) {
-        let request = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let request = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(VecDeque::pop_front);
         let Some(Request { letters, sinks, answer }) = request else { return };
         let run = || {
             let names = shared.current.sinks.iter().map(|sink| sink.name.as_str());
@@ -185,7 +194,8 @@ pub(crate) fn feed(state: &Arc<State>, window: &Window) -> Result<Feed> {
     };
     let (state, pipeline, id) = (Arc::clone(state), window.pipeline.clone(), window.id);
     let open = move || open(&state, &pipeline, id, raw);
-    Ok(Feed::Replay(Arc::new(Replayed { transform, raw, open: Box::new(open) })))
+    let letters = window.splits.first().and_then(|split| split.estimated_rows).unwrap_or_default();
+    Ok(Feed::Replay(Arc::new(Replayed { transform, raw, letters, open: Box::new(open) })))
 }
 
 /// The claimed letters of a window, page by page.
@@ -211,7 +221,8 @@ fn open(state: &Arc<State>, pipeline: &str, window: u64, raw: bool) -> Result<Ba
                         if bytes.last() != Some(&b'\n') {
                             bytes.push(b'\n');
                         }
-                        pieces.push(&name, &bytes);
+                        // Each is a file of its own.
+                        pieces.push(&format!("{name} (dead letter {})", letter.id), &bytes);
                     }
                     Payload::Row { ipc } => return Ok(Some((last, from_ipc(&ipc)?))),
                 }

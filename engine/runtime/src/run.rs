@@ -113,7 +113,10 @@ impl Run {
         let ending = ending.unwrap_or_else(Ending::from);
         let report = report(&shared, ending, clock, started)?;
         let stored = serde_json::to_value(&report).unwrap_or_default();
-        state.end_run(&run, report.outcome, &stored)?;
+        if let Err(error) = state.end_run(&run, report.outcome, &stored) {
+            // The report is told all the same; the next run takes this one for interrupted.
+            tracing::error!(pipeline, "the run's end cannot be stored: {error}");
+        }
         Ok(report)
     }
 }

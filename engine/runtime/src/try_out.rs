@@ -243,23 +243,29 @@ pub fn run_case(assembly: &Assembly, case: &TestCase) -> Result<CaseResult> {
     }
     let dead: Vec<_> = stages.iter().flat_map(|tried| tried.collected.take()).flat_map(shown).collect();
     let mut differences = Vec::new();
-    if rows.len() != case.expect.len() {
-        differences.push(format!("{} rows came out, {} are expected", rows.len(), case.expect.len()));
-        differences.extend(rows.iter().skip(case.expect.len()).map(|row| format!("not expected: {row}")));
-        differences.extend(case.expect.iter().skip(rows.len()).map(|row| format!("missing: {row}")));
-    }
-    for (at, (row, expected)) in rows.iter().zip(&case.expect).enumerate() {
-        differences.extend(compare(row, expected).into_iter().map(|what| format!("row {}: {what}", at + 1)));
-    }
-    let refused = || dead.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>().join("; ");
-    match case.dead_letters {
-        Some(expected) if expected != dead.len() as u64 => {
-            differences.push(format!("{} dead letters, {expected} are expected: {}", dead.len(), refused()));
+    if let Some(expect) = &case.expect {
+        if rows.len() != expect.len() {
+            let are = if expect.len() == 1 { "is" } else { "are" };
+            let came = counted(rows.len(), "row");
+            differences.push(format!("{came} came out, {} {are} expected", expect.len()));
+            differences.extend(rows.iter().skip(expect.len()).map(|row| format!("not expected: {row}")));
+            differences.extend(expect.iter().skip(rows.len()).map(|row| format!("missing: {row}")));
         }
-        None if !dead.is_empty() && !differences.is_empty() => differences.push(format!("refused: {}", refused())),
-        _ => {}
+        for (at, (row, expected)) in rows.iter().zip(expect).enumerate() {
+            differences.extend(compare(row, expected).into_iter().map(|what| format!("row {}: {what}", at + 1)));
+        }
+    }
+    if case.dead_letters != dead.len() as u64 {
+        let are = if case.dead_letters == 1 { "is" } else { "are" };
+        let came = counted(dead.len(), "dead letter");
+        differences.push(format!("{came}, {} {are} expected", case.dead_letters));
+        differences.extend(dead.iter().map(|(reason, _)| format!("refused: {reason}")));
     }
     Ok(CaseResult { name: case.name.clone(), differences })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Every expected column, with its value; other columns are not looked at.

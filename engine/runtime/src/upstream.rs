@@ -39,6 +39,8 @@ pub(crate) struct Replayed {
     pub(crate) transform: usize,
     /// They are a decoder's records and go in front of the decoder.
     pub(crate) raw: bool,
+    /// How many they are.
+    pub(crate) letters: u64,
     /// Their batches, all of one schema.
     pub(crate) open: Box<dyn Fn() -> Result<Batches> + Send + Sync>,
 }
@@ -71,9 +73,13 @@ impl Upstream {
         let mut letters = vec![Arc::new(Stored::new(state, &assembly.name, "source"))];
         let at_source = Letters::Stored(Arc::clone(&letters[0]));
         let host = |stage: &str, letters: Letters| StageHost::new(&assembly.name, stage, stop, letters);
-        let source = Slot::new(&assembly.source.part, host("source", at_source.clone()));
+        let source = Slot::new(&assembly.source.part, host("source", at_source));
         let decoder = assembly.source.decoder.as_ref();
-        let decoder = decoder.map(|part| Slot::new(part, host("source", at_source.clone())));
+        let decoder = decoder.map(|part| {
+            let stored = Arc::new(Stored::second(state, &assembly.name, "source"));
+            letters.push(Arc::clone(&stored));
+            Slot::new(part, host("source", Letters::Stored(stored)))
+        });
         let mut transforms = Vec::new();
         for part in &assembly.transforms {
             let stored = Arc::new(Stored::new(state, &assembly.name, &part.stage));
@@ -183,6 +189,17 @@ impl Upstream {
         }
         counts.rows = came;
         counts.dead_letters = dead;
+        if let Feed::Replay(replayed) = feed
+            && counts.read < replayed.letters
+        {
+            // They would count as replayed and be gone.
+            return Err(Error::config(format!(
+                "{} dead letters were replayed, but only {} records came of them",
+                replayed.letters, counts.read
+            ))
+            .hint("the format no longer sees them as records; look at one with `engine dead-letters show`")
+            .at("source"));
+        }
         Ok(counts)
     }
 }

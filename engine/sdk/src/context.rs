@@ -129,8 +129,9 @@ impl Context {
     }
 
     /// Decoders: keeps a record that cannot be read as a dead letter. `name` is
-    /// the file's or peer's, `data` the record as it came, `code` a short
-    /// stable word such as `bad_date`.
+    /// the file's or peer's, `data` the record as it came, with what it takes to
+    /// read it alone (a header line, say): a replay decodes it as a file of its
+    /// own. `code` is a short stable word such as `bad_date`.
     pub fn reject_bytes(&self, name: &str, data: &[u8], code: &str, reason: &str) -> Result<()> {
         self.reject(&Rejection {
             size: size_of::<Rejection>() as u32,

@@ -29,6 +29,39 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
             format_fits(stage, component.takes, catalogue, diagnostics);
         }
     }
+    refuse_shared_files(draft, catalogue, diagnostics);
+}
+
+/// Two sinks would replace each other's file, and a sink its own source.
+fn refuse_shared_files(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
+    let is_file = |stage: &&Stage| {
+        catalogue.get(stage.position.kind(), &stage.component).is_some_and(|it| match stage.position.kind() {
+            ComponentKind::Source => it.gives == Shape::Files && !it.push,
+            _ => it.takes == Shape::Files,
+        })
+    };
+    let path = |stage: &Stage| {
+        let text = stage.with.value.get("path")?.as_str()?;
+        Some(text.strip_prefix("./").unwrap_or(text).to_owned())
+    };
+    let mut users: Vec<&Stage> = draft.source.iter().filter(is_file).collect();
+    for stage in draft.sinks.iter().filter(is_file) {
+        let same = |other: &&&Stage| other.component == stage.component && path(other) == path(stage);
+        if path(stage).is_some()
+            && let Some(other) = users.iter().find(same)
+        {
+            let span = |stage: &Stage| {
+                stage.with.place("/path").map_or_else(|| stage.component_span.clone(), |place| place.value.clone())
+            };
+            let message = match other.position.kind() {
+                ComponentKind::Source => "the sink writes the file that the source reads",
+                _ => "two sinks write the same file",
+            };
+            let found = Diagnostic::error("shared-file", message).at(&span(stage));
+            diagnostics.push(found.note_at("the other is here", &span(other)).hint("give it another `path`"));
+        }
+        users.push(stage);
+    }
 }
 
 /// Whether files go from the source to every sink as they are, with no row made of them.

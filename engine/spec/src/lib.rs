@@ -48,6 +48,7 @@ pub use definition::{definition, from_definition};
 pub use diagnostic::{Diagnostic, Diagnostics, Note, Severity};
 pub use dotenv::parse_dotenv;
 pub use editor_schema::{connections_schema, pipeline_schema};
+pub use names::nearest;
 pub use node::{Config, Entry, Node, NodeKind, Place};
 pub use pipeline::{
     ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,

@@ -1,11 +1,16 @@
 //! The nearest right name for a wrong one.
 
+/// Fewer letters are the beginning of too much.
+const SHORTEST_START: usize = 3;
+
 /// The candidate that was probably meant, if one is near enough.
-pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace(['-', ' ', '_'], "");
     let wrong = plain(wrong);
-    candidates
-        .into_iter()
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let near = candidates
+        .iter()
+        .copied()
         .map(|candidate| {
             let right = plain(candidate);
             let allowed = 1 + right.chars().count().min(wrong.chars().count()) / 4;
@@ -19,7 +24,10 @@ pub(crate) fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a 
         })
         .filter(|(distance, allowed, _)| distance <= allowed)
         .min_by_key(|(distance, ..)| *distance)
-        .map(|(.., candidate)| candidate)
+        .map(|(.., candidate)| candidate);
+    // `int` is far from `integer` by letters alone.
+    let mut longer = candidates.into_iter().filter(|candidate| plain(candidate).starts_with(&wrong));
+    near.or_else(|| longer.next().filter(|_| wrong.len() >= SHORTEST_START && longer.next().is_none()))
 }
 
 /// `a`, `b` or `c`, in backticks.

@@ -312,14 +312,15 @@ fn test(reader: &mut Reader<'_>, node: &Node) -> Option<TestCase> {
     });
     let dead_letters = fields.get("dead_letters").and_then(|entry| reader.integer(entry, 0, u64::MAX));
     let expect = match fields.get("expect") {
-        Some(entry) => records(reader, entry),
-        None if dead_letters.is_some() => Some(Vec::new()),
+        Some(entry) => Some(records(reader, entry)?),
+        None if dead_letters.is_some() => None,
         None => {
             reader.required(&fields, "expect", "add `expect:`, the list of records that must come out");
-            None
+            return None;
         }
     };
-    Some(TestCase { name: name?, input: input?, expect: expect?, dead_letters, span: node.span.clone() })
+    let dead_letters = dead_letters.unwrap_or(0);
+    Some(TestCase { name: name?, input: input?, expect, dead_letters, span: node.span.clone() })
 }
 
 fn records(reader: &mut Reader<'_>, entry: &Entry) -> Option<Vec<Value>> {

@@ -69,7 +69,10 @@ impl Report<'_> {
             Kind::MaxLength { limit } => self.invalid(pointer, &format!("has room for {limit} characters")),
             Kind::MinItems { limit } => self.invalid(pointer, &format!("needs at least {limit} items")),
             Kind::MaxItems { limit } => self.invalid(pointer, &format!("has room for {limit} items")),
-            Kind::Pattern { pattern } => self.invalid(pointer, &format!("does not match the pattern {pattern}")),
+            Kind::Pattern { pattern } => match pattern_choices(pattern) {
+                Some(choices) => self.none_of(pointer, error.instance(), &choices),
+                None => self.invalid(pointer, &format!("does not match the pattern {pattern}")),
+            },
             Kind::UniqueItems => self.invalid(pointer, "holds the same item twice"),
             Kind::OneOfMultipleValid { .. } => self.invalid(pointer, "can be read in two ways; leave a part out"),
             _ => self.invalid(pointer, &format!("is not right: {}", error.masked_with("it"))),
@@ -118,12 +121,16 @@ impl Report<'_> {
         let found = Diagnostic::error("wrong-type", message).at(&self.place(pointer));
         let from_file = !self.outside.contains(pointer);
         let hint = match value {
-            Value::Number(number) if from_file && wanted.contains("a duration") => {
+            Value::Number(number) if from_file && wanted.contains("a duration") && !self.facets.is_secret(pointer) => {
                 Some(format!("add the unit: `{number}s` are seconds"))
             }
             Value::Number(_) | Value::Bool(_) if from_file && wanted.contains("text") => {
-                let written = self.place(pointer);
-                Some(format!("put it into quotes: \"{}\"", written.text()))
+                // What a secret holds is not repeated.
+                Some(if self.facets.is_secret(pointer) {
+                    "put it into quotes".to_owned()
+                } else {
+                    format!("put it into quotes: \"{}\"", self.place(pointer).text())
+                })
             }
             Value::String(text) if from_file && text.parse::<f64>().is_ok() && wanted.contains("number") => {
                 Some("remove the quotes".to_owned())
@@ -143,8 +150,12 @@ impl Report<'_> {
             .filter(|option| !option.is_null())
             .map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned))
             .collect();
+        self.none_of(pointer, value, &words);
+    }
+
+    fn none_of(&mut self, pointer: &str, value: &Value, words: &[String]) {
         let message =
-            format!("expected {}{}, found {}", either(&words), self.purpose(pointer), self.shown(pointer, value));
+            format!("expected {}{}, found {}", either(words), self.purpose(pointer), self.shown(pointer, value));
         let found = Diagnostic::error("not-a-choice", message).at(&self.place(pointer));
         let hidden = self.outside.contains(pointer) || self.facets.is_secret(pointer);
         let near = value.as_str().filter(|_| !hidden).and_then(|text| nearest(text, words.iter().map(String::as_str)));
@@ -298,6 +309,49 @@ fn choice(option: &Value) -> String {
     option.as_str().map_or_else(|| format!("`{option}`"), |text| format!("`{text}`"))
 }
 
+/// The choices of a pattern such as `^(text|decimal\\([0-9]+\\))$`: words as they are,
+/// and `…` for the parts that vary. None when the pattern has another form.
+fn pattern_choices(pattern: &str) -> Option<Vec<String>> {
+    let inner = pattern.strip_prefix("^(")?.strip_suffix(")$")?;
+    let mut choices = vec![String::new()];
+    let mut varies = false;
+    let mut characters = inner.chars().peekable();
+    while let Some(character) = characters.next() {
+        let literal = match character {
+            // What is grouped within an alternative cannot be told in a few words.
+            '(' | ')' => return None,
+            '|' => {
+                choices.push(String::new());
+                varies = false;
+                continue;
+            }
+            '[' => {
+                characters.by_ref().find(|character| *character == ']')?;
+                None
+            }
+            '\\' => characters.next().filter(|escaped| !escaped.is_alphanumeric()),
+            '.' => None,
+            character => Some(character),
+        };
+        let repeated = characters.next_if(|next| matches!(next, '*' | '+' | '?')).is_some();
+        let choice = choices.last_mut()?;
+        match literal {
+            Some(literal) if !repeated => {
+                choice.push(literal);
+                varies = false;
+            }
+            // Blanks that may be left out are not worth a word.
+            Some(' ') => {}
+            _ if !varies => {
+                choice.push('…');
+                varies = true;
+            }
+            _ => {}
+        }
+    }
+    choices.iter().all(|choice| !choice.is_empty()).then_some(choices)
+}
+
 /// The first line of what a schema says about itself.
 fn summary(root: &Value, schema: &Value) -> Option<String> {
     let text = schema.get("description").or_else(|| referred(root, schema)?.get("description"))?.as_str()?;
@@ -331,4 +385,18 @@ fn last(pointer: &str) -> String {
     let is_index = name.bytes().all(|byte| byte.is_ascii_digit());
     let name = if is_index { names.next().unwrap_or(name) } else { name };
     name.replace("~1", "/").replace("~0", "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern_choices;
+
+    #[test]
+    fn a_pattern_of_alternatives_reads_as_choices() {
+        let choices = pattern_choices(r"^(text|integer|decimal\( *[0-9]+ *, *[0-9]+ *\))$").unwrap();
+        assert_eq!(choices, ["text", "integer", "decimal(…,…)"]);
+        for other in ["^[a-z]+$", "^(a(b|c))$", "^(|a)$", "text"] {
+            assert_eq!(pattern_choices(other), None, "{other}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::State;
 use crate::error::Step;
 use crate::retention;
-use crate::store::{json_from_optional, json_text, now_text};
+use crate::store::{int, json_from_optional, json_text, now_text};
 
 /// How far one sink of a pipeline has got.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -144,6 +144,44 @@ impl State {
                 transaction.execute(sql, [pipeline])?;
             }
             retention::forget_unused_definitions(transaction)
+        })
+    }
+}
+
+impl State {
+    /// Takes back a window of which nothing was delivered: its rows are read again by
+    /// the next window, under the definition of then. Letters that it would have replayed
+    /// are `final` as before. Answers false, and changes nothing, when a delivery of it is
+    /// settled or another window was planned after it.
+    pub fn give_up_window(&self, pipeline: &str, window: u64) -> Result<bool> {
+        self.write("give up a window", |transaction| {
+            let at = params![pipeline, int(window)];
+            let settled: bool = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM deliveries WHERE pipeline = ?1 AND window = ?2 AND receipt IS NOT NULL) \
+                 OR EXISTS (SELECT 1 FROM windows AS given, windows AS later WHERE given.pipeline = ?1 \
+                 AND given.id = ?2 AND given.kind = 'read' AND later.pipeline = ?1 AND later.kind = 'read' \
+                 AND later.id > ?2)",
+                at,
+                |row| row.get(0),
+            )?;
+            if settled {
+                return Ok(false);
+            }
+            for sql in [
+                "UPDATE pipelines SET position = (SELECT lower FROM windows WHERE pipeline = ?1 AND id = ?2) \
+                 WHERE name = ?1 AND EXISTS (SELECT 1 FROM windows WHERE pipeline = ?1 AND id = ?2 AND kind = 'read' \
+                 AND finished IS NULL)",
+                "DELETE FROM replays WHERE pipeline = ?1 AND window = ?2",
+                "DELETE FROM deliveries WHERE pipeline = ?1 AND window = ?2",
+                "DELETE FROM window_sinks WHERE pipeline = ?1 AND window = ?2",
+                "DELETE FROM splits WHERE pipeline = ?1 AND window = ?2",
+                "DELETE FROM dead_letters WHERE pipeline = ?1 AND window = ?2 AND status = 'pending'",
+                "DELETE FROM windows WHERE pipeline = ?1 AND id = ?2 AND finished IS NULL",
+            ] {
+                transaction.execute(sql, at)?;
+            }
+            retention::forget_unused_definitions(transaction)?;
+            Ok(true)
         })
     }
 }

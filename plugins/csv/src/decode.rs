@@ -21,6 +21,7 @@ pub fn decode(config: &Config, dialect: Dialect, cx: Context, input: Batches) ->
         config: config.clone(),
         header: None,
         header_read: false,
+        preamble: Vec::new(),
         columns: Vec::new(),
         rows: RowBuilder::new([]),
         scratch: String::new(),
@@ -40,6 +41,8 @@ struct Reading {
     /// The first file's name and header, which every other must repeat.
     header: Option<(String, Vec<String>)>,
     header_read: bool,
+    /// What a refused record needs in front of it to be read alone.
+    preamble: Vec<u8>,
     columns: Vec<(String, ColumnType)>,
     rows: RowBuilder,
     scratch: String,
@@ -167,7 +170,8 @@ impl Reading {
             self.text.line
         );
         self.records += 1;
-        self.text.cx.reject_bytes(&self.text.name, &self.text.ahead()[..kept], "too_long", &reason)
+        let record = [&self.preamble, &self.text.ahead()[..kept]].concat();
+        self.text.cx.reject_bytes(&self.text.name, &record, "too_long", &reason)
     }
 
     /// Reads the record that was found as a header, and passes it.
@@ -202,6 +206,10 @@ impl Reading {
             .hint("files of one stream have the same header; read the others with a pipeline of their own"));
         }
         self.header.get_or_insert_with(|| (self.text.name.clone(), names.clone()));
+        let mut preamble = "\n".repeat(self.config.skip_rows as usize).into_bytes();
+        preamble.extend_from_slice(data);
+        preamble.push(b'\n');
+        self.preamble = preamble;
         let lines = self.scanner.lines(data);
         self.header_read = true;
         self.pass(length, lines);
@@ -219,7 +227,8 @@ impl Reading {
             Ok(()) => self.rows.push(&values),
             Err((code, reason)) => {
                 let reason = format!("line {}: {reason}", self.text.line);
-                self.text.cx.reject_bytes(&self.text.name, data, code, &reason)?;
+                let record = [&self.preamble, data].concat();
+                self.text.cx.reject_bytes(&self.text.name, &record, code, &reason)?;
             }
         }
         self.values = recycled(values);

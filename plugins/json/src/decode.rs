@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use engine_sdk::columns::{RowBuilder, Value};
 use engine_sdk::prelude::*;
 
-use crate::Config;
 use crate::frame::{Framed, Frames};
 use crate::infer::{self, Column};
 use crate::record::{self, Object, Refusal, text_of};
+use crate::{Config, Layout};
 
 /// How many records are looked at to learn the columns, at most.
 const LEARN_RECORDS: usize = 1_000;
@@ -37,7 +37,8 @@ pub fn decode(config: &Config, cx: Context, input: Batches) -> Result<Batches> {
     let records = ahead.iter().filter(|framed| readable(framed)).filter_map(|framed| record::parse(&framed.data).ok());
     let columns = infer::columns(config, records);
     let rows = RowBuilder::new(columns.iter().map(|column| (column.name.as_str(), column.kind)));
-    let reading = Reading { frames, ahead, columns, rows, ignore_unknown: config.ignore_unknown, cx };
+    let array = config.layout == Layout::Array;
+    let reading = Reading { frames, ahead, columns, rows, ignore_unknown: config.ignore_unknown, array, cx };
     Ok(Batches::new(reading.rows.schema(), reading))
 }
 
@@ -48,6 +49,8 @@ struct Reading {
     columns: Vec<Column>,
     rows: RowBuilder,
     ignore_unknown: bool,
+    /// The settings say that files are arrays.
+    array: bool,
     cx: Context,
 }
 
@@ -65,7 +68,9 @@ impl Reading {
             records += 1;
             if let Err((code, reason)) = self.record(&framed) {
                 let reason = format!("line {}: {reason}", framed.line);
-                self.cx.reject_bytes(&framed.name, &framed.data, code, &reason)?;
+                // As it can be read alone: an element needs its array.
+                let alone = if self.array { [b"[".as_slice(), &framed.data, b"]"].concat() } else { framed.data };
+                self.cx.reject_bytes(&framed.name, &alone, code, &reason)?;
             }
         }
         self.cx.progress(records, 0);

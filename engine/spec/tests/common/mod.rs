@@ -90,7 +90,10 @@ pub fn catalogue() -> Catalogue {
     });
     let csv = json!({
         "type": "object", "additionalProperties": false,
-        "properties": {"delimiter": {"type": "string", "maxLength": 1}, "header": {"type": "boolean"}},
+        "properties": {"delimiter": {"type": "string", "maxLength": 1}, "header": {"type": "boolean"}, "types": {
+            "type": "object",
+            "additionalProperties": {"type": "string", "pattern": r"^(text|integer|number|decimal\( *[0-9]+ *, *[0-9]+ *\))$"},
+        }},
     });
     let sort = json!({
         "type": "object", "additionalProperties": false, "required": ["by"],
