@@ -183,7 +183,7 @@ pub struct Which {
     /// Only of this stage, such as `source` or `sinks.postgres`
     #[arg(long)]
     pub stage: Option<String>,
-    /// Only with this status [default: all but dropped and replayed]
+    /// Only with this status [default: final]
     #[arg(long)]
     pub status: Option<Status>,
 }

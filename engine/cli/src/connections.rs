@@ -94,7 +94,7 @@ fn try_out(modules: &Modules, around: &Around, connection: &Connection, folder: 
     let kind = kind.ok_or_else(|| Error::config(format!("no module has `{}`", connection.component)))?;
     let component = modules.component(kind, &connection.component)?;
     let resolved = engine_spec::resolve_connection(connection, component.description(), &around.outside)?;
-    console::hide(resolved.secret_texts(), &[connection.component.clone()]);
+    console::hide(resolved.secret_texts(), std::slice::from_ref(&connection.component));
     let mut config = resolved.value;
     // A database wants to be told what to read; a connection alone does not say.
     let takes_query = component.description().schema.pointer("/properties/query").is_some();

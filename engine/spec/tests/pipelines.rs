@@ -65,7 +65,9 @@ fn a_pipeline_is_typed_with_its_defaults() {
     assert_eq!(with.secrets, ["/url"]);
     assert!(with.value.get("connection").is_none());
     assert_eq!(pipeline.tests[1].input, TestInput::Records(vec![json!({"line": "x"})]));
-    assert_eq!(pipeline.tests[0].expect[0]["date"], "2025-09-17T15:44:08");
+    let [counts_too, counts_only] = pipeline.tests.as_slice() else { panic!("{:?}", pipeline.tests) };
+    assert_eq!(counts_too.expect.as_ref().unwrap()[0]["date"], "2025-09-17T15:44:08");
+    assert_eq!((&counts_only.expect, counts_only.dead_letters), (&None, 1));
 }
 
 #[test]

@@ -3,18 +3,27 @@
 use engine_sdk::{Error, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
 
+/// Classes of the server's own that say neither that a row is bad nor what else is. A class that
+/// is not known at all is a trigger's or function's own, raised with an `ERRCODE` of its author's.
+const OTHER_CLASSES: [&str; 30] = [
+    "00", "01", "02", "03", "09", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "27", "2B", "2D", "2F",
+    "34", "38", "39", "3B", "54", "55", "72", "F0", "HV", "P0", "XX",
+];
+
 /// The kind that a SQLSTATE stands for.
 pub fn kind(state: &str) -> ErrorKind {
     match state {
-        "25006" | "55P03" | "55006" => ErrorKind::Unavailable,
+        "25006" | "25P03" | "25P04" | "55P03" | "55006" => ErrorKind::Unavailable,
         "42501" => ErrorKind::Denied,
-        "P0001" => ErrorKind::Rejected,
+        // 54000: a row too big for an index or a page. P0001 to P0004: a function's RAISE, STRICT or ASSERT.
+        "54000" | "P0001" | "P0002" | "P0003" | "P0004" => ErrorKind::Rejected,
         _ => match state.get(..2).unwrap_or_default() {
             "08" | "40" | "53" | "57" | "58" => ErrorKind::Unavailable,
             "28" => ErrorKind::Denied,
             "22" | "23" | "44" => ErrorKind::Rejected,
             "0A" | "3D" | "3F" | "42" => ErrorKind::Config,
-            _ => ErrorKind::Internal,
+            class if state.len() != 5 || OTHER_CLASSES.contains(&class) => ErrorKind::Internal,
+            _ => ErrorKind::Rejected,
         },
     }
 }
@@ -66,8 +75,10 @@ fn refused(error: &PgDatabaseError) -> Failure {
         message = format!("{message}: {detail}");
     }
     let refusal = Refusal { state: error.code().to_owned(), message };
-    // 57P01 to 57P03: the server is going away, and the connection with it.
-    if refusal.state.starts_with("57P") || refusal.state.starts_with("08") {
+    // 57P01 to 57P05: the server is going away, and the connection with it. 25P03 and 25P04: the
+    // server has ended a session whose transaction took too long.
+    let ends = |prefix| refusal.state.starts_with(prefix);
+    if ["57P", "08", "25P03", "25P04"].into_iter().any(ends) {
         Failure::Broken(refusal.into())
     } else {
         Failure::Refused(refusal)
@@ -89,6 +100,10 @@ impl From<Refusal> for Error {
         match refusal.state.as_str() {
             "42501" => error.hint("grant the login what is missing, or use another one"),
             "28P01" | "28000" => error.hint("check user, password and database in `url`, and the server's pg_hba.conf"),
+            "25P03" | "25P04" => error.hint(
+                "the transaction took longer than idle_in_transaction_session_timeout or transaction_timeout allow; \
+                 raise them for this login",
+            ),
             "25006" => error.hint("this server is a read-only standby; use the address of the primary"),
             "42P10" => error.hint("`upsert` needs a unique index or primary key on exactly the columns of `key`"),
             _ => error,
@@ -124,6 +139,14 @@ mod tests {
             ("22001", ErrorKind::Rejected),
             ("23505", ErrorKind::Rejected),
             ("P0001", ErrorKind::Rejected),
+            ("P0004", ErrorKind::Rejected),
+            ("P0000", ErrorKind::Internal),
+            ("54000", ErrorKind::Rejected),
+            ("54001", ErrorKind::Internal),
+            ("BZ007", ErrorKind::Rejected),
+            ("25P03", ErrorKind::Unavailable),
+            ("25P04", ErrorKind::Unavailable),
+            ("25P02", ErrorKind::Internal),
             ("XX000", ErrorKind::Internal),
             ("", ErrorKind::Internal),
         ] {

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use crate::catalog::{self, Table};
 use crate::commits;
 use crate::connection::{Address, Server, Tls, execute};
-use crate::error::Failure;
+use crate::error::{Failure, kind};
 use crate::load::{Loaded, load};
 use crate::name::TableName;
 use crate::prepare::{Piece, prepare};
@@ -289,7 +289,10 @@ impl PostgresSink {
         }
         self.flush(&mapping, waiting, &mut loaded)?;
         // What is deferred to the end would otherwise fail the commit, after the rows count as taken.
-        self.server.run(async |connection| execute(connection, "SET CONSTRAINTS ALL IMMEDIATE").await)?;
+        self.server.run(async |connection| {
+            execute(connection, "SET CONSTRAINTS ALL IMMEDIATE").await.map_err(deferred)?;
+            Ok(())
+        })?;
         Ok(loaded)
     }
 
@@ -306,6 +309,20 @@ impl PostgresSink {
         loaded.rows += more.rows;
         loaded.bytes += more.bytes;
         Ok(())
+    }
+}
+
+/// A violation that shows only after all rows are in. It names no row, so it must not count as a
+/// refusal: that would bury the whole delivery for one of them.
+fn deferred(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused(refusal) if kind(&refusal.state) == ErrorKind::Rejected => Error::config(format!(
+            "a deferred constraint does not hold, and cannot say for which row: {} (SQLSTATE {})",
+            refusal.message, refusal.state
+        ))
+        .hint("make the constraint NOT DEFERRABLE or INITIALLY IMMEDIATE; it refuses only the row then")
+        .into(),
+        other => other,
     }
 }
 

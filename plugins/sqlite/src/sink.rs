@@ -299,7 +299,17 @@ fn add_key(connection: &Connection, delivery: &Delivery, receipt: &Receipt) -> R
             (state, pipeline, sink, window(delivery.settled_before)?),
         )
         .map_err(failure)?;
-    connection.execute_batch("COMMIT").map_err(failure)
+    connection.execute_batch("COMMIT").map_err(|error| {
+        if is_refusal(&error) {
+            // Deferred constraints are checked here, and cannot tell which row broke them:
+            // to refuse the delivery would cost all of its rows.
+            Error::config(failure(error).message).hint(
+                "a deferred constraint is broken by a row that it cannot name; make it immediate, or mend the data",
+            )
+        } else {
+            failure(error)
+        }
+    })
 }
 
 fn window(number: u64) -> Result<i64> {
@@ -361,7 +371,7 @@ impl Loader<'_> {
                 self.loaded += rows.len() as u64;
                 continue;
             }
-            // A statement that fails leaves nothing behind, so its rows can be tried one by one.
+            // A statement that was refused has left nothing behind, so its rows can be tried one by one.
             for row in rows {
                 match run(self.connection, &mut self.one, &columns, &[*row])? {
                     None => self.loaded += 1,
@@ -376,7 +386,7 @@ impl Loader<'_> {
     }
 }
 
-/// Inserts rows. Answers the error when the table refused them for what is in them.
+/// Inserts all of the rows or none. Answers the error when the table refused them for what is in them.
 fn run(
     connection: &Connection,
     statement: &mut Statement<'_>,
@@ -390,11 +400,26 @@ fn run(
             place += 1;
         }
     }
+    // A trigger or constraint that says FAIL keeps what the statement did before the row it
+    // refuses; without the savepoint that would be in the table twice, or besides being refused.
+    connection.execute_batch("SAVEPOINT engine_rows").map_err(failure)?;
     match statement.raw_execute() {
-        Ok(_) => Ok(None),
-        Err(error) if is_refusal(&error) && !connection.is_autocommit() => Ok(Some(error)),
-        Err(error) if is_refusal(&error) => Err(failure(error)
-            .hint("the table's constraint or trigger rolls the whole transaction back; let it refuse only the row")),
+        Ok(_) => {
+            connection.execute_batch("RELEASE engine_rows").map_err(failure)?;
+            Ok(None)
+        }
+        Err(error) if is_refusal(&error) && !connection.is_autocommit() => {
+            connection.execute_batch("ROLLBACK TO engine_rows; RELEASE engine_rows").map_err(failure)?;
+            Ok(Some(error))
+        }
+        // Not a refusal of the delivery: it would bury every row for the sake of one.
+        Err(error) if is_refusal(&error) => Err(Error::config(format!(
+            "a trigger or constraint of the table rolls the whole transaction back for one row: {}",
+            failure(error).message
+        ))
+        .hint(
+            "write RAISE(ABORT, …) instead of RAISE(ROLLBACK, …), or ON CONFLICT ABORT; only the row is refused then",
+        )),
         Err(error) => Err(failure(error)),
     }
 }

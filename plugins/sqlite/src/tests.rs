@@ -1,5 +1,7 @@
 //! Sink and source, with real files.
 
+mod refusals;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -67,6 +67,51 @@ fn rows_that_only_the_server_can_refuse_are_found_by_halving() {
 }
 
 #[test]
+fn rows_that_triggers_and_indexes_refuse_in_their_own_ways_are_found_by_halving() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint, number text); CREATE INDEX ON calls (number)");
+    scratch.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF new.number = 'code' THEN RAISE 'not this one' USING ERRCODE = 'BZ007'; END IF;
+            ASSERT new.number <> 'assert', 'nor this one';
+            RETURN new;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON calls FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let host = Host::new();
+    let mut sink = open(&host, &scratch, json!({}));
+    // Too big for a row of the index, and of many characters, so that it cannot be compressed.
+    let long: String = (0..20_000).filter_map(|at| char::from_u32(0x4e00 + at)).collect();
+    let mut rows: Vec<(i64, Option<&str>)> = (0..100).map(|id| (id, Some("fine"))).collect();
+    for (at, number) in [(20, "code"), (40, "assert"), (60, long.as_str())] {
+        rows[at].1 = Some(number);
+    }
+    assert_eq!(deliver(&mut sink, 1, calls(rows)).unwrap().rows, 97);
+    assert_eq!(scratch.rows("SELECT count(*), count(DISTINCT id) FROM calls"), ["97|97"]);
+    let reasons: Vec<_> = host.rejections().into_iter().map(|rejected| rejected.reason).collect();
+    assert_eq!(reasons.len(), 3);
+    for (reason, state) in reasons.iter().zip(["BZ007", "P0004", "54000"]) {
+        assert!(reason.contains(state), "{state}: {reason}");
+    }
+}
+
+#[test]
+fn a_transaction_that_the_server_ends_for_being_idle_is_unavailable() {
+    let mut scratch = Scratch::new();
+    scratch.sql(FIFTY);
+    let host = Host::new();
+    let url = format!("{}%20-cidle_in_transaction_session_timeout%3D100", scratch.url());
+    let mut sink = open(&host, &scratch, json!({"url": url}));
+    assert_eq!(sink.begin_split(&delivery(1)).unwrap(), Begun::New);
+    let written = sink.write(&delivery(1), Batches::once(calls([(1, None)])));
+    let held = "SELECT count(*) FROM pg_locks WHERE relation = 'calls'::regclass AND pid <> pg_backend_pid()";
+    while scratch.rows(held) != ["0"] {}
+    let error = written.and_then(|_| sink.commit(&delivery(1))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert_eq!(scratch.rows("SELECT count(*) FROM calls"), ["0"]);
+}
+
+#[test]
 fn numbers_and_nulls_that_do_not_fit_are_refused_before_they_are_sent() {
     let mut scratch = Scratch::new();
     scratch.sql("CREATE TABLE calls (id smallint, number text NOT NULL)");
@@ -307,7 +352,12 @@ fn a_deferred_constraint_fails_the_write_and_not_the_commit() {
     let mut sink = open(&host, &scratch, json!({}));
     sink.begin_split(&delivery(1)).unwrap();
     let error = sink.write(&delivery(1), Batches::once(calls([(1, None)]))).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Rejected);
+    assert_eq!(error.kind, ErrorKind::Config, "what is `Rejected` would bury every row: {error}");
+    assert!(error.hint.unwrap().contains("NOT DEFERRABLE"));
+    assert_eq!(host.rejections(), vec![]);
+    // Once the constraint holds, the same delivery goes through.
+    scratch.sql("INSERT INTO parents VALUES (1)");
+    deliver(&mut sink, 1, calls([(1, None)])).unwrap();
 }
 
 #[test]
