@@ -6,7 +6,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Weekday};
 use crate::random::Random;
 use crate::record::{Call, Spacing};
 
-/// What [`write`] makes.
+/// What [`write()`] makes.
 #[derive(Debug, Clone, Copy)]
 pub struct LogSpec {
     /// Lines that hold text, malformed ones among them. Blank lines come on top.
