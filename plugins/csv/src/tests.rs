@@ -129,9 +129,21 @@ fn a_record_that_cannot_be_read_costs_none_of_its_neighbours() {
             ("unterminated_quote", "line 12: the file ends inside a quoted field"),
         ]
     );
-    assert_eq!(read.refused[3].data, b"4,\xFF");
-    assert_eq!(read.refused[5].data, b"8,\"open\n9,x\n");
+    assert_eq!(read.refused[3].data, b"n,t\n4,\xFF");
+    assert_eq!(read.refused[5].data, b"n,t\n8,\"open\n9,x\n");
     assert!(read.refused.iter().all(|refused| refused.name == "in.csv"));
+}
+
+#[test]
+fn a_refused_record_can_be_read_alone() {
+    for (config, text) in [(json!({}), "n,t\n1,a\nx,b\n"), (json!({"skip_rows": 2}), "made by\nhand\nn,t\n1,a\nx,b\n")]
+    {
+        let mut typed = config.clone();
+        typed["types"] = json!({"n": "integer"});
+        let refused = read(typed, &[("in.csv", text.as_bytes())]).unwrap().refused;
+        let alone = read(config, &[("letter", &refused[0].data)]).unwrap();
+        assert_eq!((names(&alone.schema), alone.rows), (vec!["n", "t"], vec![row(&["x", "b"])]));
+    }
 }
 
 #[test]
@@ -144,7 +156,7 @@ fn a_record_that_is_too_long_is_cut_and_the_next_one_is_read() {
     let whole = read(json!({"max_record": 20}), &[("a", &text)]).unwrap();
     for read in [cut, whole] {
         assert_eq!(read.rows, [row(&["2", "x"])]);
-        assert_eq!((read.refused[0].code.as_str(), read.refused[0].data.len()), ("too_long", 20));
+        assert_eq!((read.refused[0].code.as_str(), read.refused[0].data.len()), ("too_long", 24));
         assert!(read.refused[0].reason.starts_with("line 2:"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine_end_to_end_tests::{Caller, Database, Place, Server, line, until};
+use engine_end_to_end_tests::{Caller, Database, Place, Server, line, sqlite_count, sqlite_rows, until};
 use engine_state::DeadLetterStatus;
 
 /// A call to a number of 51 digits, one more than the column takes.
@@ -137,4 +137,42 @@ fn letters_are_replayed_and_dropped_while_the_engine_works() {
     engine.terminate();
     engine.wait().with_code(0);
     assert_eq!(database.value("SELECT count(DISTINCT called_number) FROM calls"), "4");
+}
+
+#[test]
+fn a_record_of_a_csv_file_is_replayed_with_its_header() {
+    let place = Place::new();
+    place.write("in.csv", "n,s\na,1\nb,x\nc,3\n");
+    let pipeline = |types: &str| {
+        format!(
+            "source: {{ use: file, with: {{ path: in.csv }}, format: {{ use: csv, with: {{ {types} }} }} }}\n\
+             sink: {{ use: sqlite, with: {{ path: out.db, table: t, create: true }} }}\n"
+        )
+    };
+    place.write("p.yaml", pipeline("types: { s: integer }"));
+    place.engine(&["run", "p.yaml"]).with_code(0);
+    assert_eq!((sqlite_count(&place.path("out.db"), "t"), place.final_letters()), (2, 1));
+    place.write("p.yaml", pipeline(""));
+    let report = place.engine(&["--json", "dead-letters", "replay", "p.yaml"]).with_code(0).report();
+    assert_eq!((report.read, report.sink("sqlite").written), (1, 1));
+    assert_eq!(sqlite_rows(&place.path("out.db"), "SELECT s FROM t WHERE n = 'b'"), [["x"]]);
+    assert_eq!(place.final_letters(), 0);
+}
+
+#[test]
+fn what_a_lost_sink_is_not_given_leaves_no_letter_undecided() {
+    let mut place = Place::new();
+    // Nobody listens there.
+    place.set("URL", "postgres://engine@127.0.0.1:1/none");
+    place.write("pbx.log", [line(1), b"no call\r\n".to_vec(), line(2)].concat());
+    place.write(
+        "p.yaml",
+        "source: { use: file, with: { path: pbx.log }, format: avaya_cdr }\n\
+         sink: { use: postgres, with: { url: \"${env:URL}\", table: calls } }\n\
+         retry: { attempts: 1, on_exhausted: dead_letter }\n",
+    );
+    let report = place.engine(&["--json", "run", "p.yaml"]).with_code(0).report();
+    assert_eq!((report.read, report.dead_letters, report.sink("postgres").dead_letters), (3, 1, 2));
+    assert_eq!(place.final_letters(), 3);
+    assert!(place.dead_letters(DeadLetterStatus::Pending).is_empty());
 }

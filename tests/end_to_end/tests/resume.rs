@@ -35,3 +35,35 @@ fn an_unfinished_window_is_completed_as_the_file_said_when_it_began() {
     assert_eq!(report.resumed, 0);
     assert_eq!((database.count("before"), database.count("after")), (50, 50));
 }
+
+#[test]
+fn a_window_that_no_attempt_can_complete_does_not_stand_in_the_way_of_a_mended_file() {
+    let place = Place::new();
+    place.write("in.csv", "a,b\n1,2\n");
+    let pipeline = |types: &str| {
+        format!(
+            "name: p\n\
+             source: {{ use: file, with: {{ path: in.csv }}, format: {{ use: csv, with: {{ types: {{ {types}: integer }} }} }} }}\n\
+             sink: {{ use: sqlite, with: {{ path: out.db, table: t, create: true }} }}\n"
+        )
+    };
+    place.write("p.yaml", pipeline("c"));
+    let failed = place.engine(&["--json", "run", "p.yaml"]).with_code(2).report();
+    assert!(failed.notes[0].contains("the next run begins anew"), "{failed:?}");
+    place.write("p.yaml", pipeline("b"));
+    let report = place.engine(&["--json", "run", "p.yaml"]).with_code(0).report();
+    assert_eq!((report.resumed, report.sink("sqlite").written), (0, 1), "{report:?}");
+}
+
+#[test]
+fn an_empty_file_is_no_failure() {
+    let place = Place::new();
+    place.write("in.csv", "");
+    place.write(
+        "p.yaml",
+        "source: { use: file, with: { path: in.csv }, format: csv }\n\
+         sink: { use: sqlite, with: { path: out.db, table: t, create: true } }\n",
+    );
+    let report = place.engine(&["--json", "run", "p.yaml"]).with_code(0).report();
+    assert_eq!((report.read, report.sink("sqlite").written), (0, 0));
+}
