@@ -16,7 +16,7 @@ use crate::bounded::Ending;
 use crate::catch_up::catch_up;
 use crate::letters::{Collected, Letters};
 use crate::outlet::Outlet;
-use crate::pass;
+use crate::pass::{self, Straggler};
 use crate::replay::Requests;
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
@@ -150,6 +150,11 @@ impl Push {
     }
 
     fn leave_behind(&mut self, name: &str, why: Option<Error>) {
+        self.catch_up_after(name, why, || {});
+    }
+
+    /// `before`: what the sink's worker waits for.
+    fn catch_up_after(&mut self, name: &str, why: Option<Error>, before: impl FnOnce() + Send + 'static) {
         self.group.retain(|outlet| outlet.name() != name);
         if self.behind.contains_key(name) {
             return;
@@ -158,9 +163,11 @@ impl Push {
         let sink = name.to_owned();
         let retry = shared.current.sink(name).map(|sink| sink.retry.clone()).unwrap_or_default();
         let stop = self.shared.stop.child();
-        let spawned = std::thread::Builder::new()
-            .name(format!("catch-up {name}").chars().take(15).collect())
-            .spawn(move || catch_up(&shared, &sink, None, why, &mut Budget::patient(&retry), &stop));
+        let spawned =
+            std::thread::Builder::new().name(format!("catch-up {name}").chars().take(15).collect()).spawn(move || {
+                before();
+                catch_up(&shared, &sink, None, why, &mut Budget::patient(&retry), &stop)
+            });
         match spawned {
             Ok(worker) => _ = self.behind.insert(name.to_owned(), Behind { worker }),
             Err(error) => {
@@ -303,15 +310,8 @@ impl Push {
                 "holds the other sinks up and is left behind; it catches up by itself"
             );
             // Its worker may only begin when the call that hangs has returned.
-            let shared = Arc::clone(&self.shared);
-            let sink = straggler.name.clone();
-            let retry = assembly.sink(&sink).map(|sink| sink.retry.clone()).unwrap_or_default();
-            let stop = shared.stop.child();
-            let worker = std::thread::spawn(move || {
-                let _ = straggler.thread.join();
-                catch_up(&shared, &sink, None, None, &mut Budget::patient(&retry), &stop)
-            });
-            self.behind.insert(straggler.name, Behind { worker });
+            let Straggler { name, thread } = straggler;
+            self.catch_up_after(&name, None, move || drop(thread.join()));
         }
         if shared.fresh(id)?.is_none() {
             shared.meters.window_done(id);
