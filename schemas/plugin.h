@@ -292,9 +292,9 @@ typedef struct EngineComponent {
    * Makes an instance. `request`: {"config": {…}, "pipeline", "stage",
    * "folder"}; the configuration has been checked against the schema, secrets
    * and templates are filled in; relative paths are relative to `folder`.
-   * Opens no connection yet where that can wait. When it fails, *instance is
-   * still set (unless memory is out), to something that takes last_error and
-   * close only.
+   * Looks at the configuration only and reaches nothing outside: `engine
+   * validate` calls it too. When it fails, *instance is still set (unless
+   * memory is out), to something that takes last_error and close only.
    */
   EngineStatus (*open)(const EngineHost *host, EngineText request, EngineInstance **instance);
 

@@ -39,6 +39,8 @@ impl Exit {
 pub enum Failure {
     /// One error.
     Error(Error, Option<Exit>),
+    /// Several.
+    Errors(Vec<Error>),
     /// Everything that is wrong with some files.
     Diagnostics(Diagnostics),
 }
@@ -59,6 +61,14 @@ impl Failure {
                     console::error_line(&format!("error: {error}"));
                 }
                 exit.unwrap_or(Exit::of(error.kind))
+            }
+            Self::Errors(errors) => {
+                if json {
+                    console::error_line(&serde_json::json!({"errors": errors}).to_string());
+                } else {
+                    errors.iter().for_each(|error| console::error_line(&format!("error: {error}")));
+                }
+                errors.first().map_or(Exit::Failed, |error| Exit::of(error.kind))
             }
             Self::Diagnostics(diagnostics) => {
                 if json {

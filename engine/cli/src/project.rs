@@ -137,6 +137,9 @@ impl Project {
     /// The pipelines with their components, ready to run. All that is wrong is
     /// told at once; warnings are printed.
     pub fn assemble(&self) -> Result<Vec<Arc<Assembly>>, Failure> {
+        if self.files.is_empty() {
+            return Err(Error::config("there is no pipeline in these files").into());
+        }
         let mut wrong = Diagnostics::new();
         let mut resolved: Vec<(&PipelineFile, &Pipeline, ResolvedPipeline)> = Vec::new();
         for file in &self.files {
@@ -155,11 +158,51 @@ impl Project {
         if wrong.has_errors() {
             return Err(wrong.into());
         }
-        let assemble = |(file, pipeline, values): (&PipelineFile, &Pipeline, ResolvedPipeline)| {
-            let definition = engine_spec::definition(pipeline);
-            Ok(Arc::new(Assembly::new(&values, definition, &self.modules, &file.folder)?))
+        let (mut assemblies, mut refusals) = (Vec::new(), Vec::new());
+        for (file, pipeline, values) in resolved {
+            match self.assembly(file, pipeline, &values) {
+                Ok(assembly) => assemblies.push(Arc::new(assembly)),
+                Err(found) => refusals.extend(found),
+            }
+        }
+        if refusals.is_empty() { Ok(assemblies) } else { Err(Failure::Errors(refusals)) }
+    }
+
+    /// A pipeline with its components, all of which take their configuration.
+    fn assembly(
+        &self,
+        file: &PipelineFile,
+        pipeline: &Pipeline,
+        values: &ResolvedPipeline,
+    ) -> Result<Assembly, Vec<Error>> {
+        let assembled = Assembly::new(values, engine_spec::definition(pipeline), &self.modules, &file.folder);
+        let refusals = match assembled {
+            Ok(assembly) => match assembly.refusals() {
+                none if none.is_empty() => return Ok(assembly),
+                refusals => refusals,
+            },
+            Err(error) => vec![error],
         };
-        resolved.into_iter().map(assemble).collect()
+        let placed = |mut error: Error| {
+            let path = file.path.display();
+            error.stage = Some(error.stage.map_or_else(|| path.to_string(), |stage| format!("{path}: {stage}")));
+            error
+        };
+        Err(refusals.into_iter().map(placed).collect())
+    }
+
+    /// What is wrong with the values: two windows under one name, a port that is
+    /// none. Of pipelines whose variables are all set; the others have a warning.
+    pub fn refusals(&self) -> Vec<Error> {
+        let mut all = Vec::new();
+        for file in &self.files {
+            let Some(pipeline) = &file.pipeline else { continue };
+            let outside = &self.folders[&file.folder].outside;
+            let Ok(values) = engine_spec::resolve(pipeline, &self.catalogue, outside) else { continue };
+            console::hide(engine_spec::secrets(&values), &names(&values));
+            all.extend(self.assembly(file, pipeline, &values).err().unwrap_or_default());
+        }
+        all
     }
 
     /// Turns the stored definition of a pipeline into one again.

@@ -31,9 +31,6 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     let folder = places::state_for(global, &command.files.files)?;
     let project = Arc::new(Project::load(global, &command.files.files, &folder)?);
     let assemblies = project.assemble()?;
-    if assemblies.is_empty() {
-        return Err(Error::config("there is no pipeline in these files").into());
-    }
     // Nothing is an error here; what is left are warnings.
     for file in project.files.iter().filter(|file| !file.diagnostics.is_empty() && !global.json) {
         console::error_line(file.diagnostics.render(style()).trim_end());
@@ -165,8 +162,8 @@ fn summary(running: &Running) -> String {
             format!("{} {}{behind}", sink.name, output::number(sink.written))
         })
         .collect();
-    let passing = output::number(running.meters.rows_passing());
-    format!("{}: {passing} rows → {}", running.assembly.name, sinks.join(", "))
+    let passing = output::counted(running.meters.rows_passing(), "row");
+    format!("{}: {passing} → {}", running.assembly.name, sinks.join(", "))
 }
 
 /// Prints what a run came to.

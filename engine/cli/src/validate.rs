@@ -26,23 +26,21 @@ pub fn run(global: &Global, command: &Files) -> crate::Result {
         all.extend(found);
     }
     all.sort();
-    // What only shows when the values are in: two windows under one name, say.
-    let assembled = if all.has_errors() { Ok(()) } else { check_assembly(&project) };
+    let refusals = project.refusals();
+    let valid = !all.has_errors() && refusals.is_empty();
     if global.json {
         let named = project.files.iter().map(|file| &file.path).chain(sound.iter().map(|(path, ..)| *path));
         let files: Vec<_> = named.map(|path| path.display().to_string()).collect();
-        let valid = !all.has_errors() && assembled.is_ok();
-        let error = assembled.as_ref().err();
-        output::json(&serde_json::json!({"valid": valid, "files": files, "diagnostics": all, "error": error}));
+        output::json(&serde_json::json!({"valid": valid, "files": files, "diagnostics": all, "errors": refusals}));
     } else {
         if !all.is_empty() {
             console::error_line(all.render(style()).trim_end());
         }
-        if let Err(error) = &assembled {
+        for error in &refusals {
             console::error_line(&format!("error: {error}"));
         }
         for file in &project.files {
-            if let Some(pipeline) = file.pipeline.as_ref().filter(|_| assembled.is_ok()) {
+            if let Some(pipeline) = file.pipeline.as_ref().filter(|_| refusals.is_empty()) {
                 console::line(&format!("{}: pipeline {} is valid", file.path.display(), pipeline.name));
             }
         }
@@ -50,18 +48,9 @@ pub fn run(global: &Global, command: &Files) -> crate::Result {
             let holds = output::counted(*count, "connection");
             console::line(&format!("{}: {holds}, valid", path.display()));
         }
-        if !all.is_empty() {
+        if !all.is_empty() && refusals.is_empty() {
             console::error_line(&all.summary());
         }
     }
-    Ok(if all.has_errors() || assembled.is_err() { Exit::Config } else { Exit::Done })
-}
-
-/// Puts pipelines together whose references all lead somewhere.
-fn check_assembly(project: &Project) -> engine_abi::Result<()> {
-    match project.assemble() {
-        Err(crate::exit::Failure::Error(error, _)) => Err(error),
-        // Variables that are not set are warnings here.
-        Ok(_) | Err(crate::exit::Failure::Diagnostics(_)) => Ok(()),
-    }
+    Ok(if valid { Exit::Done } else { Exit::Config })
 }

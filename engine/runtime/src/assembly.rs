@@ -9,6 +9,10 @@ use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{ResolvedConfig, ResolvedPipeline, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase};
 use serde_json::Value;
 
+use crate::letters::{Collected, Letters};
+use crate::stage_host::StageHost;
+use crate::stop::Stop;
+
 /// A component at work, with its configuration.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -46,15 +50,7 @@ impl Part {
 
     /// Whether its configuration differs from window to window of one run.
     pub fn names_window(&self) -> bool {
-        let rendered = |window_id: u64| {
-            let variables = TemplateVariables {
-                run_id: "run".into(),
-                run_started: "2001-02-03T04:05:06Z".into(),
-                pipeline_name: self.pipeline.clone(),
-                window_id,
-            };
-            self.config.render(&variables).ok()
-        };
+        let rendered = |window: u64| self.config.render(&imagined(&self.pipeline, window)).ok();
         rendered(1) != rendered(2)
     }
 
@@ -67,6 +63,16 @@ impl Part {
             folder: self.folder.display().to_string(),
         };
         self.component.open(&request, host).map_err(|error| error.at(&self.stage))
+    }
+}
+
+/// Variables of a run that never was.
+fn imagined(pipeline: &str, window_id: u64) -> TemplateVariables {
+    TemplateVariables {
+        run_id: "run".into(),
+        run_started: "2001-02-03T04:05:06Z".into(),
+        pipeline_name: pipeline.to_owned(),
+        window_id,
     }
 }
 
@@ -174,6 +180,21 @@ impl Assembly {
             tests: pipeline.tests.clone(),
             definition,
         })
+    }
+
+    /// Opens every component and closes it again, which reaches nothing outside:
+    /// gives what they refuse about their configurations.
+    pub fn refusals(&self) -> Vec<Error> {
+        let formats = self.source.decoder.iter().chain(self.sinks.iter().filter_map(|sink| sink.encoder.as_ref()));
+        let sinks = self.sinks.iter().map(|sink| &sink.part);
+        let parts = std::iter::once(&self.source.part).chain(&self.transforms).chain(sinks).chain(formats);
+        let variables = imagined(&self.name, 1);
+        let refusal = |part: &Part| {
+            let letters = Letters::Collected(Arc::new(Collected::default()));
+            let host = StageHost::new(&self.name, &part.stage, &Stop::new(), letters);
+            part.render(&variables).and_then(|config| part.open(config, host)).err()
+        };
+        parts.filter_map(refusal).collect()
     }
 
     /// The sink of that name.

@@ -21,9 +21,9 @@ pub trait Component: Sized + Send + 'static {
     /// uses the first.
     fn examples() -> Vec<Example>;
 
-    /// Called first, once. Keeps what it needs; connections are opened when
-    /// they are first needed, so that `engine validate` and `engine explain`
-    /// need no server.
+    /// Called first, once. Refuses a configuration that makes no sense, and
+    /// reaches nothing outside: connections are opened when they are first
+    /// needed, so that `engine validate`, which calls this too, needs no server.
     fn open(config: Self::Config, cx: Context) -> Result<Self>;
 
     /// Tries what is needed to work and changes nothing. Answers with one line

@@ -116,8 +116,8 @@ impl Component for PostgresSource {
             Ok((version(connection).await?, reading.kinds.len()))
         })?;
         let what = match &self.selection {
-            Selection::Table(table) => format!("table {table} with {columns} columns"),
-            Selection::Query(_) => format!("the query gives {columns} columns"),
+            Selection::Table(table) => format!("table {table} with {}", counted(columns)),
+            Selection::Query(_) => format!("the query gives {}", counted(columns)),
         };
         Ok(CheckReport { summary: format!("PostgreSQL {version} at {}, {what}", self.address.shown()) })
     }
@@ -298,4 +298,8 @@ impl Rows {
         }
         Ok(decoded.batch)
     }
+}
+
+fn counted(columns: usize) -> String {
+    if columns == 1 { "1 column".into() } else { format!("{columns} columns") }
 }

@@ -85,6 +85,11 @@ impl Component for TcpSource {
     }
 
     fn open(config: Config, cx: Context) -> Result<Self> {
+        // The name is looked up later, and not by `engine validate`.
+        let port = config.listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+            return Err(Error::config(format!("`listen`: `{}` is no address and port", config.listen)).hint(SPELLING));
+        }
         let max_record = config.max_record.0;
         if !(1..=LARGEST_MAX_RECORD).contains(&max_record) {
             return Err(Error::config(format!("`max_record` is {max_record} bytes")).hint("give a size up to 16MiB"));
@@ -120,9 +125,11 @@ impl PushSource for TcpSource {
     }
 }
 
+/// What to do about an address that is none.
+const SPELLING: &str = "write address and port, such as 0.0.0.0:9000, 127.0.0.1:9000 or [::]:9000";
+
 /// Listens on `listen`, and tells the address that this came to.
 fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
-    const SPELLING: &str = "write address and port, such as 0.0.0.0:9000, 127.0.0.1:9000 or [::]:9000";
     let addresses: Vec<SocketAddr> = listen
         .to_socket_addrs()
         .map_err(|error| Error::config(format!("`listen`: `{listen}` is no address: {error}")).hint(SPELLING))?

@@ -298,9 +298,12 @@ fn addresses_that_cannot_be_used_are_told_apart() {
     let error = check(&taken.local_addr().unwrap().to_string()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("127.0.0.1") && error.hint.unwrap().contains("another program"));
-    for wrong in ["9000", "127.0.0.1", "127.0.0.1:66000", "192.0.2.1:0", ""] {
-        assert_eq!(check(wrong).unwrap_err().kind, ErrorKind::Config, "{wrong}");
+    for wrong in ["9000", "127.0.0.1", "127.0.0.1:66000", ":9000", ""] {
+        let error = host.open::<TcpSource>(json!({"listen": wrong})).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Config, "{wrong}");
+        assert!(error.hint.unwrap().contains("127.0.0.1:9000"), "{wrong}");
     }
+    assert_eq!(check("192.0.2.1:0").unwrap_err().kind, ErrorKind::Config);
     assert!(check("127.0.0.1:0").unwrap().summary.ends_with("is free to listen on"));
 }
 

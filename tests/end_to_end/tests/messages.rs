@@ -83,6 +83,28 @@ fn what_is_not_utf8_is_pointed_at() {
 }
 
 #[test]
+fn what_a_component_refuses_is_found_before_anything_begins() {
+    let pipeline = "source: { use: tcp, with: { listen: localhost }, format: avaya_cdr }\n\
+                    transforms: []\n\
+                    sinks:\n\
+                    - { use: sqlite, name: here, with: { path: a.db, table: t, mode: upsert } }\n\
+                    - { use: postgres, name: there, with: { url: foo, table: t } }\n";
+    refused(
+        pipeline,
+        &["pipe.yaml: source: `listen`: `localhost`", "127.0.0.1:9000", "sinks.here: ", "needs `key`", "sinks.there: "],
+    );
+}
+
+#[test]
+fn a_folder_of_connections_is_no_pipeline() {
+    let place = Place::new();
+    place.write("connections.yaml", "{}\n");
+    for command in ["run", "explain", "preview", "test"] {
+        place.engine(&[command, "connections.yaml"]).with_code(2).says(&["there is no pipeline in these files"]);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let place = Place::new();
     let ended = place.engine(&["run", "missing.yaml"]).with_code(2);
