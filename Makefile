@@ -12,9 +12,10 @@ BENCH_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-tc
 DEMO_OUT := pipelines/out
 DEMO_STATE := $(DEMO_OUT)/state
 
-# Kills a pair of source and sink in `make crash`; rounds of `make bench`.
+# Kills a pair of source and sink in `make crash`; rounds and rows of `make bench`.
 KILLS ?= 500
 ROUNDS ?= 5
+ROWS ?= 1000000
 
 .DEFAULT_GOAL := help
 .PHONY: help build test suite demo bench crash lint format doc deny schemas clean
@@ -68,9 +69,9 @@ demo: ## build what the quickstart needs (release profile), run it, show the res
 	@echo "  $(ENGINE) preview pipelines/quickstart.yaml   the first rows after each stage"
 	@echo "  $(ENGINE) explain pipelines/avaya_cdr.yaml    what the TCP to PostgreSQL pipeline promises, and why"
 
-bench: ## measure against psql; prints a table (ROUNDS=5)
+bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
-	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS)
+	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
 
 crash: ## kill the engine again and again, check that nothing is lost or doubled (KILLS=500 a pair)
 	$(call build-all,--release,release)

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use engine_sdk::columns::{ColumnType, RowBuilder, Value};
+use engine_sdk::columns::{ColumnType, RowBuilder, Unreadable, Value};
 use engine_sdk::prelude::*;
 use memchr::memchr_iter;
 
 use crate::config::{Config, Dialect};
+use crate::plain::{Plain, Scratch};
 use crate::scan::{Found, Problem, Scanner, Span};
 use crate::text::Text;
 
@@ -26,6 +27,7 @@ pub fn decode(config: &Config, dialect: Dialect, cx: Context, input: Batches) ->
         rows: RowBuilder::new([]),
         scratch: String::new(),
         values: Vec::new(),
+        plain: Scratch::default(),
         skipping: false,
         records: 0,
     };
@@ -48,6 +50,7 @@ struct Reading {
     scratch: String,
     /// Empty between two rows; kept for its memory.
     values: Vec<Value<'static>>,
+    plain: Scratch,
     /// Inside a record that was too long and has been refused already.
     skipping: bool,
     /// Records not yet counted with the engine.
@@ -238,8 +241,35 @@ impl Reading {
         Ok(())
     }
 
+    /// Reads records for as long as nothing is out of the ordinary.
+    fn read_plain(&mut self) {
+        if self.skipping || !self.text.is_in_records() || (self.config.header && !self.header_read) {
+            return;
+        }
+        let plain = Plain {
+            dialect: self.dialect,
+            columns: &self.columns,
+            nulls: &self.config.nulls,
+            max_record: self.config.max_record.as_usize(),
+        };
+        loop {
+            let passed = plain.read(self.text.ahead(), &mut self.rows, &mut self.plain);
+            if passed.records == 0 {
+                return;
+            }
+            self.text.advance(passed.bytes, passed.records);
+            self.records += passed.records;
+            // What the scanner has seen of the record that follows is found again.
+            self.scanner.reset();
+        }
+    }
+
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         while !self.rows.is_full() {
+            self.read_plain();
+            if self.rows.is_full() {
+                break;
+            }
             let Some((body, length)) = self.find()? else { break };
             if self.config.header && !self.header_read {
                 self.read_header(body, length)?;
@@ -261,16 +291,16 @@ impl Iterator for Reading {
 }
 
 /// What it takes to read one record.
-struct Row<'a> {
-    scanner: &'a Scanner,
-    columns: &'a [(String, ColumnType)],
-    dialect: Dialect,
-    nulls: &'a [String],
+pub struct Row<'a> {
+    pub scanner: &'a Scanner,
+    pub columns: &'a [(String, ColumnType)],
+    pub dialect: Dialect,
+    pub nulls: &'a [String],
 }
 
 impl Row<'_> {
     /// Fills `values`, or says why not: a code and a reason.
-    fn read<'a>(
+    pub fn read<'a>(
         &self,
         data: &'a [u8],
         scratch: &'a mut String,
@@ -307,17 +337,17 @@ impl Row<'_> {
                 }
                 None => plain(text, span, self.dialect),
             };
-            let null = (!span.quoted && self.nulls.iter().any(|null| null == cell))
-                || (cell.is_empty() && *kind != ColumnType::Text);
-            values.push(if null {
-                Value::Null
-            } else {
-                kind.read(cell)
-                    .map_err(|wrong| (wrong.code, format!("{name}: {:?} {}", shortened(cell), wrong.reason)))?
-            });
+            let read = value(cell, span.quoted, *kind, self.nulls);
+            values.push(read.map_err(|wrong| (wrong.code, format!("{name}: {:?} {}", shortened(cell), wrong.reason)))?);
         }
         Ok(())
     }
+}
+
+/// What a cell says.
+pub fn value<'a>(cell: &'a str, quoted: bool, kind: ColumnType, nulls: &[String]) -> Result<Value<'a>, Unreadable> {
+    let null = (!quoted && nulls.iter().any(|null| null == cell)) || (cell.is_empty() && kind != ColumnType::Text);
+    if null { Ok(Value::Null) } else { kind.read(cell) }
 }
 
 /// Enough of a value to recognise it.
@@ -350,7 +380,7 @@ fn plain<'a>(text: &'a str, span: &Span, dialect: Dialect) -> &'a str {
 }
 
 /// The memory of a vector for values of another lifetime.
-fn recycled<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
+pub fn recycled<'b>(mut values: Vec<Value<'_>>) -> Vec<Value<'b>> {
     values.clear();
     values.into_iter().map(|_| Value::Null).collect()
 }

@@ -8,6 +8,7 @@
 mod config;
 mod decode;
 mod encode;
+mod plain;
 mod scan;
 #[cfg(test)]
 mod tests;

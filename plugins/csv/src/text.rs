@@ -43,6 +43,11 @@ impl Text {
         }
     }
 
+    /// Whether what is ahead are records: a file has begun, and what comes before them is passed.
+    pub fn is_in_records(&self) -> bool {
+        self.mark_checked && self.left_to_skip == 0
+    }
+
     /// The bytes from here on.
     pub fn ahead(&self) -> &[u8] {
         &self.buffer[self.start..]
