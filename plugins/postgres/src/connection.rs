@@ -1,5 +1,6 @@
 //! One connection to one server: address, TLS, timeouts, cancellation.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -180,13 +181,19 @@ impl Server {
         }
     }
 
-    /// Gives away a fresh connection together with the runtime that drives it.
-    pub fn into_stream_parts(mut self) -> Result<(PgConnection, Runtime)> {
-        self.run(async |_| Ok(()))?;
-        match self.connection {
-            Some(connection) => Ok((connection, self.runtime)),
-            None => Err(Error::internal("the connection was lost right after it was made")),
-        }
+    /// Lends the connection to a future that [`Server::drive`] runs.
+    pub fn take_connection(&mut self) -> Result<PgConnection> {
+        self.connection.take().ok_or_else(|| Error::unavailable("the connection was lost"))
+    }
+
+    /// Takes back what was lent.
+    pub fn put_back(&mut self, connection: PgConnection) {
+        self.connection = Some(connection);
+    }
+
+    /// Runs a future that may own the connection.
+    pub fn drive<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.run(&self.cx, future)
     }
 }
 

@@ -6,7 +6,9 @@
 //! - `catalog`: what the server knows about tables and their columns
 //! - `kind`: which PostgreSQL types cross in binary, and as which Arrow types
 //! - `decode`, `encode`: the binary COPY format, straight from and to Arrow
-//! - `source`, and the sink's parts: `sink` (deliveries), `target` (the table
+//! - `source`, and its parts: `selection` (what is read, as SQL), `plan` (cursor, splits,
+//!   snapshot), `stream` (rows)
+//! - the sink's parts: `sink` (deliveries), `target` (the table
 //!   and how the stream's columns map to it), `load` (rows), `commits` (keys)
 
 mod catalog;
@@ -19,9 +21,12 @@ mod kind;
 mod load;
 mod name;
 mod numeric;
+mod plan;
 mod prepare;
+mod selection;
 mod sink;
 mod source;
+mod stream;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -113,3 +113,150 @@ fn an_empty_table_gives_its_columns() {
     let rows = read(&mut open(&host, &scratch, json!({"table": "calls"}))).unwrap();
     assert_eq!((rows.num_rows(), rows.num_columns()), (0, 1));
 }
+
+/// The first column of all splits of a plan, as texts, in their order.
+fn values(source: &mut PostgresSource, plan: &Plan) -> Vec<String> {
+    let mut values = vec![];
+    for split in &plan.splits {
+        for batch in source.read(split).unwrap() {
+            let batch = batch.unwrap();
+            let texts = arrow_cast::cast(batch.column(0), &DataType::Utf8).unwrap();
+            let texts: &StringArray = texts.as_any().downcast_ref().unwrap();
+            values.extend(texts.iter().map(|text| text.unwrap_or("NULL").to_owned()));
+        }
+    }
+    values
+}
+
+#[test]
+fn a_cursor_reads_what_is_new_and_no_tie_twice_or_never() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (number text, id bigint)");
+    scratch.sql("INSERT INTO calls VALUES ('a', 1), ('b', 2), ('c', 2), ('none', NULL)");
+    let host = Host::new();
+    let mut source = open(&host, &scratch, json!({"table": "calls", "cursor": {"column": "id", "start": 2}}));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    assert_eq!(plan.upper, Some(json!("2")));
+    // What comes after the plan is not read by it.
+    scratch.sql("INSERT INTO calls VALUES ('d', 3), ('e', 4), ('f', 4)");
+    assert_eq!(values(&mut source, &plan), ["b", "c"]);
+    let plan = source.plan(&PlanRequest { cursor: plan.upper }).unwrap();
+    assert_eq!(
+        (plan.upper.clone(), values(&mut source, &plan)),
+        (Some(json!("4")), vec!["d".into(), "e".into(), "f".into()])
+    );
+    let plan = source.plan(&PlanRequest { cursor: plan.upper }).unwrap();
+    assert_eq!((plan.upper, plan.splits.len()), (None, 0), "nothing is new");
+    // As `engine state set` may have left it.
+    let plan = source.plan(&PlanRequest { cursor: Some(json!(3)) }).unwrap();
+    assert_eq!(values(&mut source, &plan), ["e", "f"]);
+}
+
+#[test]
+fn a_cursor_of_times_waits_as_long_as_its_lag_says() {
+    let mut scratch = Scratch::new();
+    scratch.sql(
+        "CREATE TABLE calls (number text, at timestamptz, local timestamp);
+         INSERT INTO calls SELECT number, at, at AT TIME ZONE 'Asia/Kolkata' FROM (VALUES
+           ('o''ld', now() - interval '2 days'), ('new', now() - interval '5 minutes'), ('forever', 'infinity')) AS v (number, at)",
+    );
+    let host = Host::new();
+    let read = |cursor: serde_json::Value| {
+        let mut source =
+            open(&host, &scratch, json!({"query": "SELECT * FROM calls ORDER BY at -- all", "cursor": cursor}));
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        values(&mut source, &plan)
+    };
+    assert_eq!(read(json!({"column": "at"})), ["o'ld", "new"]);
+    assert_eq!(read(json!({"column": "at", "lag": "1h"})), ["o'ld"]);
+    assert_eq!(read(json!({"column": "at", "lag": "3d"})), Vec::<String>::new());
+    assert_eq!(read(json!({"column": "local", "lag": "1h", "time_zone": "Asia/Kolkata"})), ["o'ld"]);
+    assert_eq!(read(json!({"column": "number", "start": "o'"})), ["o'ld"]);
+}
+
+#[test]
+fn splits_hold_every_row_once_as_it_was_when_they_were_planned() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint, number text)");
+    scratch.sql(
+        "INSERT INTO calls SELECT n, 'n' || n FROM generate_series(1, 1000) n; INSERT INTO calls VALUES (NULL, 'none')",
+    );
+    let host = Host::new();
+    let all: Vec<String> = (1..=1000).map(|id| id.to_string()).collect();
+    for (key, analyzed) in [("id", false), ("id", true), ("number", true)] {
+        if analyzed {
+            scratch.sql("ANALYZE calls");
+        }
+        let mut source = open(&host, &scratch, json!({"table": "calls", "key": key, "splits": 3}));
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        assert_eq!(plan.splits.len(), 3, "{key} {analyzed}");
+        scratch.sql("UPDATE calls SET id = -id");
+        // Another instance, which has not planned, sees the same.
+        let mut other = open(&host, &scratch, json!({"table": "calls"}));
+        let mut sizes = vec![];
+        let mut seen: Vec<String> = vec![];
+        for (at, split) in plan.splits.iter().enumerate() {
+            let reader = if at == 1 { &mut other } else { &mut source };
+            let part = values(reader, &Plan { upper: None, splits: vec![split.clone()] });
+            sizes.push(part.len());
+            seen.extend(part);
+        }
+        scratch.sql("UPDATE calls SET id = -id");
+        assert!(sizes.iter().all(|size| (250..450).contains(size)), "{key} {analyzed}: {sizes:?}");
+        seen.retain(|id| id != "NULL");
+        seen.sort_by_key(|id| id.parse::<i64>().unwrap());
+        assert_eq!(seen, all, "{key} {analyzed}");
+    }
+    assert!(host.log().is_empty(), "{:?}", host.log());
+}
+
+#[test]
+fn a_split_can_be_read_when_the_moment_of_its_plan_is_gone() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint); INSERT INTO calls VALUES (1), (2)");
+    let host = Host::new();
+    let plan = open(&host, &scratch, json!({"table": "calls"})).plan(&PlanRequest::default()).unwrap();
+    let mut later = open(&host, &scratch, json!({"table": "calls"}));
+    assert_eq!(values(&mut later, &plan), ["1", "2"]);
+    assert!(host.log()[0].1.contains("can no longer be seen"), "{:?}", host.log());
+}
+
+#[test]
+fn columns_that_cannot_be_cursor_or_key_are_refused() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint, fine boolean)");
+    let host = Host::new();
+    for (with, said) in [
+        (json!({"cursor": {"column": "idd"}}), "there is no column `idd`, which `cursor` names"),
+        (json!({"cursor": {"column": "fine"}}), "cannot be a cursor"),
+        (json!({"cursor": {"column": "id", "lag": "1m"}}), "`cursor.lag` is for columns of times"),
+        (json!({"key": "idd"}), "there is no column `idd`, which `key` names"),
+    ] {
+        let mut config = json!({"table": "calls"});
+        config.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        let error = open(&host, &scratch, config.clone()).plan(&PlanRequest::default()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains(said), "{error}");
+        let checked = open(&host, &scratch, config).check();
+        assert!(checked.is_err(), "{with}");
+    }
+    let error = refused::<PostgresSource>(&host, json!({"url": "postgres://x/y", "table": "a", "splits": 3}));
+    assert!(error.message.contains("`splits` needs `key`"));
+}
+
+#[test]
+fn nothing_is_locked_once_all_is_read() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint); INSERT INTO calls SELECT generate_series(1, 100)");
+    scratch.sql("SET lock_timeout = '2s'");
+    let host = Host::new();
+    for splits in [1, 3] {
+        let mut source = open(&host, &scratch, json!({"table": "calls", "key": "id", "splits": splits}));
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        assert_eq!(values(&mut source, &plan).len(), 100);
+        scratch.sql("BEGIN; LOCK TABLE calls IN ACCESS EXCLUSIVE MODE; COMMIT");
+        let empty = open(&host, &scratch, json!({"query": "SELECT 1 AS n", "cursor": {"column": "n", "start": 2}}))
+            .plan(&PlanRequest::default());
+        assert!(empty.unwrap().splits.is_empty());
+    }
+}
