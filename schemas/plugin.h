@@ -325,7 +325,7 @@ typedef struct EngineComponent {
   EngineStatus (*apply)(EngineInstance *instance, int32_t direction,
                         struct ArrowArrayStream *in, struct ArrowArrayStream *out);
 
-  /* Sinks. `run`: {"state", "pipeline", "sink", "window", "splits": [ids]}. */
+  /* Sinks. `run`: {"state", "pipeline", "sink", "window", "splits": [ids], "replay": bool}. */
   EngineStatus (*begin_run)(EngineInstance *instance, EngineText run);
 
   /*

@@ -73,6 +73,10 @@ pub struct SinkRun {
     /// The ids of the splits that will be delivered.
     #[serde(default)]
     pub splits: Vec<String>,
+    /// Its rows are dead letters of earlier windows, tried again: they belong to
+    /// what is there, and replace nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replay: bool,
 }
 
 /// `begin_split`, `write`, `commit` and `abort`: one delivery.

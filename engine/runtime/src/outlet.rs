@@ -7,7 +7,7 @@ use engine_abi::stream::Batches;
 use engine_abi::{Error, Result, Shape, Unit};
 use engine_host::{Direction, Payload, Rejection};
 use engine_spec::TemplateVariables;
-use engine_state::{Delivery, RUN_SPLIT, State, Window};
+use engine_state::{Delivery, RUN_SPLIT, State, Window, WindowKind};
 use fail::fail_point;
 
 use crate::assembly::{Assembly, SinkPart};
@@ -106,6 +106,7 @@ impl Outlet {
             sink: self.sink.name.clone(),
             window: window.id,
             splits: window.splits.iter().map(|split| split.id.clone()).collect(),
+            replay: window.kind == WindowKind::Replay,
         }
     }
 

@@ -78,7 +78,7 @@ const TABLES: &str = "
 SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname::text ELSE n.nspname || '.' || c.relname END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-  AND n.nspname NOT LIKE 'pg_temp%' AND c.relname <> $1
+  AND n.nspname NOT LIKE 'pg_temp%' AND c.relname <> $1 AND NOT starts_with(c.relname::text, '_engine_replace_')
 ORDER BY 1 LIMIT 1000";
 
 /// Looks a table up. None: there is none of that name.

@@ -9,7 +9,8 @@
 //! - `source`, and its parts: `selection` (what is read, as SQL), `plan` (cursor, splits,
 //!   snapshot), `stream` (rows)
 //! - the sink's parts: `sink` (deliveries), `target` (the table
-//!   and how the stream's columns map to it), `load` (rows), `commits` (keys)
+//!   and how the stream's columns map to it), `load` (rows), `commits` (keys),
+//!   `replace` (a window's rows in the place of all others)
 
 mod catalog;
 mod commits;
@@ -23,6 +24,7 @@ mod name;
 mod numeric;
 mod plan;
 mod prepare;
+mod replace;
 mod selection;
 mod sink;
 mod source;

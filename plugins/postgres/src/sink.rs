@@ -13,6 +13,7 @@ use crate::error::{Failure, kind};
 use crate::load::{Loaded, load};
 use crate::name::TableName;
 use crate::prepare::{Piece, prepare};
+use crate::replace;
 use crate::source::{default_connect_timeout, version};
 use crate::target::{Mapping, create_table};
 
@@ -63,6 +64,10 @@ pub enum Mode {
     /// A row of the stream takes the place of the one with the same `key`; of
     /// several with one key in the stream the last one stays.
     Upsert,
+    /// They go. The rows of a window are collected in a table beside this one, and
+    /// take their place when all are there: readers see either the old rows or
+    /// the new ones.
+    Replace,
 }
 
 /// How a missing table is made.
@@ -94,7 +99,10 @@ pub struct PostgresSink {
     server: Server,
     name: TableName,
     key: Vec<String>,
+    mode: Mode,
     create: Create,
+    /// The window that is being delivered.
+    run: SinkRun,
     /// The table with the keys of deliveries, once it is known to be there.
     commits: Option<String>,
     /// The delivery whose rows are in the open transaction.
@@ -135,8 +143,8 @@ impl Component for PostgresSink {
             (Mode::Upsert, true) => {
                 return Err(Error::config("`mode: upsert` needs `key`").hint("write `key: [COLUMN]`"));
             }
-            (Mode::Append, false) => {
-                return Err(Error::config("`key` means nothing in `mode: append`")
+            (Mode::Append | Mode::Replace, false) => {
+                return Err(Error::config("`key` means nothing without `mode: upsert`")
                     .hint("leave it out, or write `mode: upsert`"));
             }
             _ => {}
@@ -144,11 +152,12 @@ impl Component for PostgresSink {
         let ca = config.ca.map(|path| cx.resolve(path));
         let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
         let server = Server::new(address, cx.clone())?;
-        Ok(Self { server, name, key: config.key, create: config.create, commits: None, open: None, cx })
+        let (key, mode, create) = (config.key, config.mode, config.create);
+        Ok(Self { server, name, key, mode, create, run: SinkRun::default(), commits: None, open: None, cx })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
-        let (name, create) = (self.name.clone(), self.create != Create::default());
+        let (name, mode, create) = (self.name.clone(), self.mode, self.create != Create::default());
         let (version, found) = self.server.run(async |connection| {
             let version = version(connection).await?;
             let Some(table) = catalog::find(connection, &name).await? else {
@@ -158,14 +167,18 @@ impl Component for PostgresSink {
                 catalog::require(connection, &name).await?;
                 return Ok((version, "found"));
             };
-            let may: bool = sqlx::query_scalar("SELECT pg_catalog.has_table_privilege($1::int8::oid, 'INSERT')")
-                .bind(table.oid)
-                .fetch_one(connection)
-                .await?;
-            if !may {
-                return Err(Error::denied(format!("the login may not insert into table {name}"))
-                    .hint(format!("GRANT INSERT ON {} TO the login", table.quoted()))
-                    .into());
+            let rights: &[&str] = if mode == Mode::Replace { &["INSERT", "TRUNCATE"] } else { &["INSERT"] };
+            for right in rights {
+                let may: bool = sqlx::query_scalar("SELECT pg_catalog.has_table_privilege($1::int8::oid, $2)")
+                    .bind(table.oid)
+                    .bind(right)
+                    .fetch_one(&mut *connection)
+                    .await?;
+                if !may {
+                    return Err(Error::denied(format!("the login has no right to {right} for table {name}"))
+                        .hint(format!("GRANT {right} ON {} TO the login", table.quoted()))
+                        .into());
+                }
             }
             Ok((version, "found"))
         })?;
@@ -178,22 +191,15 @@ impl Component for PostgresSink {
 impl Sink for PostgresSink {
     const PROMISE: Promise = Promise::EffectivelyOnce;
 
+    fn begin_run(&mut self, run: &SinkRun) -> Result<()> {
+        self.run = run.clone();
+        Ok(())
+    }
+
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
         self.give_up();
-        let (name, may_create) = (&self.name, self.create != Create::default());
-        let known = self.commits.take();
-        let (commits, receipt) = self.server.run(async |connection| {
-            let commits = match known {
-                Some(commits) => commits,
-                None => {
-                    let schema = schema_of(connection, name, may_create).await?;
-                    commits::ensure(connection, &schema).await?
-                }
-            };
-            let receipt = commits::find(connection, &commits, delivery).await?;
-            Ok((commits, receipt))
-        })?;
-        self.commits = Some(commits);
+        let commits = self.commits()?;
+        let receipt = self.server.run(async |connection| commits::find(connection, &commits, delivery).await)?;
         Ok(receipt.map_or(Begun::New, |receipt| Begun::Committed { receipt }))
     }
 
@@ -244,11 +250,38 @@ impl Sink for PostgresSink {
         self.give_up();
         Ok(())
     }
+
+    fn finish_run(&mut self, run: &SinkRun) -> Result<()> {
+        if !self.replaces() {
+            return Ok(());
+        }
+        let (commits, name) = (self.commits()?, &self.name);
+        self.server.run(async |connection| replace::finish(connection, run, name, &commits).await)
+    }
 }
 
 const UNIQUE_VIOLATION: &str = "23505";
 
 impl PostgresSink {
+    /// Whether the window's rows take the place of the others. Dead letters that are tried again
+    /// belong to rows that are there.
+    fn replaces(&self) -> bool {
+        self.mode == Mode::Replace && !self.run.replay
+    }
+
+    /// The table with the keys of deliveries.
+    fn commits(&mut self) -> Result<String> {
+        if let Some(known) = &self.commits {
+            return Ok(known.clone());
+        }
+        let (name, may_create) = (&self.name, self.create != Create::default());
+        let commits = self.server.run(async |connection| {
+            let schema = schema_of(connection, name, may_create).await?;
+            commits::ensure(connection, &schema).await
+        })?;
+        Ok(self.commits.insert(commits).clone())
+    }
+
     /// Rolls back what an unfinished delivery has left.
     fn give_up(&mut self) {
         if self.open.take().is_some() {
@@ -259,6 +292,7 @@ impl PostgresSink {
     /// Opens the transaction and loads the stream into it.
     fn load(&mut self, input: Batches) -> Result<Loaded> {
         let schema = input.schema();
+        let beside = self.replaces().then_some(&self.run);
         let (name, key, create) = (&self.name, &self.key, &self.create);
         let mapping = self.server.run(async |connection| {
             let table = match create {
@@ -266,7 +300,11 @@ impl PostgresSink {
                 Create::Derived(true) => ensure_table(connection, name, &create_table(name, &schema, key)?).await?,
                 Create::Stated(Ddl { ddl }) => ensure_table(connection, name, ddl).await?,
             };
-            let mapping = Mapping::new(&schema, &table, key)?;
+            let into = match beside {
+                Some(run) => replace::prepare(connection, run, &table).await?,
+                None => table.quoted(),
+            };
+            let mapping = Mapping::new(&schema, &table, &into, key)?;
             execute(connection, "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
             if let Some(stage) = &mapping.stage {
                 execute(connection, &stage.create).await?;

@@ -71,8 +71,9 @@ pub struct Stage {
 }
 
 impl Mapping {
-    /// Maps a stream to a table. Errors with `Config` when they do not fit.
-    pub fn new(schema: &Schema, table: &Table, key: &[String]) -> Result<Self> {
+    /// Maps a stream to a table, whose rows go into `into`, one like it. Errors with `Config` when
+    /// they do not fit.
+    pub fn new(schema: &Schema, table: &Table, into: &str, key: &[String]) -> Result<Self> {
         let mut columns = vec![];
         let mut targets = vec![];
         for (place, field) in schema.fields().iter().enumerate() {
@@ -111,19 +112,19 @@ impl Mapping {
             columns.iter().zip(&targets).map(|(mapped, column)| crosses_as_text(mapped, column)).collect();
         let names = quote_list(targets.iter().map(|column| column.name.as_str()));
         if key.is_empty() && !casts.contains(&true) {
-            let copy = format!("COPY {} ({names}) FROM STDIN (FORMAT binary)", table.quoted());
+            let copy = format!("COPY {into} ({names}) FROM STDIN (FORMAT binary)");
             return Ok(Self { columns, copy, stage: None });
         }
         let places: Vec<_> = (0..columns.len()).map(|place| format!("c{place}")).collect();
         Ok(Self {
             columns,
             copy: format!("COPY {STAGE} ({}) FROM STDIN (FORMAT binary)", places.join(", ")),
-            stage: Some(stage(table, &targets, &casts, &places, key, &names)),
+            stage: Some(stage(into, &targets, &casts, &places, key, &names)),
         })
     }
 }
 
-fn stage(table: &Table, targets: &[&Column], casts: &[bool], places: &[String], key: &[String], names: &str) -> Stage {
+fn stage(into: &str, targets: &[&Column], casts: &[bool], places: &[String], key: &[String], names: &str) -> Stage {
     let define = |((place, column), cast): ((&String, &&Column), &bool)| {
         format!("{place} {}", if *cast { "text" } else { &column.cast })
     };
@@ -132,7 +133,7 @@ fn stage(table: &Table, targets: &[&Column], casts: &[bool], places: &[String], 
         if *cast { format!("{place}::{}", column.cast) } else { place.clone() }
     };
     let values: Vec<_> = places.iter().zip(targets).zip(casts).map(value).collect();
-    let into = format!("INSERT INTO {} ({names}) OVERRIDING SYSTEM VALUE", table.quoted());
+    let into = format!("INSERT INTO {into} ({names}) OVERRIDING SYSTEM VALUE");
     let insert = if key.is_empty() {
         format!("{into} SELECT {} FROM {STAGE} ORDER BY n", values.join(", "))
     } else {

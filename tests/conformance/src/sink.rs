@@ -72,6 +72,7 @@ fn run_of(description: &ComponentDescription, place: &Place, window: u64, splits
         sink: description.name.clone(),
         window,
         splits: splits.iter().map(ToString::to_string).collect(),
+        replay: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Against a real server, which `tests/services` starts.
 
+mod replace;
 mod round_trip;
 mod sink;
 mod source;
