@@ -40,7 +40,7 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
     for window in unfinished {
         shared.meters.window(true);
         tracing::info!(pipeline = shared.pipeline(), window = window.id, "taking up an unfinished window");
-        deliver(shared, shared.job(window)?, &mut ending)?;
+        deliver(shared, shared.job(window)?, None, &mut ending)?;
         if ending.source.is_some() || shared.stop.draining() {
             return Ok(ending);
         }
@@ -65,8 +65,8 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         });
         return Ok(ending);
     }
-    let Some(job) = (match new_window(shared) {
-        Ok(job) => job,
+    let Some((job, upstream)) = (match new_window(shared) {
+        Ok(planned) => planned,
         Err(error) => {
             ending.source = Some(error);
             return Ok(ending);
@@ -76,12 +76,13 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         return Ok(ending);
     };
     shared.meters.window(false);
-    deliver(shared, job, &mut ending)?;
+    deliver(shared, job, Some(upstream), &mut ending)?;
     Ok(ending)
 }
 
-/// Plans and stores the next window; `None` when there is nothing to read.
-fn new_window(shared: &Arc<Shared>) -> Result<Option<Job>> {
+/// Plans and stores the next window; `None` when there is nothing to read. The stages come with
+/// it: a source may hold on to what it saw when it planned.
+fn new_window(shared: &Arc<Shared>) -> Result<Option<(Job, Upstream)>> {
     let assembly = &shared.current;
     let lower = shared.state.position(shared.pipeline())?;
     let mut upstream = shared.upstream(assembly, &shared.stop);
@@ -108,7 +109,7 @@ fn new_window(shared: &Arc<Shared>) -> Result<Option<Job>> {
         sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
         replays: Vec::new(),
     })?;
-    shared.job(window).map(Some)
+    Ok(Some((shared.job(window)?, upstream)))
 }
 
 /// Sleeps before the next attempt of the source, or gives the error back.
@@ -128,15 +129,15 @@ fn wait_or_give_up(shared: &Shared, budget: &mut Budget, error: Error) -> Result
 }
 
 /// Delivers a window to all sinks that miss something of it: together as long as
-/// they keep in step, then each on its own.
-pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Result<()> {
+/// they keep in step, then each on its own. `upstream`: the stages that planned it.
+pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>, ending: &mut Ending) -> Result<()> {
     let id = job.window.id;
     let waiting = |job: &Job, ending: &Ending| -> Vec<String> {
         let missing = job.window.sinks.iter().filter(|sink| !sink.is_done());
         missing.map(|sink| sink.name.clone()).filter(|name| !ending.sinks.contains_key(name)).collect()
     };
     let mut budget = Budget::new(&job.assembly.source.retry);
-    let mut upstream: Upstream = shared.upstream(&job.assembly, &shared.stop);
+    let mut upstream = upstream.unwrap_or_else(|| shared.upstream(&job.assembly, &shared.stop));
     let mut behind: BTreeMap<String, Error> = BTreeMap::new();
     let mut job = job;
     loop {

@@ -119,7 +119,7 @@ impl Run {
                 replays: ids,
             })?;
             shared.meters.window(false);
-            bounded::deliver(&shared, shared.job(window)?, &mut ending)?;
+            bounded::deliver(&shared, shared.job(window)?, None, &mut ending)?;
         }
         let report = report(&shared, ending, clock, started)?;
         shared.state.end_run(&run, report.outcome, &serde_json::to_value(&report).unwrap_or_default())?;

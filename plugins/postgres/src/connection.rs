@@ -163,10 +163,15 @@ impl Server {
             }
         })?;
         self.connection = connection;
-        outcome.map_err(|error: Error| match error.kind {
+        outcome.map_err(|error| self.located(error))
+    }
+
+    /// Says which server does not answer.
+    pub fn located(&self, error: Error) -> Error {
+        match error.kind {
             ErrorKind::Unavailable => error.context(format!("PostgreSQL at {}", self.address.shown())),
             _ => error,
-        })
+        }
     }
 
     /// Ends whatever transaction is open, by rolling it back.

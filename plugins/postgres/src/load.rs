@@ -4,14 +4,19 @@
 use engine_sdk::prelude::*;
 use sqlx::PgConnection;
 
-use crate::connection::execute;
-use crate::encode::{Encoder, HEADER, TRAILER};
+use crate::connection::{Server, execute};
+use crate::encode::{HEADER, TRAILER};
 use crate::error::{Failure, Refusal, kind};
-use crate::prepare::Piece;
+use crate::prepare::{Piece, prepare};
 use crate::target::Mapping;
 
-/// How much is encoded before it is sent.
+/// How much is encoded before it is sent: as much as a socket takes at once.
 const SEND_BYTES: usize = 256 << 10;
+
+/// What is loaded at a time: every load is a savepoint and two round trips to the server, its rows
+/// are kept in memory, and one bad row costs it again.
+const LOAD_ROWS: usize = 65_536;
+const LOAD_BYTES: usize = 8 << 20;
 
 /// What has been loaded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,42 +27,137 @@ pub struct Loaded {
     pub bytes: u64,
 }
 
-/// Loads pieces. Those that the server refuses for their data are cut in half
-/// until the bad rows stand alone; these become dead letters.
-pub async fn load(
-    connection: &mut PgConnection,
-    mapping: &Mapping,
-    pieces: Vec<Piece>,
-    cx: &Context,
-) -> Result<Loaded, Failure> {
+/// Loads a stream. What is loaded at a time is sent as it comes, so that the server works while the
+/// stages before still do; the rows are kept until the server has taken them.
+pub fn load(server: &mut Server, mapping: &Mapping, mut input: Batches, cx: &Context) -> Result<Loaded> {
+    // Lost with every error but a refusal, which makes the server roll back.
+    let mut connection = server.take_connection()?;
     let mut loaded = Loaded::default();
-    let mut waiting = vec![pieces];
-    while let Some(pieces) = waiting.pop() {
-        let rows: usize = pieces.iter().map(Piece::rows).sum();
-        if rows == 0 {
-            continue;
-        }
-        execute(connection, "SAVEPOINT engine_load").await?;
-        match copy(connection, mapping, &pieces, &mut loaded.bytes).await {
-            Ok(()) => {
-                execute(connection, "RELEASE SAVEPOINT engine_load").await?;
-                loaded.rows += rows as u64;
-            }
-            Err(Failure::Refused(refusal)) if kind(&refusal.state) == ErrorKind::Rejected => {
-                execute(connection, "ROLLBACK TO SAVEPOINT engine_load; RELEASE SAVEPOINT engine_load").await?;
-                if rows == 1 {
-                    reject(&pieces, &refusal, cx)?;
-                } else {
-                    let (first, second) = halve(pieces, rows / 2);
-                    // In order: of two rows with one key the first one gets in.
-                    waiting.push(second);
-                    waiting.push(first);
-                }
-            }
-            Err(failure) => return Err(failure),
+    let mut next = input.next().transpose()?;
+    while let Some(first) = next.take() {
+        cx.check_cancelled()?;
+        let mut load = Load::default();
+        let sent = load.send(server, &mut connection, mapping, first, &mut input, cx)?;
+        let settled = server.drive(async { Ok(load.settle(&mut connection, mapping, sent, cx).await) })?;
+        loaded.rows += settled?;
+        loaded.bytes += load.sent;
+        if !load.last {
+            next = input.next().transpose()?;
         }
     }
+    server.put_back(connection);
     Ok(loaded)
+}
+
+/// What is loaded under one savepoint.
+#[derive(Default)]
+struct Load {
+    pieces: Vec<Piece>,
+    rows: usize,
+    /// Of the batches, in memory.
+    bytes: usize,
+    /// Bytes that went to the server.
+    sent: u64,
+    /// The stream has ended.
+    last: bool,
+}
+
+impl Load {
+    /// Sends batches until it is enough for one load. The inner error is the server's answer.
+    fn send(
+        &mut self,
+        server: &Server,
+        connection: &mut PgConnection,
+        mapping: &Mapping,
+        first: RecordBatch,
+        input: &mut Batches,
+        cx: &Context,
+    ) -> Result<Result<(), Failure>> {
+        let begun = server.drive(async {
+            execute(connection, "SAVEPOINT engine_load").await?;
+            Ok(connection.copy_in_raw(&mapping.copy).await.map_err(Failure::from))
+        })?;
+        let mut copy = match begun {
+            Ok(copy) => copy,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let mut buffer = Vec::with_capacity(SEND_BYTES + (SEND_BYTES >> 2));
+        buffer.extend_from_slice(HEADER);
+        let mut next = Some(first);
+        while let Some(batch) = next.take() {
+            let piece = prepare(&batch, &mapping.columns, cx)?;
+            let encoder = mapping.encoder(&piece);
+            for row in 0..piece.rows() {
+                encoder.row(row, &mut buffer);
+                if buffer.len() >= SEND_BYTES {
+                    server.drive(async { Ok(copy.send(buffer.as_slice()).await.map_err(Failure::from)?) })?;
+                    self.sent += buffer.len() as u64;
+                    buffer.clear();
+                }
+            }
+            self.rows += piece.rows();
+            self.bytes += batch.get_array_memory_size();
+            self.pieces.push(piece);
+            if self.rows < LOAD_ROWS && self.bytes < LOAD_BYTES {
+                next = input.next().transpose()?;
+                self.last = next.is_none();
+            }
+        }
+        buffer.extend_from_slice(TRAILER);
+        self.sent += buffer.len() as u64;
+        server.drive(async {
+            copy.send(buffer.as_slice()).await.map_err(Failure::from)?;
+            Ok(copy.finish().await.map(drop).map_err(Failure::from))
+        })
+    }
+
+    /// Keeps what the server took. Rows that it refuses for their data are cut in half until the bad
+    /// ones stand alone; these become dead letters. Answers how many rows are in.
+    async fn settle(
+        &mut self,
+        connection: &mut PgConnection,
+        mapping: &Mapping,
+        sent: Result<(), Failure>,
+        cx: &Context,
+    ) -> Result<u64, Failure> {
+        let mut taken = match sent {
+            Ok(()) => move_on(connection, mapping).await,
+            Err(failure) => Err(failure),
+        };
+        let mut loaded = 0;
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let mut waiting = vec![];
+        loop {
+            let rows: usize = pieces.iter().map(Piece::rows).sum();
+            match taken {
+                Ok(()) => {
+                    execute(connection, "RELEASE SAVEPOINT engine_load").await?;
+                    loaded += rows as u64;
+                }
+                Err(Failure::Refused(refusal)) if kind(&refusal.state) == ErrorKind::Rejected => {
+                    execute(connection, "ROLLBACK TO SAVEPOINT engine_load; RELEASE SAVEPOINT engine_load").await?;
+                    match rows {
+                        // No row is to blame.
+                        0 => return Err(Failure::Refused(refusal)),
+                        1 => reject(&pieces, &refusal, cx)?,
+                        _ => {
+                            let (first, second) = halve(pieces, rows / 2);
+                            // In order: of two rows with one key the first one gets in.
+                            waiting.extend([second, first]);
+                        }
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
+            let Some(next) = waiting.pop() else { return Ok(loaded) };
+            pieces = next;
+            execute(connection, "SAVEPOINT engine_load").await?;
+            taken = match copy(connection, mapping, &pieces, &mut self.sent).await {
+                Ok(()) => move_on(connection, mapping).await,
+                Err(failure) => Err(failure),
+            };
+        }
+    }
 }
 
 async fn copy(
@@ -70,7 +170,7 @@ async fn copy(
     let mut buffer = Vec::with_capacity(SEND_BYTES + (SEND_BYTES >> 2));
     buffer.extend_from_slice(HEADER);
     for piece in pieces {
-        let encoder = Encoder::new(piece.arrays.iter().zip(mapping.columns.iter().map(|column| column.form)));
+        let encoder = mapping.encoder(piece);
         for row in 0..piece.rows() {
             encoder.row(row, &mut buffer);
             if buffer.len() >= SEND_BYTES {
@@ -84,6 +184,11 @@ async fn copy(
     copy.send(buffer.as_slice()).await?;
     *sent += buffer.len() as u64;
     copy.finish().await?;
+    Ok(())
+}
+
+/// From the stage into the table, where there is a stage.
+async fn move_on(connection: &mut PgConnection, mapping: &Mapping) -> Result<(), Failure> {
     if let Some(stage) = &mapping.stage {
         execute(connection, &stage.insert).await?;
         execute(connection, &stage.clear).await?;

@@ -12,15 +12,9 @@ use crate::connection::{Address, Server, Tls, execute};
 use crate::error::{Failure, kind};
 use crate::load::{Loaded, load};
 use crate::name::TableName;
-use crate::prepare::{Piece, prepare};
 use crate::replace;
 use crate::source::{default_connect_timeout, version};
 use crate::target::{Mapping, create_table};
-
-/// Rows are collected up to one of these before they are loaded: every load is
-/// a savepoint, and costs three round trips to the server.
-const LOAD_ROWS: usize = 65_536;
-const LOAD_BYTES: usize = 8 << 20;
 
 /// Writes rows into a table.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -311,42 +305,13 @@ impl PostgresSink {
             }
             Ok(mapping)
         })?;
-        let mut loaded = Loaded::default();
-        let mut waiting: Vec<Piece> = vec![];
-        let (mut rows, mut bytes) = (0, 0);
-        for batch in input {
-            let batch = batch?;
-            let piece = prepare(&batch, &mapping.columns, &self.cx)?;
-            rows += piece.rows();
-            bytes += batch.get_array_memory_size();
-            waiting.push(piece);
-            if rows >= LOAD_ROWS || bytes >= LOAD_BYTES {
-                self.flush(&mapping, std::mem::take(&mut waiting), &mut loaded)?;
-                (rows, bytes) = (0, 0);
-            }
-        }
-        self.flush(&mapping, waiting, &mut loaded)?;
+        let loaded = load(&mut self.server, &mapping, input, &self.cx).map_err(|error| self.server.located(error))?;
         // What is deferred to the end would otherwise fail the commit, after the rows count as taken.
         self.server.run(async |connection| {
             execute(connection, "SET CONSTRAINTS ALL IMMEDIATE").await.map_err(deferred)?;
             Ok(())
         })?;
         Ok(loaded)
-    }
-
-    fn flush(&mut self, mapping: &Mapping, pieces: Vec<Piece>, loaded: &mut Loaded) -> Result<()> {
-        self.cx.check_cancelled()?;
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        if !self.server.is_connected() {
-            return Err(Error::unavailable("the connection was lost in the middle of a delivery"));
-        }
-        let cx = &self.cx;
-        let more = self.server.run(async |connection| load(connection, mapping, pieces, cx).await)?;
-        loaded.rows += more.rows;
-        loaded.bytes += more.bytes;
-        Ok(())
     }
 }
 

@@ -4,8 +4,10 @@ use arrow_schema::TimeUnit;
 use engine_sdk::prelude::*;
 
 use crate::catalog::{Column, Table};
+use crate::encode::Encoder;
 use crate::kind::{Kind, declared};
 use crate::name::{TableName, quote, quote_list, suggestion};
+use crate::prepare::Piece;
 
 /// The temporary table through which rows go that cannot be copied straight in.
 const STAGE: &str = "pg_temp._engine_stage";
@@ -71,6 +73,11 @@ pub struct Stage {
 }
 
 impl Mapping {
+    /// Writes the rows of a piece.
+    pub fn encoder<'a>(&self, piece: &'a Piece) -> Encoder<'a> {
+        Encoder::new(piece.arrays.iter().zip(self.columns.iter().map(|column| column.form)))
+    }
+
     /// Maps a stream to a table, whose rows go into `into`, one like it. Errors with `Config` when
     /// they do not fit.
     pub fn new(schema: &Schema, table: &Table, into: &str, key: &[String]) -> Result<Self> {
