@@ -1,4 +1,4 @@
-//! What the two pairs whose source ends have in common: they go through cycles.
+//! What the pairs whose source ends have in common: they go through cycles.
 //! A cycle is one run of the pipeline, completed by as many engines as it takes.
 
 use std::time::Instant;

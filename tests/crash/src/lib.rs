@@ -11,6 +11,7 @@ pub mod bounded;
 mod build;
 pub mod file_to_csv;
 mod judge;
+pub mod postgres_replaced;
 pub mod postgres_to_sqlite;
 mod tally;
 pub mod tcp_to_postgres;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use engine_crash_tests::file_to_csv::FileToCsv;
+use engine_crash_tests::postgres_replaced::PostgresReplaced;
 use engine_crash_tests::postgres_to_sqlite::PostgresToSqlite;
 use engine_crash_tests::tcp_to_postgres::TcpToPostgres;
 use engine_crash_tests::{Damage, Pair, Tally, kills_at, program_with_failpoints, random_kills};
@@ -48,6 +49,11 @@ fn random_kills_of_postgres_to_sqlite() {
 }
 
 #[test]
+fn random_kills_of_splits_into_a_replaced_table() {
+    at_random::<PostgresReplaced>();
+}
+
+#[test]
 fn random_kills_of_a_log_file_to_csv() {
     at_random::<FileToCsv>();
 }
@@ -65,6 +71,7 @@ fn kills_between_any_two_writes() {
         let pairs = [
             scope.spawn(|| of_pair(kills_at::<TcpToPostgres>)),
             scope.spawn(|| of_pair(kills_at::<PostgresToSqlite>)),
+            scope.spawn(|| of_pair(kills_at::<PostgresReplaced>)),
             scope.spawn(|| of_pair(kills_at::<FileToCsv>)),
         ];
         pairs.map(|pair| pair.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
