@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 
 use crate::error::Failure;
+use crate::nodelay;
 
 /// How long a rollback may take before the connection is dropped instead, which
 /// makes the server roll back as well.
@@ -75,7 +76,10 @@ impl Address {
             Error::unavailable(format!("PostgreSQL at {shown} did not answer within {:?}", self.timeout))
                 .hint("check host and port in `url`, firewalls, and `connect_timeout`")
         })?;
-        connected.map_err(|error| Failure::Broken(connect_error(error).context(format!("PostgreSQL at {shown}"))))
+        let connection = connected
+            .map_err(|error| Failure::Broken(connect_error(error).context(format!("PostgreSQL at {shown}"))))?;
+        nodelay::on_connections_to(self.options.get_port());
+        Ok(connection)
     }
 }
 

@@ -21,6 +21,7 @@ mod error;
 mod kind;
 mod load;
 mod name;
+mod nodelay;
 mod numeric;
 mod plan;
 mod prepare;
