@@ -108,11 +108,14 @@ impl Source for SqliteSource {
     fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
         // A missing table or a broken query is found now, before there is a window.
         statement(&self.connect()?, &self.selection)?;
-        Ok(Plan { upper: None, splits: vec![Split::new("0000", &self.selection)?] })
+        let spec = serde_json::to_value(&self.selection)
+            .map_err(|error| Error::internal(format!("a split cannot be described: {error}")))?;
+        Ok(Plan { upper: None, splits: vec![Split { id: "0000".into(), spec, estimated_rows: None }] })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
-        let selection: Selection = split.spec_as()?;
+        let selection: Selection = serde_json::from_value(split.spec.clone())
+            .map_err(|error| Error::internal(format!("a split's description cannot be read: {error}")))?;
         let connection = self.connect()?;
         // One snapshot for finding out the types and for reading.
         connection.execute_batch("BEGIN").map_err(failure)?;
