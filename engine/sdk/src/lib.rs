@@ -79,6 +79,7 @@ mod lookup;
 mod manifest;
 #[cfg(feature = "async")]
 mod runtime;
+mod schema;
 pub mod testing;
 mod traits;
 pub mod types;

@@ -10,8 +10,10 @@ use crate::Context;
 /// What every component has. The engine makes one instance for each thread
 /// that works with it, and calls an instance from one thread at a time.
 pub trait Component: Sized + Send + 'static {
-    /// What a user writes under `with:`. Put `#[serde(deny_unknown_fields)]` on
-    /// it; its doc comments become the reference page.
+    /// What a user writes under `with:`. Its doc comments become the reference
+    /// page. A misspelt setting is refused, unless the type flattens a map; put
+    /// `#[serde(deny_unknown_fields)]` on it and on every struct inside it, so
+    /// that serde refuses them there too.
     type Config: DeserializeOwned + JsonSchema;
 
     /// One line on what it does, without a full stop.

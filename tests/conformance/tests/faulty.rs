@@ -38,6 +38,8 @@ const EXPECTED: &[(&str, &[Check])] = &[
     // The SDK keeps a panic in `close` inside the module, where it harms nobody.
     ("transform panics_in_close", &[]),
     ("transform takes_unknown_settings", &[Check::Schema, Check::BadConfig]),
+    // The SDK refuses unknown settings where the type does not say that it wants them.
+    ("transform forgets_to_deny", &[]),
     ("transform describes_nothing", &[Check::Schema]),
     ("transform shows_what_does_not_work", &[Check::Examples]),
     ("transform takes_anything", &[Check::BadConfig]),
