@@ -52,8 +52,9 @@ pub trait Source: Component {
     /// nobody changes them at the other side.
     const REPEATABLE: bool = true;
 
-    /// Cuts what there is to read after `request.cursor`. A split's `spec` must
-    /// hold all that `read` needs.
+    /// Cuts what there is to read after `request.cursor`, the `upper` of the last
+    /// window. A split's `spec` must hold all that `read` needs. Where nothing is
+    /// new: no splits, and as `upper` the cursor as it came.
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan>;
 
     /// Opens one split. Batches of 1 MiB or some thousand rows are a good size.
