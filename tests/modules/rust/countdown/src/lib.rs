@@ -21,7 +21,7 @@ fn million() -> u32 {
     1_000_000
 }
 
-/// How many splits a run has, for as many threads to read.
+/// How many splits a run has. After a crash, those that have arrived are not read again.
 const SPLITS: u32 = 4;
 /// How many rows a batch has.
 const BATCH_ROWS: u32 = 4096;
