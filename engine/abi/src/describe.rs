@@ -194,3 +194,33 @@ pub struct ModuleIdentity {
     /// What it holds.
     pub components: Vec<ComponentIdentity>,
 }
+
+/// Whether a component may have this name: `[a-z][a-z0-9_]*`, so that it can be
+/// written everywhere, in YAML, in a file's name, in the name of a variable.
+pub const fn is_component_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let later = at > 0 && (bytes[at].is_ascii_digit() || bytes[at] == b'_');
+        if !bytes[at].is_ascii_lowercase() && !later {
+            return false;
+        }
+        at += 1;
+    }
+    !bytes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_component_name;
+
+    #[test]
+    fn a_name_is_small_letters_digits_and_underscores() {
+        for name in ["a", "csv", "avaya_cdr", "s3", "a_"] {
+            assert!(is_component_name(name), "{name}");
+        }
+        for name in ["", "CSV", "3s", "_a", "a-b", "a b", "a.b", "größe"] {
+            assert!(!is_component_name(name), "{name}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! One error type for everything that crosses a border in the engine.
 
+use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
 
 /// What an error means for the work at hand. The kind alone decides what the
@@ -192,6 +193,20 @@ impl From<std::io::Error> for Error {
     }
 }
 
+/// Arrow's functions fail where types or lengths do not go together: a bug, or an error of ours that
+/// Arrow has carried. What is wrong with a single value is a rejection, not an error.
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::ExternalError(carried) => match carried.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::internal(other.to_string()),
+            },
+            other => Self::internal(other.to_string()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +227,13 @@ mod tests {
         let error: Error = serde_json::from_str(r#"{"message": "no such table"}"#).unwrap();
         assert_eq!(error.kind, ErrorKind::Internal);
         assert_eq!(error.message, "no such table");
+    }
+
+    #[test]
+    fn an_error_that_arrow_carried_stays_itself() {
+        let own = Error::unavailable("the server went away").hint("wait");
+        assert_eq!(Error::from(ArrowError::ExternalError(Box::new(own.clone()))), own);
+        let other = Error::from(ArrowError::InvalidArgumentError("two lengths".into()));
+        assert_eq!(other, Error::internal("Invalid argument error: two lengths"));
     }
 }

@@ -13,6 +13,7 @@ pub mod stream;
 
 pub use describe::{
     ComponentDescription, ComponentIdentity, ComponentKind, Example, ModuleIdentity, Promise, Scope, Shape, Unit,
+    is_component_name,
 };
 pub use error::{Error, ErrorKind, Result};
 

@@ -1,7 +1,10 @@
 //! The JSON messages of `plugin.h`, as types.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::{Error, Result};
 
 /// `open`: what an instance is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +37,18 @@ pub struct PlanRequest {
     pub cursor: Option<Value>,
 }
 
+impl PlanRequest {
+    /// The cursor as the type that the source gave as [`Plan::upper`]; `None` at the first window.
+    pub fn cursor_as<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        T::deserialize(cursor).map(Some).map_err(|error| {
+            Error::config(format!("the cursor {cursor} is none of this source: {error}")).hint(
+                "another version of the module stored it: go back to that one, or begin anew with `engine state reset`",
+            )
+        })
+    }
+}
+
 /// `plan`: what there is to read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -57,6 +72,31 @@ pub struct Split {
     /// Roughly how many rows it has, for progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_rows: Option<u64>,
+}
+
+impl Split {
+    /// A split; `spec` is a struct of the source's own, or `json!({…})`.
+    pub fn new(id: impl Into<String>, spec: impl Serialize) -> Result<Self> {
+        let id = id.into();
+        let spec = serde_json::to_value(spec)
+            .map_err(|error| Error::internal(format!("the split `{id}` cannot be written down: {error}")))?;
+        Ok(Self { id, spec, estimated_rows: None })
+    }
+
+    /// Says roughly how many rows it has.
+    #[must_use]
+    pub fn rows(mut self, estimated: u64) -> Self {
+        self.estimated_rows = Some(estimated);
+        self
+    }
+
+    /// What [`Split::new`] was given, to read the rows by.
+    pub fn spec_as<T: DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(&self.spec).map_err(|error| {
+            Error::internal(format!("the split `{}` does not say what to read: {error}", self.id))
+                .hint("another version of the module planned it: go back to that one, or begin anew with `engine state reset`")
+        })
+    }
 }
 
 /// `begin_run` and `finish_run`.
@@ -153,4 +193,33 @@ pub struct Receipt {
     /// Anything else that is worth keeping.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Piece {
+        first: u32,
+    }
+
+    #[test]
+    fn a_split_gives_back_what_it_was_made_of() {
+        let split = Split::new("0001", Piece { first: 7 }).unwrap().rows(3);
+        assert_eq!(split, Split { id: "0001".into(), spec: json!({"first": 7}), estimated_rows: Some(3) });
+        assert_eq!(split.spec_as::<Piece>(), Ok(Piece { first: 7 }));
+    }
+
+    #[test]
+    fn a_split_or_cursor_of_another_kind_is_named() {
+        let error = Split::new("0001", json!({"from": 7})).unwrap().spec_as::<Piece>().unwrap_err();
+        assert_eq!(error.message, "the split `0001` does not say what to read: missing field `first`");
+        let request = |cursor| PlanRequest { cursor };
+        assert_eq!(request(None).cursor_as::<u32>(), Ok(None));
+        assert_eq!(request(Some(json!(7))).cursor_as::<u32>(), Ok(Some(7)));
+        let error = request(Some(json!("x"))).cursor_as::<u32>().unwrap_err();
+        assert!(error.message.starts_with("the cursor \"x\" is none of this source: "), "{error}");
+    }
 }

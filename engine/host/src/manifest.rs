@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use engine_abi::{ABI_VERSION, Error, MANIFEST_SECTION, ModuleIdentity, Result};
+use engine_abi::{ABI_VERSION, Error, MANIFEST_SECTION, ModuleIdentity, Result, is_component_name};
 use object::read::{Object, ObjectSection, ReadCache};
 
 /// The manifest of a shared library; `None` if it is one, but not a module.
@@ -39,6 +39,10 @@ pub(crate) fn read(path: &Path, file: &File) -> Result<Option<ModuleIdentity>> {
             identity.abi
         ))
         .hint("build the module against this engine's schemas/plugin.h or SDK"));
+    }
+    if let Some(wrong) = identity.components.iter().find(|component| !is_component_name(&component.name)) {
+        return Err(Error::config(format!("module {shown} names a {} `{}`", wrong.kind, wrong.name.escape_debug()))
+            .hint("a name is small letters, digits and `_`, and begins with a letter; this is a bug in the module"));
     }
     Ok(Some(identity))
 }

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 pub use engine_abi::ffi::{Component, Module};
 
 use crate::Context;
+use crate::schema;
 use crate::traits::{self, Decoder, Encoder, PushSource, Sink, Source, Transform};
 
 /// The module's static table.
@@ -27,6 +28,18 @@ pub const fn module(name: &'static str, version: &'static str, components: &'sta
         version: Text::new(version),
         component_count: components.len(),
         components: components.as_ptr().cast(),
+    }
+}
+
+/// Ends the compilation at a name that the engine would refuse.
+pub const fn require_names(names: &[&str]) {
+    let mut at = 0;
+    while at < names.len() {
+        assert!(
+            engine_abi::is_component_name(names[at]),
+            "a component's name is small letters, digits and `_`, and begins with a letter"
+        );
+        at += 1;
     }
 }
 
@@ -232,7 +245,7 @@ fn description<T: traits::Component>(kind: ComponentKind) -> ComponentDescriptio
         name: String::new(),
         kind,
         summary: T::SUMMARY.into(),
-        schema: schemars::schema_for!(T::Config).into(),
+        schema: schema::of::<T::Config>(),
         examples: T::examples(),
         push: false,
         gives: Shape::Rows,
@@ -333,12 +346,7 @@ unsafe extern "C" fn open<T: traits::Component>(host: *const Host, request: Text
     let made = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the text lives for the call.
         let request: OpenRequest = parse(unsafe { request.bytes() })?;
-        // serde would read a struct from a list as well.
-        if !request.config.is_object() {
-            return Err(Error::config("the configuration does not fit: it must be an object"));
-        }
-        let config = serde_json::from_value::<T::Config>(request.config.clone())
-            .map_err(|error| Error::config(format!("the configuration does not fit: {error}")))?;
+        let config = schema::read::<T::Config>(request.config.clone())?;
         // SAFETY: the host table is valid until `close`, where the component is dropped.
         T::open(config, unsafe { Context::new(host, &request) })
     }));

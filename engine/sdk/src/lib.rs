@@ -4,6 +4,8 @@
 //! one line that exports them:
 //!
 //! ```
+//! use arrow_array::BooleanArray;
+//! use arrow_select::filter::filter_record_batch;
 //! use engine_sdk::prelude::*;
 //!
 //! /// Leaves out rows without a value in `column`.
@@ -35,21 +37,33 @@
 //! impl Transform for DropNulls {
 //!     fn apply(&mut self, input: Batches) -> Result<Batches> {
 //!         let schema = input.schema();
-//!         let column = schema.index_of(&self.config.column).map_err(|_| {
-//!             Error::config(format!("there is no column `{}`", self.config.column))
-//!         })?;
+//!         let column = engine_sdk::find_column(&schema, &self.config.column)?;
 //!         let cx = self.cx.clone();
-//!         Ok(Batches::new(schema, input.map(move |batch| {
+//!         let output = input.map(move |batch| {
+//!             cx.check_cancelled()?;
 //!             let batch = batch?;
-//!             let nulls = batch.column(column).null_count();
-//!             cx.filtered(nulls as u64);
-//!             Ok(if nulls == batch.num_rows() { batch.slice(0, 0) } else { batch })
-//!         })))
+//!             let Some(nulls) = batch.column(column).logical_nulls() else { return Ok(batch) };
+//!             // Rows in = rows out + filtered: the engine adds up.
+//!             cx.filtered(nulls.null_count() as u64);
+//!             Ok(filter_record_batch(&batch, &BooleanArray::new(nulls.into_inner(), None))?)
+//!         });
+//!         Ok(Batches::new(schema, output))
 //!     }
 //! }
 //!
 //! engine_sdk::module!("drop_nulls": transform "drop_nulls" => DropNulls);
-//! # fn main() {}
+//!
+//! # fn main() -> Result<()> {
+//! // A test of its author's: `Host` stands for the engine.
+//! let host = engine_sdk::testing::Host::new();
+//! let mut drop_nulls: DropNulls = host.open(json!({"column": "number"}))?;
+//! let numbers = arrow_array::create_array!(Int64, [Some(1), None, Some(3)]) as _;
+//! let input = Batches::once(RecordBatch::try_from_iter([("number", numbers)])?);
+//! let output = drop_nulls.apply(input)?.collect::<Result<Vec<_>>>()?;
+//! assert_eq!(output[0].column(0), &(arrow_array::create_array!(Int64, [1, 3]) as _));
+//! assert_eq!(host.filtered(), 1);
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! The configuration struct is the JSON Schema, the reference page and the
@@ -61,9 +75,11 @@ pub mod columns;
 mod context;
 #[doc(hidden)]
 pub mod export;
+mod lookup;
 mod manifest;
 #[cfg(feature = "async")]
 mod runtime;
+mod schema;
 pub mod testing;
 mod traits;
 pub mod types;
@@ -71,6 +87,7 @@ pub mod types;
 pub use context::{Arrival, Context, Level};
 pub use engine_abi::message;
 pub use engine_abi::{Batches, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
+pub use lookup::{find_column, find_text_column};
 #[cfg(feature = "async")]
 pub use runtime::Runtime;
 pub use traits::{Component, Decoder, Encoder, PushSource, Sink, Source, Transform, example};
@@ -87,7 +104,7 @@ pub mod prelude {
     pub use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split};
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
-    pub use serde_json::json;
+    pub use serde_json::{Value, json};
 }
 
 /// The columns of a stream of files: `{name: Utf8, data: Binary}`.

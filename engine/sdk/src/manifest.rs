@@ -6,6 +6,24 @@
 /// engine_sdk::module!("file": source "file" => FileSource, sink "file" => FileSink);
 /// ```
 ///
+/// Names are `[a-z][a-z0-9_]*`; others do not compile:
+///
+/// ```compile_fail
+/// # use engine_sdk::prelude::*;
+/// # struct Upper;
+/// # impl Component for Upper {
+/// #     type Config = std::collections::BTreeMap<String, String>;
+/// #     const SUMMARY: &'static str = "";
+/// #     fn examples() -> Vec<Example> { vec![] }
+/// #     fn open(_: Self::Config, _: Context) -> Result<Self> { Ok(Self) }
+/// # }
+/// # impl Transform for Upper {
+/// #     fn apply(&mut self, input: Batches) -> Result<Batches> { Ok(input) }
+/// # }
+/// engine_sdk::module!("upper": transform "Upper-1" => Upper);
+/// # fn main() {}
+/// ```
+///
 /// Kinds: `source`, `push_source`, `transform`, `decoder`, `encoder`, `format`
 /// (both a decoder and an encoder), `sink`.
 #[macro_export]
@@ -13,6 +31,8 @@ macro_rules! module {
     ($module:literal: $first_kind:ident $first:literal => $first_type:ty
         $(, $kind:ident $name:literal => $type:ty)* $(,)?) => {
         const _: () = {
+            $crate::export::require_names(&[$first $(, $name)*]);
+
             static COMPONENTS: &[&$crate::export::Component] = &[
                 &$crate::export::$first_kind::<$first_type>($first),
                 $(&$crate::export::$kind::<$type>($name),)*

@@ -15,9 +15,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arrow_array::RecordBatch;
 use engine_abi::ffi::{self, Record, Rejection, Status, Text};
 use engine_abi::message::OpenRequest;
-use engine_abi::{Error, Result, stream};
+use engine_abi::{Result, stream};
 
-use crate::{Component, Context};
+use crate::{Component, Context, schema};
 
 /// A record that a component refused.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +112,7 @@ impl Host {
             stage: "test".into(),
             folder: self.folder.clone(),
         };
-        let config = serde_json::from_value(config).map_err(|error| Error::config(error.to_string()))?;
+        let config = schema::read(config)?;
         // SAFETY: the table stays at its address; tests drop the component first.
         T::open(config, unsafe { Context::new(&raw const *self.table, &request) })
     }

@@ -10,8 +10,10 @@ use crate::Context;
 /// What every component has. The engine makes one instance for each thread
 /// that works with it, and calls an instance from one thread at a time.
 pub trait Component: Sized + Send + 'static {
-    /// What a user writes under `with:`. Put `#[serde(deny_unknown_fields)]` on
-    /// it; its doc comments become the reference page.
+    /// What a user writes under `with:`. Its doc comments become the reference
+    /// page. A misspelt setting is refused, unless the type flattens a map; put
+    /// `#[serde(deny_unknown_fields)]` on it and on every struct inside it, so
+    /// that serde refuses them there too.
     type Config: DeserializeOwned + JsonSchema;
 
     /// One line on what it does, without a full stop.
@@ -50,8 +52,9 @@ pub trait Source: Component {
     /// nobody changes them at the other side.
     const REPEATABLE: bool = true;
 
-    /// Cuts what there is to read after `request.cursor`. A split's `spec` must
-    /// hold all that `read` needs.
+    /// Cuts what there is to read after `request.cursor`, the `upper` of the last
+    /// window. A split's `spec` must hold all that `read` needs. Where nothing is
+    /// new: no splits, and as `upper` the cursor as it came.
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan>;
 
     /// Opens one split. Batches of 1 MiB or some thousand rows are a good size.

@@ -1,6 +1,8 @@
 //! What the suite must know about a component to run it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +11,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::subject::Stop;
+
+/// The file in a connector's folder that fixtures are read from.
+pub const FILE: &str = "conformance.json";
 
 /// The content of a `conformance.json`, which stands in a connector's folder:
 ///
@@ -54,6 +59,9 @@ pub(crate) struct Fixture {
     /// folder, and text. To a decoder they are its sample.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// Files of so many zero bytes, as `files`. They are sparse: they take no room.
+    #[serde(default)]
+    pub zeros: BTreeMap<String, u64>,
     /// Sources: a sink that writes what the source then reads.
     #[serde(default)]
     pub prepare: Option<Other>,
@@ -72,13 +80,6 @@ pub(crate) struct Other {
     pub config: Value,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    Many(Vec<Fixture>),
-    One(Box<Fixture>),
-}
-
 impl Fixtures {
     /// No fixtures: examples are used.
     pub fn none() -> Self {
@@ -87,7 +88,10 @@ impl Fixtures {
 
     /// Reads `conformance.json` in a connector's folder, if there is one.
     pub fn of_folder(folder: &Path) -> Result<Self, String> {
-        let path = folder.join("conformance.json");
+        if !folder.is_dir() {
+            return Err(format!("{} is no folder: name the one that conformance.json stands in", folder.display()));
+        }
+        let path = folder.join(FILE);
         if !path.exists() {
             return Ok(Self::none());
         }
@@ -97,12 +101,15 @@ impl Fixtures {
 
     /// Reads the text of a `conformance.json`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let fixtures: BTreeMap<String, OneOrMany> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let many = |one_or_many| match one_or_many {
-            OneOrMany::Many(many) => many,
-            OneOrMany::One(one) => vec![*one],
-        };
-        let fixtures = fixtures.into_iter().map(|(component, fixture)| (component, many(fixture))).collect();
+        let members: BTreeMap<String, Value> = serde_json::from_str(text)
+            .map_err(|error| format!("it must be an object with keys such as `sink postgres`: {error}"))?;
+        let mut fixtures = BTreeMap::new();
+        for (component, value) in members {
+            let values = if let Value::Array(values) = value { values } else { vec![value] };
+            let read = values.into_iter().map(Fixture::deserialize).collect::<Result<_, _>>();
+            let read = read.map_err(|error| format!("the fixture of `{component}` cannot be read: {error}"))?;
+            fixtures.insert(component, read);
+        }
         Ok(Self { fixtures, folders: Vec::new() })
     }
 
@@ -135,10 +142,10 @@ impl Place {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let folder = tempfile::tempdir().map_err(|error| Stop::NotRun(format!("no temporary folder: {error}")))?;
         for (name, text) in &fixture.files {
-            let path = folder.path().join(name);
-            let written =
-                path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
-            written.map_err(|error| Stop::NotRun(format!("{}: {error}", path.display())))?;
+            file(folder.path(), name)?.write_all(text.as_bytes()).map_err(|error| unwritten(name, &error))?;
+        }
+        for (name, size) in &fixture.zeros {
+            file(folder.path(), name)?.set_len(*size).map_err(|error| unwritten(name, &error))?;
         }
         let unique = format!("c{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         Ok(Self { folder, unique })
@@ -189,6 +196,17 @@ impl Place {
     }
 }
 
+/// A new file, with the folders that lead to it.
+fn file(folder: &Path, name: &str) -> Result<File, Stop> {
+    let path = folder.join(name);
+    let folders = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    folders.and_then(|()| File::create(&path)).map_err(|error| unwritten(name, &error))
+}
+
+fn unwritten(name: &str, error: &std::io::Error) -> Stop {
+    Stop::NotRun(format!("the file {name} of the fixture cannot be written: {error}"))
+}
+
 fn environment(placeholder: &str) -> Result<String, Stop> {
     let name = placeholder
         .strip_prefix("env:")
@@ -211,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn files_are_there_before_the_component_is_opened() {
+        let fixture = json!({"files": {"in/a.txt": "one\n"}, "zeros": {"in/long": 1_u64 << 40}});
+        let place = Place::new(&Fixture::deserialize(fixture).unwrap()).ok().unwrap();
+        assert_eq!(std::fs::read(place.folder().join("in/a.txt")).unwrap(), b"one\n");
+        assert_eq!(place.folder().join("in/long").metadata().unwrap().len(), 1 << 40);
+    }
+
+    #[test]
     fn a_missing_server_is_reported_as_not_run() {
         let place = Place::new(&Fixture::default()).ok().unwrap();
         let Err(Stop::NotRun(why)) = place.fill(&json!("${env:ENGINE_TEST_NOWHERE}"), 1) else { panic!() };
@@ -218,7 +244,23 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_member_of_a_fixture_is_an_error() {
-        assert!(Fixtures::parse(r#"{"sink x": {"confg": {}}}"#).is_err());
+    fn a_misspelt_member_of_a_fixture_is_named_with_what_there_is() {
+        for text in [r#"{"sink x": {"confg": {}}}"#, r#"{"sink x": [{"config": {}}, {"confg": {}}]}"#] {
+            assert_eq!(
+                Fixtures::parse(text).unwrap_err(),
+                "the fixture of `sink x` cannot be read: unknown field `confg`, expected one of `title`, `config`, \
+                 `long`, `files`, `zeros`, `prepare`, `readback`"
+            );
+        }
+        let error = Fixtures::parse("[]").unwrap_err();
+        assert!(error.starts_with("it must be an object with keys such as `sink postgres`: "), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_not_taken_for_one_without_fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Fixtures::of_folder(folder.path()).is_ok());
+        let error = Fixtures::of_folder(&folder.path().join("nowhere")).unwrap_err();
+        assert!(error.ends_with("nowhere is no folder: name the one that conformance.json stands in"), "{error}");
     }
 }

@@ -27,7 +27,7 @@ use std::path::Path;
 
 use engine_abi::ComponentKind;
 
-pub use fixture::Fixtures;
+pub use fixture::{FILE, Fixtures};
 pub use host::Recorder;
 pub use report::{Check, Line, Outcome, Report};
 pub use subject::{Stop, Verdict};

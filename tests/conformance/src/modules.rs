@@ -33,9 +33,19 @@ impl Bundled {
         Ok(all)
     }
 
+    /// The connector that a module was built from, by the module's file name.
+    pub fn of_module(module: &Path) -> Result<Option<Self>, String> {
+        let all = Self::all()?;
+        Ok(all.into_iter().find(|connector| module.file_name() == Some(file_name(&connector.library()).as_ref())))
+    }
+
     /// Its module, which must be up to date.
     pub fn module(&self) -> Result<PathBuf, String> {
-        built(&self.folder, &format!("engine_plugin_{}", self.name))
+        built(&self.folder, &self.library())
+    }
+
+    fn library(&self) -> String {
+        format!("engine_plugin_{}", self.name)
     }
 }
 
@@ -52,18 +62,30 @@ pub fn target_folder() -> Result<PathBuf, String> {
     Ok(folder.to_owned())
 }
 
-/// The library of a crate of the tree, which must be up to date.
+/// The library of a crate that is built into the same target folder as this
+/// test, which must be up to date.
 pub fn built(crate_folder: &Path, library: &str) -> Result<PathBuf, String> {
-    let file = format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let path = target_folder()?.join(file);
-    let Ok(built) = modified(&path) else {
-        return Err(format!("{} is missing: run `make build`", path.display()));
+    let path = target_folder()?.join(file_name(library));
+    up_to_date(&path, crate_folder)?;
+    Ok(path)
+}
+
+/// Refuses a library that is missing or older than the sources of its crate.
+pub fn up_to_date(library: &Path, crate_folder: &Path) -> Result<(), String> {
+    let Ok(built) = modified(library) else {
+        return Err(format!("{} is missing: {BUILD}", library.display()));
     };
     let (newest, source) = newest_source(crate_folder)?;
     if newest > built {
-        return Err(format!("{} is older than {}: run `make build`", path.display(), source.display()));
+        return Err(format!("{} is older than {}: {BUILD}", library.display(), source.display()));
     }
-    Ok(path)
+    Ok(())
+}
+
+const BUILD: &str = "run `make build` in the engine's tree, `cargo build` in a tree of your own";
+
+fn file_name(library: &str) -> String {
+    format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
 /// The newest file of a crate that its library is made of.
@@ -124,7 +146,7 @@ pub fn compile_c(folder: &Path, library: &str, defines: &[&str]) -> Result<PathB
     hasher.update(C_FLAGS.join("\n"));
     let hash: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let out = target_folder()?.join("c_modules").join(hash);
-    let module = out.join(format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    let module = out.join(file_name(library));
     if module.exists() {
         return Ok(module);
     }
@@ -141,4 +163,36 @@ pub fn compile_c(folder: &Path, library: &str, defines: &[&str]) -> Result<PathB
     }
     std::fs::rename(&unfinished, &module).map_err(|error| format!("{}: {error}", module.display()))?;
     Ok(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_older_than_its_sources_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("libx.so");
+        let error = up_to_date(&library, folder.path()).unwrap_err();
+        assert!(error.contains("libx.so is missing: run `make build`"), "{error}");
+
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        for file in ["Cargo.toml", "libx.so"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        assert_eq!(up_to_date(&library, folder.path()), Ok(()));
+
+        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        let source = std::fs::File::create(folder.path().join("src/lib.rs")).unwrap();
+        source.set_modified(later).unwrap();
+        let error = up_to_date(&library, folder.path()).unwrap_err();
+        assert!(error.contains("libx.so is older than ") && error.contains("src/lib.rs"), "{error}");
+    }
+
+    #[test]
+    fn a_connector_is_known_by_its_modules_file() {
+        let found = |name: &str| Bundled::of_module(Path::new(name)).unwrap().map(|connector| connector.name);
+        assert_eq!(found("/somewhere/libengine_plugin_avaya_cdr.so"), Some("avaya_cdr".to_owned()));
+        assert_eq!(found("/somewhere/libengine_plugin_nobody.so"), None);
+    }
 }

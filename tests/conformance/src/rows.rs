@@ -233,3 +233,17 @@ pub fn endless(batch: RecordBatch, host: Arc<Recorder>) -> Batches {
     });
     Batches::new(schema, three.chain(stop))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_lists_the_columns() {
+        let guide = std::fs::read_to_string(crate::modules::workspace().join("docs/guide/connectors.md")).unwrap();
+        for field in schema().fields() {
+            let row = format!("| `{}` | {} |", field.name(), field.data_type());
+            assert!(guide.contains(&row), "docs/guide/connectors.md has no row `{row} …`");
+        }
+    }
+}

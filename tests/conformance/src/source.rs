@@ -137,13 +137,22 @@ fn cancel(subject: &Subject) -> Verdict {
     for batch in rows {
         match batch {
             Ok(_) => prompt(begun)?,
-            Err(error) if error.kind == ErrorKind::Cancelled => break,
+            Err(error) if error.kind == ErrorKind::Cancelled => return prompt(begun),
             Err(error) => {
                 return Err(Stop::Failed(format!("it answered with `{}` instead of `cancelled`: {error}", error.kind)));
             }
         }
     }
-    prompt(begun)
+    prompt(begun)?;
+    // A short source may have come to its end without asking: only a long one shows that it stops.
+    match subject.fixture.long {
+        Some(_) => Ok(()),
+        None => Err(Stop::NotRun(
+            "it came to its end before it said `cancelled`: add `long` to its fixture in conformance.json, \
+             a configuration that gives more than can be read in seconds"
+                .into(),
+        )),
+    }
 }
 
 fn listen(subject: &Subject) -> Verdict {

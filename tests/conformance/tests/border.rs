@@ -104,6 +104,16 @@ fn a_manifest_that_is_not_json_is_named() {
 }
 
 #[test]
+fn a_name_that_cannot_be_written_everywhere_is_refused_without_being_run() {
+    let folder = folder_with(&[("libx.so", &c_module("BAD_NAME"))]);
+    assert_eq!(
+        problem(&folder),
+        "module DIR/libx.so names a transform `Faulty-1`\n  \
+         help: a name is small letters, digits and `_`, and begins with a letter; this is a bug in the module"
+    );
+}
+
+#[test]
 fn a_library_without_the_symbol_says_what_is_missing() {
     assert_eq!(
         refusal("NO_SYMBOL"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow_array::{Int64Array, RecordBatch};
 use engine_abi::message::OpenRequest;
 use engine_abi::{Batches, ComponentKind, ErrorKind};
-use engine_conformance_tests::{Check, Fixtures, Recorder, check_module, modules};
+use engine_conformance_tests::{Check, Fixtures, Outcome, Recorder, check_module, modules};
 use engine_host::{Direction, Host, Instance, Modules};
 use serde_json::{Value, json};
 
@@ -38,6 +38,8 @@ const EXPECTED: &[(&str, &[Check])] = &[
     // The SDK keeps a panic in `close` inside the module, where it harms nobody.
     ("transform panics_in_close", &[]),
     ("transform takes_unknown_settings", &[Check::Schema, Check::BadConfig]),
+    // The SDK refuses unknown settings where the type does not say that it wants them.
+    ("transform forgets_to_deny", &[]),
     ("transform describes_nothing", &[Check::Schema]),
     ("transform shows_what_does_not_work", &[Check::Examples]),
     ("transform takes_anything", &[Check::BadConfig]),
@@ -96,6 +98,20 @@ fn every_faulty_component_is_caught_by_its_check() {
     for (component, expected) in EXPECTED {
         assert_eq!(report.failed(component), *expected, "{component}");
     }
+}
+
+#[test]
+fn a_short_source_that_never_asks_whether_to_stop_has_shown_nothing() {
+    let fixture = json!({"source never_stops": {"config": {"rows": 25}}});
+    let report = check_module(&module(), &Fixtures::parse(&fixture.to_string()).unwrap());
+    let outcome = |component: &str| {
+        let line = report.lines.iter().find(|line| line.component == component && line.check == Check::Cancel);
+        line.unwrap().outcome.clone()
+    };
+    let Outcome::NotRun(why) = outcome("source never_stops") else { panic!("{report}") };
+    assert!(why.starts_with("it came to its end before it said `cancelled`: add `long`"), "{why}");
+    // One that asks has shown it, however short it is.
+    assert_eq!(outcome("source sound_source"), Outcome::Passed);
 }
 
 #[test]

@@ -24,6 +24,8 @@
 #define UNKNOWN_KIND 8
 /* The manifest is not JSON. */
 #define BAD_MANIFEST 9
+/* The component's name is one that no pipeline could write everywhere. */
+#define BAD_NAME 10
 
 #ifndef FAULT
 #define FAULT SOUND
@@ -35,6 +37,9 @@ ENGINE_MANIFEST("{\"abi\": 99, \"name\": \"faulty\", \"version\": \"1.0.0\", \"c
 #elif FAULT == MANIFEST_LISTS_MORE
 ENGINE_MANIFEST("{\"abi\": 1, \"name\": \"faulty\", \"version\": \"1.0.0\", \"components\": [" COMPONENT
                 ", {\"kind\": \"sink\", \"name\": \"missing\"}]}");
+#elif FAULT == BAD_NAME
+ENGINE_MANIFEST("{\"abi\": 1, \"name\": \"faulty\", \"version\": \"1.0.0\", \"components\": ["
+                "{\"kind\": \"transform\", \"name\": \"Faulty-1\"}]}");
 #elif FAULT == BAD_MANIFEST
 ENGINE_MANIFEST("abi = 1");
 #else

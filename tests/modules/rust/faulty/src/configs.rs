@@ -1,12 +1,12 @@
 //! What can be wrong with how a component describes itself, takes its
 //! configuration and checks it.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use engine_sdk::prelude::*;
 use schemars::{Schema as JsonSchemaDocument, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// How a component comes to be; what it does then is hand rows on.
 pub trait Rules: Send + 'static {
@@ -71,6 +71,17 @@ pub struct Open {
     /// The column to look at.
     #[allow(dead_code, reason = "only its schema matters")]
     column: String,
+    #[allow(dead_code, reason = "only its schema matters")]
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+/// A configuration that does not say what becomes of settings which it does not know.
+#[derive(Deserialize, JsonSchema)]
+pub struct Undecided {
+    /// The column to look at.
+    #[allow(dead_code, reason = "only its schema matters")]
+    column: String,
 }
 
 /// A configuration whose setting is explained nowhere.
@@ -107,6 +118,13 @@ pub struct TakesUnknownSettings;
 
 impl Rules for TakesUnknownSettings {
     type Config = Open;
+}
+
+/// Leaves `deny_unknown_fields` out; the SDK refuses them all the same.
+pub struct ForgetsToDeny;
+
+impl Rules for ForgetsToDeny {
+    type Config = Undecided;
 }
 
 /// Has a setting that it does not explain.

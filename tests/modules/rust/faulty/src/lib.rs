@@ -44,6 +44,7 @@ engine_sdk::module!("faulty_components":
     transform "drags_others_down" => Through<{ transforms::SHARES_A_FLAG }>,
     transform "panics_in_close" => Through<{ transforms::PANICS_IN_CLOSE }>,
     transform "takes_unknown_settings" => Configured<TakesUnknownSettings>,
+    transform "forgets_to_deny" => Configured<ForgetsToDeny>,
     transform "describes_nothing" => Configured<DescribesNothing>,
     transform "shows_what_does_not_work" => Configured<ShowsWhatDoesNotWork>,
     transform "takes_anything" => Configured<TakesAnything>,

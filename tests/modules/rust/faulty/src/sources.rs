@@ -60,18 +60,16 @@ impl<const FAULT: u8> Source for Count<FAULT> {
         if request.cursor.as_ref() == Some(&upper) && FAULT != STANDS_STILL {
             return Ok(Plan { upper: Some(upper), splits: vec![] });
         }
-        let split = |number: i64| Split {
-            id: if FAULT == SAME_IDS { "0000".into() } else { format!("{number:04}") },
-            spec: json!({"first": number * self.config.rows + 1}),
-            estimated_rows: Some(self.config.rows as u64),
+        let split = |number: i64| {
+            let id = if FAULT == SAME_IDS { "0000".into() } else { format!("{number:04}") };
+            Ok(Split::new(id, number * self.config.rows + 1)?.rows(self.config.rows as u64))
         };
-        Ok(Plan { upper: Some(upper), splits: (0..2).map(split).collect() })
+        Ok(Plan { upper: Some(upper), splits: (0..2).map(split).collect::<Result<_>>()? })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
         static READS: AtomicI64 = AtomicI64::new(0);
-        let first =
-            split.spec["first"].as_i64().ok_or_else(|| Error::config("the split does not say where it begins"))?;
+        let first: i64 = split.spec_as()?;
         let first = if FAULT == CHANGES { first + READS.fetch_add(1, Ordering::SeqCst) } else { first };
         let (end, cx) = (first + self.config.rows, self.cx.clone());
         let mut next = first;

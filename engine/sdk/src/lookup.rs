@@ -1,0 +1,61 @@
+//! Columns by the names that a configuration gives.
+
+use arrow_schema::{DataType, Field, Schema};
+use engine_abi::{Error, Result};
+
+/// Where the column `name` stands; without one, a `config` error that lists the columns that there are.
+pub fn find_column(schema: &Schema, name: &str) -> Result<usize> {
+    schema.index_of(name).map_err(|_| {
+        let error = Error::config(format!("there is no column `{name}`"));
+        match names(schema, |_| true).as_str() {
+            "" => error.hint("the stream has no columns"),
+            names => error.hint(format!("the columns are {names}")),
+        }
+    })
+}
+
+/// As [`find_column`], and the column's type must be `Utf8`: its array is a `StringArray`.
+pub fn find_text_column(schema: &Schema, name: &str) -> Result<usize> {
+    let at = find_column(schema, name)?;
+    let found = schema.field(at).data_type();
+    if found == &DataType::Utf8 {
+        return Ok(at);
+    }
+    let error = Error::config(format!("the column `{name}` is not text but {found}"));
+    Err(match names(schema, |field| field.data_type() == &DataType::Utf8).as_str() {
+        "" => error.hint("the stream has no text columns"),
+        names => error.hint(format!("the text columns are {names}")),
+    })
+}
+
+fn names(schema: &Schema, wanted: impl Fn(&Field) -> bool) -> String {
+    let names = schema.fields().iter().filter(|field| wanted(field)).map(|field| field.name().as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> Schema {
+        let field = |name, data_type| Field::new(name, data_type, true);
+        Schema::new(vec![field("n", DataType::Int64), field("text", DataType::Utf8), field("note", DataType::Utf8)])
+    }
+
+    #[test]
+    fn a_column_is_found_by_its_name_and_type() {
+        assert_eq!(find_column(&schema(), "n"), Ok(0));
+        assert_eq!(find_text_column(&schema(), "note"), Ok(2));
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_or_no_text_is_a_mistake_of_the_configuration() {
+        let missing = Error::config("there is no column `txt`").hint("the columns are n, text, note");
+        assert_eq!(find_column(&schema(), "txt"), Err(missing.clone()));
+        assert_eq!(find_text_column(&schema(), "txt"), Err(missing));
+        let number = Error::config("the column `n` is not text but Int64").hint("the text columns are text, note");
+        assert_eq!(find_text_column(&schema(), "n"), Err(number));
+        let nothing = Error::config("there is no column `n`").hint("the stream has no columns");
+        assert_eq!(find_column(&Schema::empty(), "n"), Err(nothing));
+    }
+}
