@@ -169,16 +169,12 @@ impl Source for FileSource {
     const GIVES: Shape = Shape::Files;
 
     fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
-        let splits = self.matched()?.into_iter().enumerate().map(|(at, file)| {
-            let spec = json!(file);
-            Split { id: format!("{at:08}"), spec, estimated_rows: None }
-        });
-        Ok(Plan { upper: None, splits: splits.collect() })
+        let splits = self.matched()?.into_iter().enumerate().map(|(at, file)| Split::new(format!("{at:08}"), file));
+        Ok(Plan { upper: None, splits: splits.collect::<Result<_>>()? })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
-        let planned = Planned::deserialize(&split.spec)
-            .map_err(|error| Error::internal(format!("split {} does not describe a file: {error}", split.id)))?;
+        let planned: Planned = split.spec_as()?;
         let file = File::open(self.cx.resolve(&planned.path)).map_err(|error| self.unreadable(&planned.path, error))?;
         let reading = Reading { left: planned.size, begun: false, planned, file, cx: self.cx.clone() };
         reading.still_fits()?;

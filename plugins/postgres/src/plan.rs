@@ -167,9 +167,8 @@ pub async fn plan(
             range,
             snapshot: snapshot.map(str::to_owned),
         };
-        let spec = serde_json::to_value(&piece)
-            .map_err(|error| Error::internal(format!("a split cannot be described: {error}")))?;
-        Ok::<_, Error>(Split { id: format!("{at:04}"), spec, estimated_rows: rows })
+        let split = Split::new(format!("{at:04}"), &piece)?;
+        Ok::<_, Error>(Split { estimated_rows: rows, ..split })
     };
     let splits = ranges.into_iter().enumerate().map(split).collect::<Result<_, _>>()?;
     Ok(Plan { upper: window.map(|window| json!(window.to)), splits })

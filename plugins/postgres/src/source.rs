@@ -171,9 +171,7 @@ impl Source for PostgresSource {
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
-        let piece = Piece::deserialize(&split.spec).map_err(|error| {
-            Error::internal(format!("the description of split {} cannot be read: {error}", split.id))
-        })?;
+        let piece: Piece = split.spec_as()?;
         let mut session = match self.home.take(piece.snapshot.as_deref()) {
             Some(session) => session,
             None => self.begin(&piece)?,

@@ -100,6 +100,8 @@ impl Rows {
 
     fn receive(&mut self) -> Result<Option<Decoded>> {
         let Some(session) = &mut self.session else { return Ok(None) };
+        // While rows come fast, nothing ever waits, and nobody asks.
+        self.cx.check_cancelled()?;
         let (copy, receiver) = (&mut self.copy, &mut self.receiver);
         let (decoded, connection) = session.server.drive(async move {
             let Some(running) = copy else { return Ok((receiver.recv().await, None)) };

@@ -108,14 +108,11 @@ impl Source for SqliteSource {
     fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
         // A missing table or a broken query is found now, before there is a window.
         statement(&self.connect()?, &self.selection)?;
-        let spec = serde_json::to_value(&self.selection)
-            .map_err(|error| Error::internal(format!("a split cannot be described: {error}")))?;
-        Ok(Plan { upper: None, splits: vec![Split { id: "0000".into(), spec, estimated_rows: None }] })
+        Ok(Plan { upper: None, splits: vec![Split::new("0000", &self.selection)?] })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
-        let selection: Selection = serde_json::from_value(split.spec.clone())
-            .map_err(|error| Error::internal(format!("a split's description cannot be read: {error}")))?;
+        let selection: Selection = split.spec_as()?;
         let connection = self.connect()?;
         // One snapshot for finding out the types and for reading.
         connection.execute_batch("BEGIN").map_err(failure)?;
@@ -331,7 +328,12 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         let received = loop {
-            match self.receiver.as_ref()?.recv_timeout(CANCEL_CHECK) {
+            let receiver = self.receiver.as_ref()?;
+            // Before every batch: rows may come so fast that nobody ever waits for them.
+            if let Err(cancelled) = self.cx.check_cancelled() {
+                break Err(cancelled);
+            }
+            match receiver.recv_timeout(CANCEL_CHECK) {
                 Ok(received) => break received.and_then(|chunk| self.hand_on(chunk)),
                 Err(RecvTimeoutError::Disconnected) => {
                     self.receiver = None;
@@ -341,9 +343,6 @@ impl Iterator for Rows {
                     };
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Err(cancelled) = self.cx.check_cancelled() {
-                        break Err(cancelled);
-                    }
                     if self.cx.deadline().is_some_and(|left| left.is_zero()) {
                         break Err(Error::unavailable("the query did not give its next rows in time"));
                     }
@@ -372,8 +371,12 @@ impl Drop for Rows {
     fn drop(&mut self) {
         // The thread ends at its next row or its next send, whichever it waits for.
         self.receiver = None;
-        self.interrupt.interrupt();
         if let Some(thread) = self.thread.take() {
+            // Until it has ended: an interrupt stops only a statement that is already under way.
+            while !thread.is_finished() {
+                self.interrupt.interrupt();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             let _ = thread.join();
         }
     }
