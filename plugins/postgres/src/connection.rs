@@ -72,14 +72,12 @@ impl Address {
             options = options.ssl_root_cert_from_pem(pem);
         }
         let shown = self.shown();
-        let connected = tokio::time::timeout(self.timeout, options.connect()).await.map_err(|_| {
+        let connecting = nodelay::connect(options.connect(), self.options.get_port());
+        let connected = tokio::time::timeout(self.timeout, connecting).await.map_err(|_| {
             Error::unavailable(format!("PostgreSQL at {shown} did not answer within {:?}", self.timeout))
                 .hint("check host and port in `url`, firewalls, and `connect_timeout`")
         })?;
-        let connection = connected
-            .map_err(|error| Failure::Broken(connect_error(error).context(format!("PostgreSQL at {shown}"))))?;
-        nodelay::on_connections_to(self.options.get_port());
-        Ok(connection)
+        connected.map_err(|error| Failure::Broken(connect_error(error).context(format!("PostgreSQL at {shown}"))))
     }
 }
 
