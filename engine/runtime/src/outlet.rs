@@ -162,7 +162,6 @@ impl Outlet {
         stop: &Stop,
     ) -> Result<()> {
         let delivery = self.delivery(target.window, split);
-        self.state.attempt(&delivery)?;
         let message = self.message(&delivery)?;
         let stage = self.sink.part.stage.clone();
         self.slot.host.set_deadline(self.sink.retry.deadline);
@@ -206,6 +205,8 @@ impl Outlet {
             }
             Begun::New => {}
         }
+        // From here on, something of it may be at the other side.
+        self.state.attempt(delivery)?;
         let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
         self.letters.begin(at)?;
         let sealed = self.write(target, message, input, stop)?;

@@ -14,3 +14,4 @@ mod quoting;
 mod resume;
 mod secrets;
 mod stopping;
+mod windows;

@@ -1,0 +1,92 @@
+//! What a run of a PostgreSQL source covers, from one run to the next.
+
+use engine_end_to_end_tests::{Database, Place, Server, sqlite_rows};
+
+/// A pipeline from the table `calls` of a database.
+fn place(database: &Database, source: &str, sink: &str) -> Place {
+    let mut place = Place::new();
+    place.set("URL", database.url());
+    place.write(
+        "calls.yaml",
+        format!(
+            "source: {{ use: postgres, with: {{ url: \"${{env:URL}}\", table: calls, {source} }} }}\nsink: {{ {sink} }}\n"
+        ),
+    );
+    place
+}
+
+fn arrived(place: &Place) -> Vec<String> {
+    let rows = sqlite_rows(&place.path("calls.db"), "SELECT number FROM calls ORDER BY rowid");
+    rows.into_iter().map(|mut row| row.remove(0)).collect()
+}
+
+const TO_SQLITE: &str = "use: sqlite, with: { path: calls.db, table: calls, create: true }";
+
+#[test]
+fn a_cursor_goes_on_where_the_last_run_ended() {
+    let database = Server::shared().database();
+    database
+        .execute("CREATE TABLE calls (id integer, number text); INSERT INTO calls VALUES (1, 'a'), (2, 'b'), (2, 'c')");
+    let place = place(&database, "cursor: { column: id }", TO_SQLITE);
+    let run = || place.engine(&["--json", "run", "calls.yaml"]).with_code(0).report();
+    assert_eq!(run().read, 3);
+    database.execute("INSERT INTO calls VALUES (3, 'd'), (5, 'f'), (4, 'e')");
+    assert_eq!(run().read, 3);
+    assert_eq!(arrived(&place), ["a", "b", "c", "d", "e", "f"]);
+    let nothing = run();
+    assert_eq!((nothing.read, nothing.notes), (0, vec!["there was nothing to read".to_owned()]));
+    assert!(place.engine(&["state", "show", "calls"]).with_code(0).stdout.contains("\"5\""));
+    // Once more from there on.
+    place.engine(&["state", "set", "calls", "4"]).with_code(0);
+    assert_eq!(run().read, 1);
+}
+
+#[test]
+fn a_cursor_stays_where_it_is_when_a_run_fails() {
+    let database = Server::shared().database();
+    database.execute("CREATE TABLE calls (id integer, number text); INSERT INTO calls VALUES (1, 'a'), (2, 'b')");
+    let place = place(&database, "cursor: { column: id }", "use: sqlite, with: { path: calls.db, table: calls }");
+    place.engine(&["run", "calls.yaml"]).with_code(2).says(&["calls.db", "create: true"]);
+    database.execute("INSERT INTO calls VALUES (3, 'c')");
+    let pipeline = std::fs::read_to_string(place.path("calls.yaml"))
+        .unwrap()
+        .replace("table: calls }", "table: calls, create: true }");
+    place.write("calls.yaml", pipeline);
+    place.engine(&["run", "calls.yaml"]).with_code(0);
+    assert_eq!(arrived(&place), ["a", "b", "c"]);
+}
+
+#[test]
+fn splits_of_a_key_see_what_was_planned_and_go_into_one_file_in_their_order() {
+    let database = Server::shared().database();
+    database.execute("CREATE TABLE calls AS SELECT id FROM generate_series(1, 3000) AS id; ANALYZE calls");
+    let place = place(&database, "key: id, splits: 3", "use: file, with: { path: calls.csv }, format: csv");
+    let ended = place.engine(&["--json", "run", "calls.yaml"]).with_code(0);
+    ended.report().adds_up();
+    assert!(!ended.stderr.contains("can no longer be seen"), "{}", ended.stderr);
+    let written = std::fs::read_to_string(place.path("calls.csv")).unwrap();
+    let ids: Vec<u32> = written.lines().skip(1).map(|id| id.parse().unwrap()).collect();
+    assert_eq!(ids, (1..=3000).collect::<Vec<_>>());
+    let plan = place.engine(&["explain", "calls.yaml"]).with_code(0).stdout;
+    assert!(plan.contains("split 0002"), "{plan}");
+}
+
+#[test]
+fn a_replaced_table_keeps_its_rows_when_dead_letters_are_tried_again() {
+    let database = Server::shared().database();
+    database.execute(
+        "CREATE TABLE calls AS SELECT id FROM generate_series(1, 3) AS id; \
+         CREATE TABLE report (id integer CONSTRAINT small CHECK (id < 3)); INSERT INTO report VALUES (0)",
+    );
+    let sink = "use: postgres, with: { url: \"${env:URL}\", table: report, mode: replace }";
+    let place = place(&database, "batch: 2", sink);
+    let numbers = || database.rows("SELECT id::text FROM report ORDER BY id").concat();
+    place.engine(&["run", "calls.yaml"]).with_code(0);
+    assert_eq!(numbers(), ["1", "2"]);
+    database.execute("ALTER TABLE report DROP CONSTRAINT small");
+    place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
+    assert_eq!(numbers(), ["1", "2", "3"]);
+    database.execute("DELETE FROM calls WHERE id > 1");
+    place.engine(&["run", "calls.yaml"]).with_code(0);
+    assert_eq!(numbers(), ["1"]);
+}
