@@ -226,7 +226,11 @@ fn take_back(shared: &Arc<Shared>, job: &Job) -> Result<bool> {
             return Ok(false);
         }
         let mut outlet = shared.outlet(&job.assembly, &sink.name, &shared.stop)?;
-        for split in outlet.missing(&job.window) {
+        let missing = outlet.missing(&job.window);
+        if !missing.is_empty() {
+            outlet.begin_run(&target)?;
+        }
+        for split in missing {
             if !outlet.take_back(&target, &split)? {
                 return Ok(false);
             }

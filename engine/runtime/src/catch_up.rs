@@ -151,6 +151,7 @@ fn bury(
     let missing = outlet.missing(&job.window);
     let Some(first) = missing.first() else { return Ok(()) };
     let last = missing.len() == 1;
+    outlet.begin_run(&target)?;
     // The answer to a commit may have been lost: what is there is not given up.
     match outlet.recover(&target, first, last) {
         Ok(true) => return Ok(()),

@@ -367,10 +367,16 @@ impl Outlet {
         if !ends.1 {
             return Ok(());
         }
-        let run = self.run_message(target.window);
-        if last && let Some(instance) = self.slot.opened() {
-            // Best effort: the sink may be the very thing that does not answer.
-            let _ = instance.finish_run(&run);
+        if last {
+            let run = self.run_message(target.window);
+            let finished = self.slot.instance(target.variables).and_then(|it| it.finish_run(&run));
+            let alone = target.window.sink(self.name()).is_none_or(|sink| sink.committed.is_empty());
+            // The sink may be the very thing that does not answer. But what came before needs its end.
+            if let Err(error) = finished
+                && !alone
+            {
+                return Err(error.at(&self.sink.part.stage));
+            }
         }
         let receipt = Receipt { detail: serde_json::json!({"given_up": why.message}), ..Receipt::default() };
         self.state.settle(&delivery, &receipt, 0, 0)?;

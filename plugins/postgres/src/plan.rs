@@ -208,16 +208,20 @@ async fn window(
     let mut conditions = vec![format!("{sql} IS NOT NULL")];
     conditions.extend(after.iter().map(|after| format!("{sql} > {}", literal(after))));
     conditions.extend(from.iter().map(|from| format!("{sql} >= {}", literal(from))));
+    // What is larger than everything would be the last window for ever.
     if is_time(column) {
-        // Infinity would be the last window for ever.
         conditions.push(format!("pg_catalog.isfinite({sql})"));
+    } else if matches!(column.kind, Kind::Numeric(..) | Kind::WideNumeric) {
+        conditions.push(format!("{sql}::text NOT IN ('NaN', 'Infinity', '-Infinity')"));
     }
     if let Some(lag) = &cursor.lag {
         let now = match column.kind {
             Kind::TimestampTz => "pg_catalog.now()".to_owned(),
             _ => format!("(pg_catalog.now() AT TIME ZONE {})", literal(cursor.time_zone.as_deref().unwrap_or("UTC"))),
         };
-        conditions.push(format!("{sql} <= {now} - interval '{} milliseconds'", lag.0.as_millis()));
+        // A day is over when the next one begins.
+        let moment = if column.kind == Kind::Date { format!("({sql} + 1)") } else { sql.clone() };
+        conditions.push(format!("{moment} <= {now} - interval '{} milliseconds'", lag.0.as_millis()));
     }
     let largest = format!(
         "SELECT {sql}::text FROM {} WHERE {} ORDER BY {sql} DESC LIMIT 1",

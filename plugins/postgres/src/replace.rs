@@ -38,6 +38,9 @@ fn beside(run: &SinkRun, target: &Table) -> String {
 pub async fn prepare(connection: &mut PgConnection, run: &SinkRun, target: &Table) -> Result<String, Failure> {
     refuse_others(connection, target).await?;
     let beside = beside(run, target);
+    if exists(connection, &beside).await? {
+        return Ok(beside);
+    }
     let mut create = format!(
         "{}; CREATE TABLE IF NOT EXISTS {beside} (LIKE {} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING STATISTICS)",
         commits::CREATE_LOCK,
@@ -63,8 +66,8 @@ pub async fn prepare(connection: &mut PgConnection, run: &SinkRun, target: &Tabl
     Ok(beside)
 }
 
-/// Views cannot be emptied. Emptying a table that others refer to would take their rows along, or
-/// leave them without a parent.
+/// A view has no rows of its own. Those of a table that others refer to would take these along, or leave
+/// them without a parent.
 async fn refuse_others(connection: &mut PgConnection, target: &Table) -> Result<(), Failure> {
     let is_table: bool =
         sqlx::query_scalar("SELECT relkind IN ('r', 'p') FROM pg_catalog.pg_class WHERE oid = $1::int8::oid")
@@ -157,11 +160,18 @@ async fn swap(connection: &mut PgConnection, run: &SinkRun, target: &Table, comm
     if commits::find(connection, commits, &marker).await?.is_some() {
         return Ok(());
     }
-    execute(connection, &format!("TRUNCATE TABLE {}", target.quoted())).await?;
-    let beside = beside(run, target);
-    if exists(connection, &beside).await? {
-        let columns = target.columns.iter().filter(|column| !column.generated).map(|column| column.name.as_str());
-        let columns = quote_list(columns);
+    // Without it no delivery has come: all that there is of the window are dead letters.
+    let name = format!("{}{}", prefix(run, target), run.window);
+    let found = catalog::find(connection, &TableName { schema: Some(target.schema.clone()), table: name }).await?;
+    if let Some(found) = found {
+        let beside = found.quoted();
+        // Not TRUNCATE: whoever has begun to read goes on to see the old rows, and nobody waits but writers.
+        execute(connection, &format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.quoted())).await?;
+        execute(connection, &format!("DELETE FROM {}", target.quoted())).await?;
+        // The table may have got or lost columns meanwhile.
+        let known = |name: &str| found.columns.iter().any(|column| column.name == name);
+        let columns = target.columns.iter().filter(|column| !column.generated && known(&column.name));
+        let columns = quote_list(columns.map(|column| column.name.as_str()));
         let insert = format!(
             "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {beside}",
             target.quoted()

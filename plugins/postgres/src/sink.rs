@@ -11,7 +11,7 @@ use crate::commits;
 use crate::connection::{Address, Server, Tls, execute};
 use crate::error::{Failure, kind};
 use crate::load::{Loaded, load};
-use crate::name::TableName;
+use crate::name::{TableName, quote};
 use crate::replace;
 use crate::source::{default_connect_timeout, version};
 use crate::target::{Mapping, create_table};
@@ -59,8 +59,8 @@ pub enum Mode {
     /// several with one key in the stream the last one stays.
     Upsert,
     /// They go. The rows of a window are collected in a table beside this one, and
-    /// take their place when all are there: readers see either the old rows or
-    /// the new ones.
+    /// take their place when all are there: readers never wait, and see either the
+    /// old rows or the new ones.
     Replace,
 }
 
@@ -161,7 +161,7 @@ impl Component for PostgresSink {
                 catalog::require(connection, &name).await?;
                 return Ok((version, "found"));
             };
-            let rights: &[&str] = if mode == Mode::Replace { &["INSERT", "TRUNCATE"] } else { &["INSERT"] };
+            let rights: &[&str] = if mode == Mode::Replace { &["INSERT", "DELETE"] } else { &["INSERT"] };
             for right in rights {
                 let may: bool = sqlx::query_scalar("SELECT pg_catalog.has_table_privilege($1::int8::oid, $2)")
                     .bind(table.oid)
@@ -246,6 +246,7 @@ impl Sink for PostgresSink {
     }
 
     fn finish_run(&mut self, run: &SinkRun) -> Result<()> {
+        self.run = run.clone();
         if !self.replaces() {
             return Ok(());
         }
@@ -286,6 +287,7 @@ impl PostgresSink {
     /// Opens the transaction and loads the stream into it.
     fn load(&mut self, input: Batches) -> Result<Loaded> {
         let schema = input.schema();
+        let commits = self.commits()?;
         let beside = self.replaces().then_some(&self.run);
         let (name, key, create) = (&self.name, &self.key, &self.create);
         let mapping = self.server.run(async |connection| {
@@ -294,6 +296,15 @@ impl PostgresSink {
                 Create::Derived(true) => ensure_table(connection, name, &create_table(name, &schema, key)?).await?,
                 Create::Stated(Ddl { ddl }) => ensure_table(connection, name, ddl).await?,
             };
+            // Keys in one schema and rows in another: a later start would look for the keys beside the rows.
+            if !commits.starts_with(&format!("{}.", quote(&table.schema))) {
+                return Err(Error::config(format!(
+                    "`create` has made {} outside of the login's first schema",
+                    table.quoted()
+                ))
+                .hint(format!("write `table: {}.{}`", table.schema, table.name))
+                .into());
+            }
             let into = match beside {
                 Some(run) => replace::prepare(connection, run, &table).await?,
                 None => table.quoted(),

@@ -164,7 +164,11 @@ impl Source for PostgresSource {
             let plan = plan::plan(connection, selection, cursor, cut, request, snapshot.as_deref()).await?;
             Ok((plan, snapshot))
         })?;
-        if !plan.splits.is_empty() {
+        if snapshot.is_none() && plan.splits.len() > 1 {
+            self.cx.log(Level::Warn, "the server gives no snapshot away: each split is read as the table is then");
+        }
+        // Without a name nobody could ask for it.
+        if snapshot.is_some() && !plan.splits.is_empty() {
             self.home.keep(Session { server, snapshot, splits: plan.splits.len() });
         }
         Ok(plan)
@@ -194,8 +198,9 @@ impl PostgresSource {
         let mut server = Server::new(self.address.clone(), self.cx.clone())?;
         let joined = server.run(async |connection| plan::join(connection, selection, snapshot).await)?;
         if snapshot.is_some() && !joined {
+            // Ranges that were cut at another moment need not fit together.
             self.cx.log(
-                Level::Info,
+                if piece.range.is_some() { Level::Warn } else { Level::Info },
                 "the moment at which this window was planned can no longer be seen; rows that were changed since are \
                  read as they are now",
             );

@@ -90,3 +90,23 @@ fn a_replaced_table_keeps_its_rows_when_dead_letters_are_tried_again() {
     place.engine(&["run", "calls.yaml"]).with_code(0);
     assert_eq!(numbers(), ["1"]);
 }
+
+#[test]
+fn what_refuses_the_end_of_a_window_loses_none_of_its_splits() {
+    let database = Server::shared().database();
+    database.execute(
+        "CREATE TABLE calls AS SELECT id FROM generate_series(1, 3000) AS id; ANALYZE calls; \
+         CREATE TABLE report (id integer); INSERT INTO report VALUES (0); \
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed today'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON report FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    let sink = "use: postgres, with: { url: \"${env:URL}\", table: report, mode: replace }, \
+                retry: { attempts: 1, on_exhausted: dead_letter }";
+    let place = place(&database, "key: id, splits: 3", sink);
+    place.engine(&["run", "calls.yaml"]).with_code(2).says(&["keeps the old ones", "closed today"]);
+    assert_eq!(database.rows("SELECT id::text FROM report"), [["0"]]);
+    assert_eq!(place.final_letters(), 0);
+    database.execute("DROP TRIGGER refuse ON report");
+    place.engine(&["run", "calls.yaml"]).with_code(0);
+    assert_eq!(database.rows("SELECT count(*)::text, count(DISTINCT id)::text FROM report"), [["3000", "3000"]]);
+}

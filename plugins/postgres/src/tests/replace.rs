@@ -121,6 +121,37 @@ fn what_refuses_the_swap_keeps_the_old_rows() {
 }
 
 #[test]
+fn a_window_of_which_nothing_came_leaves_the_rows_and_a_new_column_does_not_stop_one() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint, number text); INSERT INTO calls VALUES (1, 'old')");
+    let host = Host::new();
+    let mut sink = sink(&host, &scratch);
+    sink.finish_run(&run(1)).unwrap();
+    assert_eq!(scratch.rows("SELECT number FROM calls"), ["old"]);
+    sink.begin_run(&run(2)).unwrap();
+    deliver_split(&mut sink, &split(2, "0000"), calls([(2, Some("new"))])).unwrap();
+    scratch.sql("ALTER TABLE calls ADD COLUMN note text DEFAULT 'none'");
+    sink.finish_run(&run(2)).unwrap();
+    assert_eq!(scratch.rows("SELECT number, note FROM calls"), ["new|none"]);
+}
+
+#[test]
+fn who_has_begun_to_read_goes_on_to_see_the_old_rows() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (id bigint, number text); INSERT INTO calls VALUES (1, 'old')");
+    let mut reader = Scratch::new();
+    reader.sql(&format!("SET search_path = {}; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", scratch.schema));
+    let host = Host::new();
+    let mut sink = sink(&host, &scratch);
+    sink.begin_run(&run(1)).unwrap();
+    deliver_split(&mut sink, &split(1, "0000"), calls([(2, Some("new"))])).unwrap();
+    sink.finish_run(&run(1)).unwrap();
+    assert_eq!(reader.rows("SELECT number FROM calls"), ["old"]);
+    reader.sql("COMMIT");
+    assert_eq!(reader.rows("SELECT number FROM calls"), ["new"]);
+}
+
+#[test]
 fn a_parent_of_other_rows_is_not_emptied_and_a_view_cannot_be() {
     let mut scratch = Scratch::new();
     scratch.sql(
@@ -146,6 +177,9 @@ fn dead_letters_that_are_tried_again_replace_nothing() {
     let host = Host::new();
     let mut sink = sink(&host, &scratch);
     let replay = SinkRun { replay: true, ..run(1) };
+    // A sink that gives a replay up is new, and only told at the end.
+    let mut fresh: PostgresSink = self::sink(&host, &scratch);
+    fresh.finish_run(&replay).unwrap();
     sink.begin_run(&replay).unwrap();
     deliver_split(&mut sink, &split(1, "0000"), calls([(2, Some("again"))])).unwrap();
     sink.finish_run(&replay).unwrap();

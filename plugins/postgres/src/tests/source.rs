@@ -172,6 +172,22 @@ fn a_cursor_of_times_waits_as_long_as_its_lag_says() {
     assert_eq!(read(json!({"column": "at", "lag": "3d"})), Vec::<String>::new());
     assert_eq!(read(json!({"column": "local", "lag": "1h", "time_zone": "Asia/Kolkata"})), ["o'ld"]);
     assert_eq!(read(json!({"column": "number", "start": "o'"})), ["o'ld"]);
+    assert_eq!(read(json!({"column": "local", "lag": "1h"})).len(), 1, "taken as UTC, the new one is still to come");
+}
+
+#[test]
+fn what_is_larger_than_everything_is_no_cursor_and_a_day_is_read_when_it_is_over() {
+    let mut scratch = Scratch::new();
+    scratch.sql(
+        "CREATE TABLE calls (number text, cost numeric, day date);
+         INSERT INTO calls VALUES ('a', 1.5, (now() AT TIME ZONE 'UTC')::date - 1), ('b', 'NaN', (now() AT TIME ZONE 'UTC')::date)",
+    );
+    let host = Host::new();
+    for cursor in [json!({"column": "cost"}), json!({"column": "day", "lag": "0s"})] {
+        let mut source = open(&host, &scratch, json!({"table": "calls", "cursor": cursor}));
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        assert_eq!(values(&mut source, &plan), ["a"], "{cursor}");
+    }
 }
 
 #[test]
