@@ -147,11 +147,8 @@ impl Project {
                 wrong.extend(file.diagnostics.clone());
                 continue;
             };
-            match engine_spec::resolve(pipeline, &self.catalogue, &self.folders[&file.folder].outside) {
-                Ok(pipeline_values) => {
-                    console::hide(engine_spec::secrets(&pipeline_values), &names(&pipeline_values));
-                    resolved.push((file, pipeline, pipeline_values));
-                }
+            match self.values(file, pipeline) {
+                Ok(values) => resolved.push((file, pipeline, values)),
                 Err(diagnostics) => wrong.extend(diagnostics),
             }
         }
@@ -166,6 +163,13 @@ impl Project {
             }
         }
         if refusals.is_empty() { Ok(assemblies) } else { Err(Failure::Errors(refusals)) }
+    }
+
+    /// A pipeline with its values in, the secret ones of which are shown to nobody from now on.
+    fn values(&self, file: &PipelineFile, pipeline: &Pipeline) -> Result<ResolvedPipeline, Diagnostics> {
+        let values = engine_spec::resolve(pipeline, &self.catalogue, &self.folders[&file.folder].outside)?;
+        console::hide(engine_spec::secrets(&values), &names(&values));
+        Ok(values)
     }
 
     /// A pipeline with its components, all of which take their configuration.
@@ -197,9 +201,7 @@ impl Project {
         let mut all = Vec::new();
         for file in &self.files {
             let Some(pipeline) = &file.pipeline else { continue };
-            let outside = &self.folders[&file.folder].outside;
-            let Ok(values) = engine_spec::resolve(pipeline, &self.catalogue, outside) else { continue };
-            console::hide(engine_spec::secrets(&values), &names(&values));
+            let Ok(values) = self.values(file, pipeline) else { continue };
             all.extend(self.assembly(file, pipeline, &values).err().unwrap_or_default());
         }
         all

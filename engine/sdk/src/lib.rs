@@ -107,6 +107,11 @@ pub mod prelude {
     pub use serde_json::{Value, json};
 }
 
+/// `1 column`, `2 columns`: for messages.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// The columns of a stream of files: `{name: Utf8, data: Binary}`.
 pub fn files_schema() -> arrow_schema::SchemaRef {
     use arrow_schema::{DataType, Field, Schema};

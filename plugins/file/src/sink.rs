@@ -62,10 +62,9 @@ impl Part {
     /// Gives the part its final name. Works again after a crash at any point.
     fn publish(&self, overwrite: bool) -> Result<()> {
         let publishing = |error| fault("publishing", &self.path, error);
-        if overwrite && self.temporary.exists() {
-            // Whatever is there goes; no need to read it.
-            std::fs::rename(&self.temporary, &self.path).map_err(publishing)?;
-        } else if self.is_published()? {
+        // Where whatever is there goes, it need not be read.
+        let replaces = overwrite && self.temporary.exists();
+        if !replaces && self.is_published()? {
             disk::remove(&self.temporary)?;
         } else if overwrite {
             std::fs::rename(&self.temporary, &self.path).map_err(publishing)?;

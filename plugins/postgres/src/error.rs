@@ -10,6 +10,9 @@ const OTHER_CLASSES: [&str; 30] = [
     "34", "38", "39", "3B", "54", "55", "72", "F0", "HV", "P0", "XX",
 ];
 
+/// Two rows with one key.
+pub const UNIQUE_VIOLATION: &str = "23505";
+
 /// The kind that a SQLSTATE stands for.
 pub fn kind(state: &str) -> ErrorKind {
     match state {

@@ -3,6 +3,7 @@
 
 use engine_sdk::prelude::*;
 use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
 
 use crate::connection::{Server, execute};
 use crate::encode::{HEADER, TRAILER};
@@ -77,24 +78,14 @@ impl Load {
             execute(connection, "SAVEPOINT engine_load").await?;
             Ok(connection.copy_in_raw(&mapping.copy).await.map_err(Failure::from))
         })?;
-        let mut copy = match begun {
-            Ok(copy) => copy,
+        let mut sending = match begun {
+            Ok(copy) => Sending::new(copy),
             Err(failure) => return Ok(Err(failure)),
         };
-        let mut buffer = Vec::with_capacity(SEND_BYTES + (SEND_BYTES >> 2));
-        buffer.extend_from_slice(HEADER);
         let mut next = Some(first);
         while let Some(batch) = next.take() {
             let piece = prepare(&batch, &mapping.columns, cx)?;
-            let encoder = mapping.encoder(&piece);
-            for row in 0..piece.rows() {
-                encoder.row(row, &mut buffer);
-                if buffer.len() >= SEND_BYTES {
-                    server.drive(async { Ok(copy.send(buffer.as_slice()).await.map_err(Failure::from)?) })?;
-                    self.sent += buffer.len() as u64;
-                    buffer.clear();
-                }
-            }
+            server.drive(async { Ok(sending.rows(mapping, &piece, &mut self.sent).await?) })?;
             self.rows += piece.rows();
             self.bytes += batch.get_array_memory_size();
             self.pieces.push(piece);
@@ -103,12 +94,7 @@ impl Load {
                 self.last = next.is_none();
             }
         }
-        buffer.extend_from_slice(TRAILER);
-        self.sent += buffer.len() as u64;
-        server.drive(async {
-            copy.send(buffer.as_slice()).await.map_err(Failure::from)?;
-            Ok(copy.finish().await.map(drop).map_err(Failure::from))
-        })
+        server.drive(async { Ok(sending.finish(&mut self.sent).await) })
     }
 
     /// Keeps what the server took. Rows that it refuses for their data are cut in half until the bad
@@ -166,25 +152,50 @@ async fn copy(
     pieces: &[Piece],
     sent: &mut u64,
 ) -> Result<(), Failure> {
-    let mut copy = connection.copy_in_raw(&mapping.copy).await?;
-    let mut buffer = Vec::with_capacity(SEND_BYTES + (SEND_BYTES >> 2));
-    buffer.extend_from_slice(HEADER);
+    let mut sending = Sending::new(connection.copy_in_raw(&mapping.copy).await?);
     for piece in pieces {
+        sending.rows(mapping, piece, sent).await?;
+    }
+    sending.finish(sent).await
+}
+
+/// A COPY that is being filled.
+struct Sending<'a> {
+    copy: PgCopyIn<&'a mut PgConnection>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Sending<'a> {
+    fn new(copy: PgCopyIn<&'a mut PgConnection>) -> Self {
+        let mut buffer = Vec::with_capacity(SEND_BYTES + (SEND_BYTES >> 2));
+        buffer.extend_from_slice(HEADER);
+        Self { copy, buffer }
+    }
+
+    async fn rows(&mut self, mapping: &Mapping, piece: &Piece, sent: &mut u64) -> Result<(), Failure> {
         let encoder = mapping.encoder(piece);
         for row in 0..piece.rows() {
-            encoder.row(row, &mut buffer);
-            if buffer.len() >= SEND_BYTES {
-                copy.send(buffer.as_slice()).await?;
-                *sent += buffer.len() as u64;
-                buffer.clear();
+            encoder.row(row, &mut self.buffer);
+            if self.buffer.len() >= SEND_BYTES {
+                self.send(sent).await?;
             }
         }
+        Ok(())
     }
-    buffer.extend_from_slice(TRAILER);
-    copy.send(buffer.as_slice()).await?;
-    *sent += buffer.len() as u64;
-    copy.finish().await?;
-    Ok(())
+
+    async fn send(&mut self, sent: &mut u64) -> Result<(), Failure> {
+        self.copy.send(self.buffer.as_slice()).await?;
+        *sent += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    async fn finish(mut self, sent: &mut u64) -> Result<(), Failure> {
+        self.buffer.extend_from_slice(TRAILER);
+        self.send(sent).await?;
+        self.copy.finish().await?;
+        Ok(())
+    }
 }
 
 /// From the stage into the table, where there is a stage.

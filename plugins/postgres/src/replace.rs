@@ -6,19 +6,18 @@
 
 use engine_sdk::prelude::*;
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 
 use crate::catalog::{self, Table};
 use crate::commits;
 use crate::connection::execute;
-use crate::error::{Failure, kind};
+use crate::error::{Failure, UNIQUE_VIOLATION, kind};
 use crate::name::{TableName, literal, quote, quote_list};
 
 /// What the keys of deliveries have as the split of a window that has taken its place.
 const FINISHED: &str = "*finished*";
 /// What every table beside another begins with.
 const PREFIX: &str = "_engine_replace_";
-const UNIQUE_VIOLATION: &str = "23505";
 
 /// What the names of the tables of one sink and one target begin with.
 fn prefix(run: &SinkRun, target: &Table) -> String {
@@ -28,19 +27,20 @@ fn prefix(run: &SinkRun, target: &Table) -> String {
     format!("{PREFIX}{digest}_")
 }
 
-/// The table beside the target, for one window.
-fn beside(run: &SinkRun, target: &Table) -> String {
-    format!("{}.{}", quote(&target.schema), quote(&format!("{}{}", prefix(run, target), run.window)))
+/// The name of the table beside the target, for one window.
+fn beside(run: &SinkRun, target: &Table) -> TableName {
+    TableName { schema: Some(target.schema.clone()), table: format!("{}{}", prefix(run, target), run.window) }
 }
 
 /// Makes the table beside the target, if it is not there, with the target's rules for single rows.
 /// Answers its name as SQL text.
 pub async fn prepare(connection: &mut PgConnection, run: &SinkRun, target: &Table) -> Result<String, Failure> {
     refuse_others(connection, target).await?;
-    let beside = beside(run, target);
-    if exists(connection, &beside).await? {
-        return Ok(beside);
+    let name = beside(run, target);
+    if let Some(found) = catalog::find(connection, &name).await? {
+        return Ok(found.quoted());
     }
+    let beside = format!("{}.{}", quote(&target.schema), quote(&name.table));
     let mut create = format!(
         "{}; CREATE TABLE IF NOT EXISTS {beside} (LIKE {} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING STATISTICS)",
         commits::CREATE_LOCK,
@@ -161,9 +161,7 @@ async fn swap(connection: &mut PgConnection, run: &SinkRun, target: &Table, comm
         return Ok(());
     }
     // Without it no delivery has come: all that there is of the window are dead letters.
-    let name = format!("{}{}", prefix(run, target), run.window);
-    let found = catalog::find(connection, &TableName { schema: Some(target.schema.clone()), table: name }).await?;
-    if let Some(found) = found {
+    if let Some(found) = catalog::find(connection, &beside(run, target)).await? {
         let beside = found.quoted();
         // Not TRUNCATE: whoever has begun to read goes on to see the old rows, and nobody waits but writers.
         execute(connection, &format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", target.quoted())).await?;
@@ -195,11 +193,6 @@ fn marker(run: &SinkRun) -> Delivery {
         split: FINISHED.into(),
         ..Delivery::default()
     }
-}
-
-async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool, Failure> {
-    let sql = format!("SELECT pg_catalog.to_regclass({}) IS NOT NULL", literal(table));
-    Ok(sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(connection).await?)
 }
 
 /// The tables of this and earlier windows.

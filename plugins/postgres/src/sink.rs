@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use crate::catalog::{self, Table};
 use crate::commits;
 use crate::connection::{Address, Server, Tls, execute};
-use crate::error::{Failure, kind};
+use crate::error::{Failure, UNIQUE_VIOLATION, kind};
 use crate::load::{Loaded, load};
 use crate::name::{TableName, quote};
 use crate::replace;
@@ -254,8 +254,6 @@ impl Sink for PostgresSink {
         self.server.run(async |connection| replace::finish(connection, run, name, &commits).await)
     }
 }
-
-const UNIQUE_VIOLATION: &str = "23505";
 
 impl PostgresSink {
     /// Whether the window's rows take the place of the others. Dead letters that are tried again

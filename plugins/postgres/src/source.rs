@@ -141,8 +141,8 @@ impl Component for PostgresSource {
             Ok((version(connection).await?, reading.columns.len()))
         })?;
         let what = match &self.selection {
-            Selection::Table(table) => format!("table {table} with {}", counted(columns)),
-            Selection::Query(_) => format!("the query gives {}", counted(columns)),
+            Selection::Table(table) => format!("table {table} with {}", engine_sdk::counted(columns, "column")),
+            Selection::Query(_) => format!("the query gives {}", engine_sdk::counted(columns, "column")),
         };
         Ok(CheckReport { summary: format!("PostgreSQL {version} at {}, {what}", self.address.shown()) })
     }
@@ -208,8 +208,4 @@ impl PostgresSource {
         let snapshot = snapshot.filter(|_| joined).map(str::to_owned);
         Ok(Session { server, snapshot, splits: 1 })
     }
-}
-
-fn counted(columns: usize) -> String {
-    if columns == 1 { "1 column".into() } else { format!("{columns} columns") }
 }

@@ -91,8 +91,8 @@ impl Component for SqliteSource {
         let connection = self.connect()?;
         let columns = statement(&connection, &self.selection)?.1.len();
         let what = match &self.selection {
-            Selection::Table(table) => format!("table {table} with {}", counted(columns)),
-            Selection::Query(_) => format!("the query gives {}", counted(columns)),
+            Selection::Table(table) => format!("table {table} with {}", engine_sdk::counted(columns, "column")),
+            Selection::Query(_) => format!("the query gives {}", engine_sdk::counted(columns, "column")),
         };
         Ok(CheckReport { summary: format!("SQLite file {}, {what}", self.path.display()) })
     }
@@ -380,8 +380,4 @@ impl Drop for Rows {
             let _ = thread.join();
         }
     }
-}
-
-fn counted(columns: usize) -> String {
-    if columns == 1 { "1 column".into() } else { format!("{columns} columns") }
 }

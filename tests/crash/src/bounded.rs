@@ -4,9 +4,10 @@
 use std::time::Instant;
 
 use engine_end_to_end_tests::{Engine, Place};
+use engine_state::DeadLetterStatus;
 
 use crate::judge::settled;
-use crate::{Damage, Death, Round};
+use crate::{Damage, Death, Round, written_numbers};
 
 /// The pipeline's name and file name.
 pub(crate) const PIPELINE: &str = "calls";
@@ -69,6 +70,18 @@ impl Cycles {
         self.open = false;
         self.completed += 1;
         self.damage += judge(&self.place);
+    }
+
+    /// Whether every one of so many runs has left one letter of each refused record.
+    pub(crate) fn letters(&self, refused: impl Iterator<Item = u64>, runs: u64) -> Damage {
+        let letters = written_numbers(&self.place, DeadLetterStatus::Final);
+        let mut damage = Damage::default();
+        for number in refused {
+            let times = letters.iter().filter(|letter| **letter == number).count() as u64;
+            damage.lost += runs.saturating_sub(times);
+            damage.doubled += times.saturating_sub(runs);
+        }
+        damage
     }
 
     /// Completes the open cycle undisturbed, and answers with the damage of all.

@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use engine_end_to_end_tests::{Place, csv_rows, line};
-use engine_state::DeadLetterStatus;
 use engine_test_tools::sequence;
 
 use crate::bounded::Cycles;
-use crate::{Damage, Death, Pair, Round, written_numbers};
+use crate::{Damage, Death, Pair, Round};
 
 const LINES: u64 = 6_000;
 /// One line in so many is no call.
@@ -62,13 +61,8 @@ impl Pair for FileToCsv {
         let mut damage = self.cycles.finish(|place| judge(place, &whole, completed));
         damage.torn += self.watcher.stop();
         // One letter for each line that is no call, in each cycle and in the undisturbed run.
-        let letters = written_numbers(&self.cycles.place, DeadLetterStatus::Final);
         let runs = self.cycles.completed + 1;
-        for number in (0..LINES).filter(|number| !is_call(*number)) {
-            let times = letters.iter().filter(|letter| **letter == number).count() as u64;
-            damage.lost += runs.saturating_sub(times);
-            damage.doubled += times.saturating_sub(runs);
-        }
+        damage += self.cycles.letters((0..LINES).filter(|number| !is_call(*number)), runs);
         damage
     }
 }

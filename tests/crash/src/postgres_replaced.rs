@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use engine_end_to_end_tests::{Database, Place, Server};
-use engine_state::DeadLetterStatus;
 
 use crate::bounded::Cycles;
-use crate::{Damage, Death, Pair, Round, written_numbers};
+use crate::{Damage, Death, Pair, Round};
 
 const ROWS: u64 = 6_000;
 /// One row in so many breaks a rule of the table that it goes into.
@@ -69,12 +68,7 @@ impl Pair for PostgresReplaced {
         let database = &self.database;
         let mut damage = self.cycles.finish(|_| judge(database));
         damage.torn += self.torn;
-        let letters = written_numbers(&self.cycles.place, DeadLetterStatus::Final);
-        for number in (0..ROWS).filter(|number| !is_accepted(*number)) {
-            let times = letters.iter().filter(|letter| **letter == number).count() as u64;
-            damage.lost += self.cycles.completed.saturating_sub(times);
-            damage.doubled += times.saturating_sub(self.cycles.completed);
-        }
+        damage += self.cycles.letters((0..ROWS).filter(|number| !is_accepted(*number)), self.cycles.completed);
         let left = self.database.rows("SELECT relname::text FROM pg_class WHERE relname LIKE '%engine_replace%'");
         assert!(left.is_empty(), "tables are left over: {left:?}");
         damage

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use engine_end_to_end_tests::{Database, Place, Server, sqlite_rows};
-use engine_state::DeadLetterStatus;
 
 use crate::bounded::Cycles;
-use crate::{Damage, Death, Pair, Round, written_numbers};
+use crate::{Damage, Death, Pair, Round};
 
 const ROWS: u64 = 6_000;
 /// One row in so many holds a number that SQLite has not: NaN.
@@ -51,12 +50,7 @@ impl Pair for PostgresToSqlite {
 
     fn finish(&mut self) -> Damage {
         let mut damage = self.cycles.finish(judge);
-        let letters = written_numbers(&self.cycles.place, DeadLetterStatus::Final);
-        for number in (0..ROWS).filter(|number| !is_accepted(*number)) {
-            let times = letters.iter().filter(|letter| **letter == number).count() as u64;
-            damage.lost += self.cycles.completed.saturating_sub(times);
-            damage.doubled += times.saturating_sub(self.cycles.completed);
-        }
+        damage += self.cycles.letters((0..ROWS).filter(|number| !is_accepted(*number)), self.cycles.completed);
         damage
     }
 }
