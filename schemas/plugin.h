@@ -262,7 +262,7 @@ typedef struct EngineHost {
  *
  * A sink's calls, for one window of data:
  *
- *   begin_run            once, before the first split
+ *   begin_run            once an instance, before its first split
  *     begin_split        "new", "sealed" or "committed"
  *       write            new: takes all rows or files of the split, makes them
  *                        ready and durable on the way, but visible to no one
@@ -272,6 +272,9 @@ typedef struct EngineHost {
  *   finish_run           once, after the last commit; idempotent
  *
  * After a crash the engine makes the same calls for the same deliveries again.
+ * Where begin_run answers "parallel", each of several instances gets begin_run
+ * and some of the splits; one of them gets finish_run, after the last commit of
+ * all of them.
  */
 typedef struct EngineComponent {
   uint32_t size;
@@ -325,8 +328,13 @@ typedef struct EngineComponent {
   EngineStatus (*apply)(EngineInstance *instance, int32_t direction,
                         struct ArrowArrayStream *in, struct ArrowArrayStream *out);
 
-  /* Sinks. `run`: {"state", "pipeline", "sink", "window", "splits": [ids], "replay": bool}. */
-  EngineStatus (*begin_run)(EngineInstance *instance, EngineText run);
+  /*
+   * Sinks. `run`: {"state", "pipeline", "sink", "window", "splits": [ids], "replay": bool}.
+   * Answers {"parallel": true} when splits of this window may be delivered by
+   * several instances at the same time and in any order. After {} one instance
+   * delivers them one after the other, in their order.
+   */
+  EngineStatus (*begin_run)(EngineInstance *instance, EngineText run, EngineReply reply);
 
   /*
    * Sinks. `delivery`: {"key", "state", "pipeline", "sink", "window", "split",

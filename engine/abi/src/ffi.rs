@@ -200,7 +200,7 @@ pub type DescribeFn = unsafe extern "C" fn(reply: Reply) -> Status;
 pub type OpenFn = unsafe extern "C" fn(host: *const Host, request: Text, instance: *mut *mut Instance) -> Status;
 /// `check`
 pub type CheckFn = unsafe extern "C" fn(instance: *mut Instance, reply: Reply) -> Status;
-/// `plan`, `begin_split`, `commit`: a message in, a message out.
+/// `plan`, `begin_run`, `begin_split`, `commit`: a message in, a message out.
 pub type ExchangeFn = unsafe extern "C" fn(instance: *mut Instance, request: Text, reply: Reply) -> Status;
 /// `read`
 pub type ReadFn = unsafe extern "C" fn(instance: *mut Instance, split: Text, out: *mut FFI_ArrowArrayStream) -> Status;
@@ -213,7 +213,7 @@ pub type ApplyFn = unsafe extern "C" fn(
     input: *mut FFI_ArrowArrayStream,
     output: *mut FFI_ArrowArrayStream,
 ) -> Status;
-/// `begin_run`, `abort`, `finish_run`: a message in.
+/// `abort`, `finish_run`: a message in.
 pub type NotifyFn = unsafe extern "C" fn(instance: *mut Instance, request: Text) -> Status;
 /// `write`
 pub type WriteFn = unsafe extern "C" fn(
@@ -252,7 +252,7 @@ pub struct Component {
     /// Transforms and formats.
     pub apply: Option<ApplyFn>,
     /// Sinks.
-    pub begin_run: Option<NotifyFn>,
+    pub begin_run: Option<ExchangeFn>,
     /// Sinks.
     pub begin_split: Option<ExchangeFn>,
     /// Sinks.

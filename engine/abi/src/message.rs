@@ -119,6 +119,15 @@ pub struct SinkRun {
     pub replay: bool,
 }
 
+/// `begin_run`: how the window's splits may come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunBegun {
+    /// Several instances may deliver splits at the same time, in any order.
+    /// Otherwise one instance delivers them one after the other, in their order.
+    #[serde(default)]
+    pub parallel: bool,
+}
+
 /// `begin_split`, `write`, `commit` and `abort`: one delivery.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {

@@ -31,6 +31,8 @@ struct Explanation {
 struct Planned {
     splits: Vec<String>,
     estimated_rows: Option<u64>,
+    /// How many splits are worked on at the same time, at most.
+    parallelism: usize,
     note: String,
 }
 
@@ -75,12 +77,14 @@ fn planned(assembly: &Assembly) -> Planned {
         return Planned {
             splits: Vec::new(),
             estimated_rows: None,
+            parallelism: 1,
             note: "received into the spool; a window is cut after 16 MiB, after 1 s, or when nothing came for 100 ms"
                 .into(),
         };
     }
     match plan(assembly) {
         Ok(plan) => Planned {
+            parallelism: plan.splits.len().clamp(1, assembly.parallelism.get()),
             estimated_rows: plan.splits.iter().map(|split| split.estimated_rows).sum(),
             note: match (plan.splits.len(), &plan.upper) {
                 (0, _) => "there is nothing to read".into(),
@@ -92,6 +96,7 @@ fn planned(assembly: &Assembly) -> Planned {
         Err(error) => Planned {
             splits: Vec::new(),
             estimated_rows: None,
+            parallelism: assembly.parallelism.get(),
             note: format!("cannot be planned now: {}", error.message),
         },
     }
@@ -161,6 +166,11 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
     if let more @ 1.. = explanation.plan.splits.len().saturating_sub(SPLITS_SHOWN) {
         let noun = if more == 1 { "split" } else { "splits" };
         console::line(&format!("              and {more} more {noun}"));
+    }
+    if let parallelism @ 2.. = explanation.plan.parallelism {
+        console::line(&format!(
+            "              up to {parallelism} splits at the same time, if every sink takes them in any order"
+        ));
     }
     for transform in &explanation.transforms {
         console::line(&format!("  transform   {transform}"));

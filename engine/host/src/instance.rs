@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_abi::ffi::{self, ExchangeFn, FFI_ArrowArrayStream, NotifyFn, Reply, Status, Text};
 use engine_abi::message::{
-    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split,
+    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split,
 };
 use engine_abi::stream::{self, Batches};
 use engine_abi::{Error, ErrorKind, Result};
@@ -205,8 +205,8 @@ impl Instance {
     }
 
     /// Sinks: before the first delivery of a window.
-    pub fn begin_run(&mut self, run: &SinkRun) -> Result<()> {
-        self.open.notify("begin_run", self.open.component.table().begin_run, run)
+    pub fn begin_run(&mut self, run: &SinkRun) -> Result<RunBegun> {
+        self.open.exchange("begin_run", self.open.component.table().begin_run, run)
     }
 
     /// Sinks: has this delivery arrived before?

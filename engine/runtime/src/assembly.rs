@@ -1,5 +1,6 @@
 //! A pipeline with its components: everything that a run needs, opened by nobody yet.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use engine_spec::{ResolvedConfig, ResolvedPipeline, ResolvedStage, Retry, SpoolO
 use serde_json::Value;
 
 use crate::letters::{Collected, Letters};
+use crate::pass::default_parallelism;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
 
@@ -127,6 +129,8 @@ pub struct Assembly {
     pub transforms: Vec<Part>,
     /// Where they go.
     pub sinks: Vec<SinkPart>,
+    /// How many splits of a window are worked on at the same time, at most.
+    pub parallelism: NonZeroUsize,
     /// Bounds of a push source's spool.
     pub spool: SpoolOptions,
     /// What `engine test` runs.
@@ -176,6 +180,7 @@ impl Assembly {
             transforms: pipeline.transforms.iter().enumerate().map(transform).collect::<Result<_>>()?,
             sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,
             source,
+            parallelism: pipeline.parallelism.unwrap_or_else(default_parallelism),
             spool: pipeline.spool.clone(),
             tests: pipeline.tests.clone(),
             definition,

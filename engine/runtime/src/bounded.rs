@@ -153,10 +153,9 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
         }
         for straggler in end.stalled {
             let stalled = Error::unavailable(format!("held the other sinks up for {:?}", shared.options.stall));
-            let (_, result) =
-                straggler.thread.join().map_err(|_| Error::internal(format!("sink `{}` panicked", straggler.name)))?;
-            if let Err(error) = result {
-                behind.insert(straggler.name, if is_stop(&error) { stalled } else { error });
+            let name = straggler.name().to_owned();
+            if let Err(error) = straggler.wait() {
+                behind.insert(name, if is_stop(&error) { stalled } else { error });
             }
         }
         match end.source {

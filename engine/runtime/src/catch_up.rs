@@ -125,7 +125,7 @@ fn attempt(shared: &Arc<Shared>, sink: &str, job: Job, solo: &mut Option<Solo>, 
         result?;
     }
     for straggler in end.stalled {
-        straggler.thread.join().map_err(|_| Error::internal(format!("sink `{}` panicked", straggler.name)))?.1?;
+        straggler.wait()?;
     }
     if shared.fresh(job.window.id)?.is_none() {
         shared.meters.window_done(job.window.id);
@@ -147,7 +147,7 @@ fn bury(
     let target = Target { window: &job.window, variables: &context.variables, run: &context.run };
     let mut outlet: Outlet = shared.outlet(&job.assembly, sink, stop)?;
     let solo = shared.solo(solo, &job, stop);
-    solo.upstream.set_stop(stop);
+    solo.upstream.bind(stop, context.queue_bytes);
     let missing = outlet.missing(&job.window);
     let Some(first) = missing.first() else { return Ok(()) };
     let last = missing.len() == 1;

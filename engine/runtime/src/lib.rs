@@ -19,6 +19,7 @@ mod assembly;
 mod bounded;
 mod catch_up;
 mod edge;
+mod lane;
 mod letters;
 mod meters;
 mod outlet;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_abi::message::{Begun, Delivery as Message, Receipt, Sealed, SinkRun};
+use engine_abi::message::{Begun, Delivery as Message, Receipt, RunBegun, Sealed, SinkRun};
 use engine_abi::stream::Batches;
 use engine_abi::{Error, Result, Shape, Unit};
 use engine_host::{Direction, Payload, Rejection};
@@ -14,7 +14,8 @@ use crate::assembly::{Assembly, SinkPart};
 use crate::edge::{Edge, add_up};
 use crate::letters::{At, Letters, Stored};
 use crate::meters::{Meters, SinkMeter};
-use crate::queue::ahead;
+use crate::pass::PassContext;
+use crate::queue::{QUEUE_BYTES, ahead};
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
@@ -32,6 +33,7 @@ pub(crate) struct Outlet {
     state: Arc<State>,
     meter: Arc<SinkMeter>,
     into: Edge,
+    queue_bytes: usize,
 }
 
 /// A window as one sink sees it while it delivers.
@@ -54,15 +56,23 @@ impl Outlet {
             meter: meters.sink(&sink.name),
             letters,
             into: Edge::default(),
+            queue_bytes: QUEUE_BYTES,
         }
+    }
+
+    /// Another instance of the same sink.
+    pub(crate) fn another(&self, context: &PassContext) -> Self {
+        let outlet = Self::new(&context.assembly, &self.sink, &context.state, &context.stop, &context.meters);
+        Self { queue_bytes: self.queue_bytes, ..outlet }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.sink.name
     }
 
-    /// Binds the sink to a pass that can be stopped alone.
-    pub(crate) fn set_stop(&self, stop: &Stop) {
+    /// Binds the sink to a pass that can be stopped alone, with queues of this size.
+    pub(crate) fn bind(&mut self, stop: &Stop, queue_bytes: usize) {
+        self.queue_bytes = queue_bytes;
         self.slot.host.set_stop(stop);
         if let Some(encoder) = &self.encoder {
             encoder.host.set_stop(stop);
@@ -93,7 +103,7 @@ impl Outlet {
         all.into_iter().filter(|split| !sink.committed.contains(split)).collect()
     }
 
-    pub(crate) fn begin_run(&mut self, target: &Target<'_>) -> Result<()> {
+    pub(crate) fn begin_run(&mut self, target: &Target<'_>) -> Result<RunBegun> {
         let message = self.run_message(target.window);
         let stage = self.sink.part.stage.clone();
         self.slot.instance(target.variables).and_then(|it| it.begin_run(&message)).map_err(|error| error.at(stage))
@@ -147,18 +157,19 @@ impl Outlet {
             Begun::Committed { receipt } => receipt,
             Begun::Sealed => instance.commit(&message).map_err(|error| error.at(&stage))?,
         };
-        self.settle(target, &delivery, &message, receipt, last)?;
+        self.settle(target, &delivery, &message, receipt, || last)?;
         Ok(true)
     }
 
     /// Delivers one split (or the whole window): everything between `begin_split`
-    /// and the ledger. `last`: it is the window's last for this sink.
+    /// and the ledger. `is_last`: asked once it is committed, whether it was the
+    /// window's last for this sink.
     pub(crate) fn deliver(
         &mut self,
         target: &Target<'_>,
         split: &str,
         input: Batches,
-        last: bool,
+        is_last: impl FnOnce() -> bool,
         stop: &Stop,
     ) -> Result<()> {
         let delivery = self.delivery(target.window, split);
@@ -167,7 +178,7 @@ impl Outlet {
         self.slot.host.set_deadline(self.sink.retry.deadline);
         let done = self.attempt(target, &delivery, &message, input, stop);
         self.slot.host.set_deadline(None);
-        match done.and_then(|receipt| self.settle(target, &delivery, &message, receipt, last)) {
+        match done.and_then(|receipt| self.settle(target, &delivery, &message, receipt, is_last)) {
             Ok(()) => Ok(()),
             Err(error) => {
                 if let Some(instance) = self.slot.opened()
@@ -273,7 +284,7 @@ impl Outlet {
             Some(encoder) => {
                 encoder.host.counts.reset();
                 let encoded = encoder.instance(target.variables)?.apply(Direction::Encode, input)?;
-                ahead(self.name(), encoded, stop)?
+                ahead(self.name(), encoded, stop, self.queue_bytes)?
             }
             None => input,
         };
@@ -305,7 +316,7 @@ impl Outlet {
         delivery: &Delivery,
         message: &Message,
         mut receipt: Receipt,
-        last: bool,
+        is_last: impl FnOnce() -> bool,
     ) -> Result<()> {
         if receipt.rows == 0 {
             // Found there by an earlier attempt: what was sealed knows the rows.
@@ -315,7 +326,7 @@ impl Outlet {
         if !parts.is_empty() {
             receipt.detail = serde_json::json!({"parts": parts, "detail": receipt.detail});
         }
-        if last {
+        if is_last() {
             let run = self.run_message(target.window);
             self.slot.instance(target.variables)?.finish_run(&run)?;
             fail_point!("runtime::finished");

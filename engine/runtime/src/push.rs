@@ -16,7 +16,7 @@ use crate::bounded::Ending;
 use crate::catch_up::catch_up;
 use crate::letters::{Collected, Letters};
 use crate::outlet::Outlet;
-use crate::pass::{self, Straggler};
+use crate::pass;
 use crate::replay::Requests;
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
@@ -306,12 +306,12 @@ impl Push {
         for straggler in end.stalled {
             tracing::warn!(
                 pipeline = assembly.name,
-                sink = straggler.name,
+                sink = straggler.name(),
                 "holds the other sinks up and is left behind; it catches up by itself"
             );
             // Its worker may only begin when the call that hangs has returned.
-            let Straggler { name, thread } = straggler;
-            self.catch_up_after(&name, None, move || drop(thread.join()));
+            let name = straggler.name().to_owned();
+            self.catch_up_after(&name, None, move || drop(straggler.wait()));
         }
         if shared.fresh(id)?.is_none() {
             shared.meters.window_done(id);

@@ -151,9 +151,9 @@ impl<T> Drop for Receiver<T> {
 
 /// Lets a stream run ahead on a thread of its own, as far as a queue goes.
 /// The thread ends with the stream, or when the result is dropped.
-pub fn ahead(name: &str, batches: Batches, stop: &Stop) -> Result<Batches> {
+pub fn ahead(name: &str, batches: Batches, stop: &Stop, bytes: usize) -> Result<Batches> {
     let schema = batches.schema();
-    let (sender, receiver) = queue::<Result<RecordBatch>>(QUEUE_BYTES);
+    let (sender, receiver) = queue::<Result<RecordBatch>>(bytes);
     let stop = stop.clone();
     let run = move || {
         for item in batches {
@@ -256,9 +256,9 @@ mod tests {
     #[test]
     fn a_stream_that_runs_ahead_gives_the_same_batches_and_the_same_error() {
         let stop = Stop::new();
-        let all: Vec<_> = ahead("test", batches(100, None), &stop).unwrap().map(Result::unwrap).collect();
+        let all: Vec<_> = ahead("test", batches(100, None), &stop, QUEUE_BYTES).unwrap().map(Result::unwrap).collect();
         assert_eq!(all, batches(100, None).map(Result::unwrap).collect::<Vec<_>>());
-        let mut failing = ahead("test", batches(1, Some(Error::unavailable("gone"))), &stop).unwrap();
+        let mut failing = ahead("test", batches(1, Some(Error::unavailable("gone"))), &stop, QUEUE_BYTES).unwrap();
         assert!(failing.next().unwrap().is_ok());
         assert_eq!(failing.next().unwrap().unwrap_err(), Error::unavailable("gone"));
         assert!(failing.next().is_none());

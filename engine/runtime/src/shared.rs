@@ -13,6 +13,7 @@ use crate::assembly::Assembly;
 use crate::meters::Meters;
 use crate::outlet::Outlet;
 use crate::pass::PassContext;
+use crate::queue::QUEUE_BYTES;
 use crate::stop::Stop;
 use crate::upstream::{Feed, Upstream};
 
@@ -140,6 +141,8 @@ impl Shared {
             WindowKind::Replay => crate::replay::feed(&self.state, &job.window)?,
         };
         Ok(PassContext {
+            state: Arc::clone(&self.state),
+            assembly: Arc::clone(&job.assembly),
             variables: self.variables(&job.window),
             window: Arc::clone(&job.window),
             run: self.run.clone(),
@@ -147,6 +150,7 @@ impl Shared {
             meters: Arc::clone(&self.meters),
             stop: stop.clone(),
             stall: self.options.stall,
+            queue_bytes: QUEUE_BYTES,
         })
     }
 

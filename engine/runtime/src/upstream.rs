@@ -14,7 +14,7 @@ use engine_state::{Spool, State};
 use crate::assembly::Assembly;
 use crate::edge::{Edge, add_up};
 use crate::letters::{At, Letters, Stored};
-use crate::queue::ahead;
+use crate::queue::{QUEUE_BYTES, ahead};
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
@@ -66,6 +66,7 @@ pub(crate) struct Upstream {
     letters: Vec<Arc<Stored>>,
     /// After the source, the decoder, and each transform.
     edges: Vec<Edge>,
+    queue_bytes: usize,
 }
 
 impl Upstream {
@@ -88,7 +89,7 @@ impl Upstream {
         }
         // Each an edge of its own: a clone would count for the same one.
         let edges = (0..transforms.len() + 2).map(|_| Edge::default()).collect();
-        Self { source, decoder, transforms, letters, edges }
+        Self { source, decoder, transforms, letters, edges, queue_bytes: QUEUE_BYTES }
     }
 
     /// Asks the source what there is to read.
@@ -104,8 +105,9 @@ impl Upstream {
         std::iter::once(&mut self.source).chain(&mut self.decoder).chain(&mut self.transforms)
     }
 
-    /// Binds the stages to a pass that can be stopped alone.
-    pub(crate) fn set_stop(&mut self, stop: &Stop) {
+    /// Binds the stages to a pass that can be stopped alone, with queues of this size.
+    pub(crate) fn bind(&mut self, stop: &Stop, queue_bytes: usize) {
+        self.queue_bytes = queue_bytes;
         self.slots().for_each(|slot| slot.host.set_stop(stop));
     }
 
@@ -140,7 +142,7 @@ impl Upstream {
         stream = self.edges[0].count(at_stage(stream, "source"));
         if let Some(decoder) = self.decoder.as_mut().filter(|_| decode) {
             // The source works while the decoder works on what came before.
-            let input = ahead("source", stream, stop)?;
+            let input = ahead("source", stream, stop, self.queue_bytes)?;
             let decoded = decoder.instance(variables).and_then(|it| it.apply(Direction::Decode, input));
             stream = at_stage(decoded.map_err(|error| error.at("source"))?, "source");
         }
@@ -149,7 +151,7 @@ impl Upstream {
         stream = if copied { self.edges[1].count_files(stream) } else { self.edges[1].count(stream) };
         for (slot, edge) in self.transforms.iter_mut().zip(&self.edges[2..]).skip(first) {
             let stage = slot.part.stage.clone();
-            let input = ahead(&stage, stream, stop)?;
+            let input = ahead(&stage, stream, stop, self.queue_bytes)?;
             let applied = slot.instance(variables).and_then(|it| it.apply(Direction::Apply, input));
             stream = edge.count(at_stage(applied.map_err(|error| error.at(&stage))?, &stage));
         }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use engine_abi::ffi::{self, FFI_ArrowArrayStream, Host, Instance, Reply, Status, Text};
-use engine_abi::message::{Begun, Delivery, OpenRequest, PlanRequest, SinkRun, Split};
+use engine_abi::message::{Begun, Delivery, OpenRequest, PlanRequest, RunBegun, SinkRun, Split};
 use engine_abi::stream::{self, Batches};
 use engine_abi::{ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Unit};
 use serde::Serialize;
@@ -193,9 +193,13 @@ pub const fn sink<T: Sink>(name: &'static str) -> Component {
         let (takes, promise, unit) = (T::TAKES, T::PROMISE, T::UNIT);
         describe(reply, ComponentDescription { takes, promise, unit, ..description::<T>(ComponentKind::Sink) })
     }
-    unsafe extern "C" fn begin_run<T: Sink>(instance: *mut Instance, run: Text) -> Status {
+    unsafe extern "C" fn begin_run<T: Sink>(instance: *mut Instance, run: Text, reply: Reply) -> Status {
+        let begin = |sink: &mut T, run: &SinkRun| {
+            sink.begin_run(run)?;
+            Ok(RunBegun { parallel: sink.is_parallel() })
+        };
         // SAFETY: the arguments of the call, as they came.
-        unsafe { notify::<T, SinkRun>(instance, run, T::begin_run) }
+        unsafe { exchange(instance, run, reply, begin) }
     }
     unsafe extern "C" fn finish_run<T: Sink>(instance: *mut Instance, run: Text) -> Status {
         // SAFETY: the arguments of the call, as they came.

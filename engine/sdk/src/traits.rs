@@ -114,9 +114,17 @@ pub trait Sink: Component {
     /// How much it publishes at a time.
     const UNIT: Unit = Unit::Split;
 
-    /// Once a window, before its deliveries.
+    /// Once a window and instance, before its deliveries.
     fn begin_run(&mut self, _run: &SinkRun) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether several instances may deliver splits of one window at the same
+    /// time, in any order. Asked after [`Sink::begin_run`], which each of them
+    /// gets; one of them gets [`Sink::finish_run`]. Otherwise one instance
+    /// delivers the splits one after the other, in their order.
+    fn is_parallel(&self) -> bool {
+        false
     }
 
     /// Has this delivery arrived before? A `delivery.sealed` says what `write`

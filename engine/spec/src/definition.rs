@@ -33,6 +33,9 @@ pub fn definition(pipeline: &Pipeline) -> Value {
     object.insert("source".to_owned(), stage(&pipeline.source, "/source"));
     object.insert("transforms".to_owned(), list(&pipeline.transforms, "transforms").into());
     object.insert("sinks".to_owned(), list(&pipeline.sinks, "sinks").into());
+    if let Some(parallelism) = pipeline.parallelism {
+        object.insert("parallelism".to_owned(), json!(parallelism));
+    }
     object.insert("spool".to_owned(), json!({"max": pipeline.spool.max, "segment": pipeline.spool.segment}));
     if pipeline.spool.span.is_none() {
         object.shift_remove("spool");

@@ -56,6 +56,12 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
             },
             "sink": {"description": "The only sink.", "$ref": "#/$defs/sink"},
             "retry": {"$ref": "#/$defs/retry"},
+            "parallelism": {
+                "description": "How many splits of a window are worked on at the same time, at most. Default: as many as there are processors, 4 at most.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 64,
+            },
             "spool": {
                 "description": "How much of the input of a source that receives on its own is kept on disk.",
                 "type": "object",

@@ -1,6 +1,7 @@
 //! A pipeline, typed. What every other part of the engine means by the word.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use engine_abi::ComponentKind;
@@ -22,6 +23,8 @@ pub struct Pipeline {
     pub transforms: Vec<Stage>,
     /// Where they go. At least one; names are unique.
     pub sinks: Vec<Stage>,
+    /// How many splits of a window are worked on at the same time, at most.
+    pub parallelism: Option<NonZeroUsize>,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
     /// What `engine test` runs.

@@ -1,6 +1,8 @@
 //! A tree into a typed pipeline: keys, types and names, without a look at what
 //! components exist.
 
+use std::num::NonZeroUsize;
+
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -11,8 +13,10 @@ use crate::pipeline::{
     ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,
 };
 
-const PIPELINE_KEYS: [&str; 9] =
-    ["name", "description", "source", "transforms", "sinks", "sink", "retry", "spool", "tests"];
+const PIPELINE_KEYS: [&str; 10] =
+    ["name", "description", "source", "transforms", "sinks", "sink", "retry", "parallelism", "spool", "tests"];
+/// More would only be more connections.
+const MAX_PARALLELISM: u64 = 64;
 const STAGE_KEYS: [&str; 5] = ["use", "name", "with", "format", "retry"];
 const TRANSFORM_KEYS: [&str; 3] = ["use", "name", "with"];
 
@@ -23,6 +27,7 @@ pub(crate) struct Draft {
     pub(crate) source: Option<Stage>,
     pub(crate) transforms: Vec<Stage>,
     pub(crate) sinks: Vec<Stage>,
+    parallelism: Option<NonZeroUsize>,
     pub(crate) spool: SpoolOptions,
     tests: Vec<TestCase>,
 }
@@ -39,6 +44,7 @@ impl Draft {
             source: self.source?,
             transforms: self.transforms,
             sinks: self.sinks,
+            parallelism: self.parallelism,
             spool: self.spool,
             tests: self.tests,
         })
@@ -68,10 +74,12 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
         .filter_map(|(at, node)| stage(&mut reader, node, Position::Transform(at), &default))
         .collect();
     let sinks = sinks(&mut reader, &fields, &default);
+    let parallelism = fields.get("parallelism").and_then(|entry| reader.integer(entry, 1, MAX_PARALLELISM));
+    let parallelism = parallelism.and_then(|number| NonZeroUsize::new(number as usize));
     let spool = fields.get("spool").map(|entry| spool(&mut reader, entry)).unwrap_or_default();
     let tests = fields.get("tests").map(|entry| reader.list(entry)).unwrap_or_default();
     let tests = tests.iter().filter_map(|node| test(&mut reader, node)).collect();
-    Some(Draft { name, description, source, transforms, sinks, spool, tests })
+    Some(Draft { name, description, source, transforms, sinks, parallelism, spool, tests })
 }
 
 fn name(reader: &mut Reader<'_>, fields: &Fields<'_>, root: &Node) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use engine_abi::ComponentKind;
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub struct ResolvedPipeline {
     pub transforms: Vec<ResolvedStage>,
     /// Where they go.
     pub sinks: Vec<ResolvedStage>,
+    /// See [`Pipeline::parallelism`].
+    pub parallelism: Option<NonZeroUsize>,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
     /// What `engine test` runs.
@@ -152,6 +155,7 @@ pub fn resolve(
         source,
         transforms,
         sinks,
+        parallelism: pipeline.parallelism,
         spool: pipeline.spool.clone(),
         tests: pipeline.tests.clone(),
     })

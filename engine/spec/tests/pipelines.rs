@@ -30,6 +30,7 @@ sinks:
     format: { use: csv, with: { header: true } }
 retry: { backoff: 500ms, deadline: 1h }
 spool: { max: 1GiB }
+parallelism: 3
 tests:
   - name: start is end minus duration
     input: "170925 1547 00252                    2434 0                2432"
@@ -204,6 +205,7 @@ fn a_definition_keeps_everything_that_a_window_needs() {
     assert_eq!(definition(&again), stored);
     assert_eq!(again.sinks[0].retry, pipeline.sinks[0].retry);
     assert_eq!(again.spool.max, pipeline.spool.max);
+    assert_eq!(again.parallelism.map(usize::from), Some(3));
     assert_eq!(again.sinks[1].format.as_ref().unwrap().with.value, json!({"header": true}));
     assert!(again.tests.is_empty());
 }

@@ -190,6 +190,12 @@ impl Sink for PostgresSink {
         Ok(())
     }
 
+    /// Of several rows with one key the last one stays, so upserted splits keep their order. They would also
+    /// wait for each other's rows, in two orders at once.
+    fn is_parallel(&self) -> bool {
+        self.mode != Mode::Upsert
+    }
+
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
         self.give_up();
         let commits = self.commits()?;

@@ -63,6 +63,8 @@ pub enum Check {
     CrashBeforeCommit,
     /// Deliveries arrive whole and in their order.
     Order,
+    /// Deliveries that several instances make at the same time arrive whole, where the sink allows it.
+    Parallel,
     /// `begin_run` and `finish_run` can be called twice.
     RunTwice,
     /// The receipt says how much arrived and where it is.
@@ -71,7 +73,7 @@ pub enum Check {
 
 impl Check {
     /// All checks, in the order of the report.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Loads,
         Self::Schema,
         Self::Examples,
@@ -100,6 +102,7 @@ impl Check {
         Self::CrashInWrite,
         Self::CrashBeforeCommit,
         Self::Order,
+        Self::Parallel,
         Self::RunTwice,
         Self::Receipt,
     ];

@@ -19,6 +19,7 @@ pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
     subject.check(report, Check::CrashInWrite, |subject| promised(subject, crash_in_write));
     subject.check(report, Check::CrashBeforeCommit, |subject| promised(subject, crash_before_commit));
     subject.check(report, Check::Order, order);
+    subject.check(report, Check::Parallel, parallel);
     subject.check(report, Check::RunTwice, run_twice);
     subject.check(report, Check::Receipt, receipt);
 }
@@ -304,6 +305,33 @@ fn order(subject: &Subject) -> Verdict {
     for ((window, split), part) in places.into_iter().zip(parts.clone()) {
         target.deliver(window, split, part)?;
     }
+    target.require_visible(&parts.concat(), 0)
+}
+
+/// Two deliveries of one window, each begun before the other is committed. The second one ends first.
+fn parallel(subject: &Subject) -> Verdict {
+    let place = subject.place()?;
+    let target = Target { subject, place: &place };
+    let run = target.run(1, &["0000", "0001"]);
+    let open = || {
+        let (mut instance, _) = subject.open(&place, 1)?;
+        match instance.begin_run(&run)?.parallel && target.description().unit == Unit::Split {
+            true => Ok(instance),
+            false => Err(Stop::NotPromised("it takes the splits of a window in their order".into())),
+        }
+    };
+    let (mut first, mut second) = (open()?, open()?);
+    let parts = [vec![rows::plain(1, 12)], vec![rows::plain(13, 12)]];
+    let (mut one, mut other) = (target.delivery(1, "0000"), target.delivery(1, "0001"));
+    one.sealed = Some(target.write(&mut first, &one, parts[0].clone())?);
+    other.sealed = Some(target.write(&mut second, &other, parts[1].clone())?);
+    second.commit(&other)?;
+    first.commit(&one)?;
+    first.finish_run(&run)?;
+    target.require_visible(&parts.concat(), 0)?;
+    // Each knows what the other has delivered.
+    target.deliver_again(one, parts[0].clone())?;
+    target.deliver_again(other, parts[1].clone())?;
     target.require_visible(&parts.concat(), 0)
 }
 

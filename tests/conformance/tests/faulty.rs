@@ -63,6 +63,7 @@ const EXPECTED: &[(&str, &[Check])] = &[
     ("sink trusts_its_memory", &[Check::CrashBeforeCommit]),
     ("sink overwrites_others", &[Check::CrashBeforeCommit, Check::Order]),
     ("sink begins_once", &[Check::RunTwice]),
+    ("sink alone", &[Check::Parallel]),
     ("sink does_not_say_where", &[Check::Receipt]),
     ("sink loses_rows", &[Check::RowsAddUp]),
 ];

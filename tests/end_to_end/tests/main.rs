@@ -9,6 +9,7 @@ mod memory;
 mod messages;
 mod modules;
 mod outages;
+mod parallel;
 mod quickstart;
 mod quoting;
 mod resume;

@@ -68,4 +68,5 @@ engine_sdk::module!("faulty_components":
     sink "begins_once" => Shelf<{ sinks::BEGINS_ONCE }>,
     sink "does_not_say_where" => Shelf<{ sinks::NO_PLACE }>,
     sink "loses_rows" => Shelf<{ sinks::LOSES_ROWS }>,
+    sink "alone" => Shelf<{ sinks::ALONE }>,
 );

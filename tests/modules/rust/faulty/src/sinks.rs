@@ -28,6 +28,8 @@ pub const BEGINS_ONCE: u8 = 7;
 pub const NO_PLACE: u8 = 8;
 /// Loses rows without a text.
 pub const LOSES_ROWS: u8 = 9;
+/// Throws away what other instances have made ready, and says that they may work beside it.
+pub const ALONE: u8 = 10;
 
 /// Where the rows go.
 #[derive(Deserialize, JsonSchema)]
@@ -108,9 +110,16 @@ impl<const FAULT: u8> Sink for Shelf<FAULT> {
         Ok(())
     }
 
+    fn is_parallel(&self) -> bool {
+        matches!(FAULT, SOUND | ALONE)
+    }
+
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
         let key = &delivery.key;
         Ok(self.on_shelf(|kept| {
+            if FAULT == ALONE {
+                kept.staged.retain(|staged, _| staged == key);
+            }
             let arrived = kept.committed.iter().any(|(committed, _)| committed == key);
             let staged = kept.staged.get(key).is_some_and(|staged| staged.complete);
             match &delivery.sealed {

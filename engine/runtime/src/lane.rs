@@ -1,0 +1,294 @@
+//! A sink at work on a thread of its own, behind a queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use engine_abi::message::Split;
+use engine_abi::stream::Batches;
+use engine_abi::{Error, ErrorKind, Result, Unit};
+use engine_state::RUN_SPLIT;
+
+use crate::outlet::{Outlet, Target};
+use crate::pass::PassContext;
+use crate::queue::{Receiver, Refused, Sender, Weight, queue};
+use crate::shared::is_stop;
+use crate::stop::Stop;
+
+enum Item {
+    Begin { split: String, schema: SchemaRef },
+    Rows(RecordBatch),
+    End { rows: u64 },
+    Failed(Error),
+}
+
+impl Weight for Item {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Rows(batch) => batch.weight(),
+            _ => 0,
+        }
+    }
+}
+
+/// What the lanes of one sink share: each delivers some of its splits.
+pub(crate) struct Delivering {
+    pub(crate) name: String,
+    pub(crate) unit: Unit,
+    /// The deliveries that the pass is to make.
+    pub(crate) missing: Vec<String>,
+    /// How many of them have not been committed.
+    open: AtomicUsize,
+    /// It takes no further split in this pass.
+    gone: AtomicBool,
+    stalled: AtomicBool,
+    stop: Stop,
+}
+
+impl Delivering {
+    pub(crate) fn new(context: &PassContext, outlet: &Outlet, missing: Vec<String>) -> Arc<Self> {
+        Arc::new(Self {
+            name: outlet.name().to_owned(),
+            unit: outlet.sink.unit(),
+            open: AtomicUsize::new(missing.len()),
+            missing,
+            gone: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            stop: context.stop.child(),
+        })
+    }
+
+    /// Whether it held the others up, and was told to stop.
+    pub(crate) fn stalled(&self) -> bool {
+        self.stalled.load(Ordering::SeqCst)
+    }
+
+    fn has_committed_all(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// The thread of a lane; it gives its sink back.
+pub(crate) type LaneThread = JoinHandle<(Outlet, Result<()>)>;
+
+/// The threads of one sink.
+pub(crate) struct SinkThreads {
+    pub(crate) of: Arc<Delivering>,
+    pub(crate) lanes: Vec<LaneThread>,
+}
+
+impl SinkThreads {
+    pub(crate) fn are_finished(&self) -> bool {
+        self.lanes.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for all of them. Answers one of the sink's instances, and how it went.
+    pub(crate) fn join(self) -> std::thread::Result<(Outlet, Result<()>)> {
+        let mut ends = self.lanes.into_iter().map(JoinHandle::join).collect::<std::thread::Result<Vec<_>>>()?;
+        // A failure comes before the stops that it has caused.
+        ends.sort_by_key(|(_, result)| match result {
+            Err(error) if !is_stop(error) => 0,
+            Err(_) => 1,
+            Ok(()) => 2,
+        });
+        let (outlet, result) = ends.swap_remove(0);
+        let complete = if self.of.has_committed_all() { Ok(()) } else { Err(Error::cancelled()) };
+        Ok((outlet, result.and(complete)))
+    }
+}
+
+/// A sink as one reader sees it.
+pub(crate) struct Lane {
+    of: Arc<Delivering>,
+    /// Gone once the lane takes nothing more.
+    sender: Option<Sender<Item>>,
+    sent: u64,
+    begun: bool,
+}
+
+impl Lane {
+    pub(crate) fn start(context: &PassContext, of: &Arc<Delivering>, mut outlet: Outlet) -> Result<(Self, LaneThread)> {
+        let (sender, receiver) = queue(context.queue_bytes);
+        outlet.bind(&of.stop, context.queue_bytes);
+        let work = Work {
+            context: PassContext { stop: of.stop.clone(), ..context.clone() },
+            of: Arc::clone(of),
+            receiver: Arc::new(receiver),
+        };
+        let thread = std::thread::Builder::new()
+            .name(of.name.chars().take(15).collect())
+            .spawn(move || work.run(outlet))
+            .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
+        Ok((Self { of: Arc::clone(of), sender: Some(sender), sent: 0, begun: false }, thread))
+    }
+
+    pub(crate) fn alive(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// Whether it is in the middle of an artefact that all splits make together.
+    pub(crate) fn is_joining(&self) -> bool {
+        self.alive() && self.of.unit == Unit::Run && self.begun
+    }
+
+    pub(crate) fn wants(&self, split: &Split) -> bool {
+        let open = self.alive() && !self.of.gone.load(Ordering::SeqCst);
+        open && (self.of.unit == Unit::Run || self.of.missing.contains(&split.id))
+    }
+
+    pub(crate) fn begin(&mut self, context: &PassContext, split: &Split, schema: &SchemaRef) {
+        if self.of.unit == Unit::Split || !self.begun {
+            let id = if self.of.unit == Unit::Run { RUN_SPLIT.to_owned() } else { split.id.clone() };
+            self.begun = true;
+            self.sent = 0;
+            self.send(context, Item::Begin { split: id, schema: Arc::clone(schema) }, true);
+        }
+    }
+
+    pub(crate) fn rows(&mut self, context: &PassContext, batch: RecordBatch, patient: bool) {
+        self.sent += batch.num_rows() as u64;
+        self.send(context, Item::Rows(batch), patient);
+    }
+
+    /// The end of a split.
+    pub(crate) fn end_split(&mut self, context: &PassContext) {
+        if self.of.unit == Unit::Split {
+            self.send(context, Item::End { rows: self.sent }, true);
+        }
+    }
+
+    /// The end of the last split.
+    pub(crate) fn end_run(&mut self, context: &PassContext) {
+        if self.of.unit == Unit::Run && self.begun {
+            self.send(context, Item::End { rows: self.sent }, true);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: &Error) {
+        if let Some(sender) = self.sender.take() {
+            // If it does not fit, the missing end says the same.
+            let _ = sender.send(Item::Failed(error.clone()), std::time::Duration::ZERO);
+        }
+    }
+
+    /// Hands an item over. A sink that is gone takes no more part; one that
+    /// holds others up (`patient` is false) is left behind.
+    fn send(&mut self, context: &PassContext, item: Item, patient: bool) {
+        let Some(sender) = &self.sender else { return };
+        if patient {
+            if !sender.send_until(item, &context.stop) {
+                self.sender = None;
+            }
+            return;
+        }
+        match sender.send(item, context.stall) {
+            Ok(()) => {}
+            Err(Refused::Closed(_)) => self.sender = None,
+            Err(Refused::Full(_)) => {
+                self.sender = None;
+                self.of.gone.store(true, Ordering::SeqCst);
+                self.of.stalled.store(true, Ordering::SeqCst);
+                self.of.stop.now();
+            }
+        }
+    }
+}
+
+/// What a lane's thread does.
+struct Work {
+    context: PassContext,
+    of: Arc<Delivering>,
+    receiver: Arc<Receiver<Item>>,
+}
+
+impl Work {
+    fn run(self, mut outlet: Outlet) -> (Outlet, Result<()>) {
+        let done = self.deliver_all(&mut outlet);
+        if done.is_err() {
+            self.of.gone.store(true, Ordering::SeqCst);
+        }
+        (outlet, done)
+    }
+
+    fn deliver_all(&self, outlet: &mut Outlet) -> Result<()> {
+        let context = &self.context;
+        let target = Target { window: &context.window, variables: &context.variables, run: &context.run };
+        while let Some(item) = self.receiver.receive() {
+            let (split, schema) = match item {
+                Item::Begin { split, schema } => (split, schema),
+                Item::Failed(error) => return Err(blameless(error)),
+                Item::Rows(_) | Item::End { .. } => continue,
+            };
+            let ended = Arc::new(AtomicBool::new(false));
+            let input = Input {
+                receiver: Arc::clone(&self.receiver),
+                ended: Arc::clone(&ended),
+                schema: Arc::clone(&schema),
+                rows: 0,
+            };
+            // Of several lanes, the one that commits last finishes the window.
+            let is_last = || self.of.open.fetch_sub(1, Ordering::SeqCst) == 1;
+            outlet.deliver(&target, &split, Batches::new(schema, input), is_last, &context.stop)?;
+            // Delivered before: its rows came for nothing.
+            while !ended.load(Ordering::SeqCst) {
+                match self.receiver.receive() {
+                    Some(Item::End { .. }) | None => break,
+                    Some(Item::Failed(error)) => return Err(blameless(error)),
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A failure before the fan-out is not the sink's: the sink only stops.
+fn blameless(error: Error) -> Error {
+    Error { kind: ErrorKind::Cancelled, ..error }
+}
+
+/// The rows of one delivery.
+struct Input {
+    receiver: Arc<Receiver<Item>>,
+    ended: Arc<AtomicBool>,
+    schema: SchemaRef,
+    rows: u64,
+}
+
+impl Iterator for Input {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended.load(Ordering::SeqCst) {
+            return None;
+        }
+        let item = match self.receiver.receive() {
+            Some(Item::Rows(batch)) if batch.schema() == self.schema => {
+                self.rows += batch.num_rows() as u64;
+                return Some(Ok(batch));
+            }
+            Some(Item::Rows(batch)) => Some(Err(Error::config(format!(
+                "a later split has other columns ({}) than the first ({}), and both go into one artefact",
+                names(&batch.schema()),
+                names(&self.schema)
+            ))
+            .hint("name the columns and their types in the format's settings, so that every split has the same"))),
+            Some(Item::End { rows }) if rows == self.rows => None,
+            Some(Item::End { rows }) => Some(Err(Error::internal(format!(
+                "the rows do not add up: {rows} went to the sink, {} arrived",
+                self.rows
+            )))),
+            Some(Item::Failed(error)) => Some(Err(blameless(error))),
+            Some(Item::Begin { .. }) | None => Some(Err(Error::cancelled())),
+        };
+        self.ended.store(true, Ordering::SeqCst);
+        item
+    }
+}
+
+fn names(schema: &SchemaRef) -> String {
+    let names: Vec<_> = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    names.join(", ")
+}
