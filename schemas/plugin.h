@@ -249,6 +249,15 @@ typedef struct EngineHost {
 #define ENGINE_APPLY 0  /* transforms: rows to rows */
 #define ENGINE_DECODE 1 /* formats: files to rows */
 #define ENGINE_ENCODE 2 /* formats: rows to files */
+/*
+ * Formats whose description says "cuts": one file to the places at which it can
+ * be cut, as batches of the columns `head`, `at` and `lines` (UInt64, not
+ * null). A record begins `at` so many bytes from the file's beginning; what
+ * follows is decoded the same when only the file's first `head` bytes stand in
+ * front of it, and `lines` lines less. A file that is read like that has the
+ * metadata "engine.range" in its schema: {"head", "from", "to", "lines"}.
+ */
+#define ENGINE_CUT 3
 
 /*
  * Which calls a component has, and in what order the engine makes them.
@@ -310,8 +319,12 @@ typedef struct EngineComponent {
   /*
    * Sources: cuts what there is to read. `request`: {"cursor": value or null}.
    * Answers {"upper": value or null, "splits": [{"id", "spec": {…},
-   * "estimated_rows"}]}. `spec` must hold all that `read`
-   * needs to give the same rows again, on another machine too.
+   * "estimated_rows", "cut"}]}. `spec` must hold all that `read`
+   * needs to give the same rows again, on another machine too. A split that is
+   * one file may say "cut": {"bytes", "every"}: the engine may then make
+   * several splits of it, whose `spec` has a member "range", {"head", "from",
+   * "to", "lines"}. `read` gives the file's first `head` bytes, then those from
+   * `from` up to `to`, and puts the range into the metadata of its schema.
    */
   EngineStatus (*plan)(EngineInstance *instance, EngineText request, EngineReply reply);
 

@@ -167,6 +167,9 @@ pub struct ComponentDescription {
     /// Formats: it turns rows into files.
     #[serde(default)]
     pub encodes: bool,
+    /// Formats: it tells where a file can be cut.
+    #[serde(default)]
+    pub cuts: bool,
 }
 
 const fn source() -> ComponentKind {

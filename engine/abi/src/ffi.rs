@@ -43,6 +43,8 @@ pub mod direction {
     pub const DECODE: i32 = 1;
     /// Formats: rows to files.
     pub const ENCODE: i32 = 2;
+    /// Formats: one file to the places at which it can be cut.
+    pub const CUT: i32 = 3;
 }
 
 /// `EngineText`: borrowed UTF-8.

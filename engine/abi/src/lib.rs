@@ -5,12 +5,14 @@
 //! and [`message`] the JSON messages that cross the border. Both towers of the
 //! engine (host and SDK) stand on this crate and on nothing else in common.
 
+pub mod cut;
 pub mod describe;
 pub mod error;
 pub mod ffi;
 pub mod message;
 pub mod stream;
 
+pub use cut::{ByteRange, Cut, Cuts, Cuttable};
 pub use describe::{
     ComponentDescription, ComponentIdentity, ComponentKind, Example, ModuleIdentity, Promise, Scope, Shape, Unit,
     is_component_name,

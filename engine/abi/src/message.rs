@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Cuttable, Error, Result};
 
 /// `open`: what an instance is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,6 +72,10 @@ pub struct Split {
     /// Roughly how many rows it has, for progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_rows: Option<u64>,
+    /// It is one file that may be cut. The engine then makes several splits of
+    /// it, whose `spec` also has a member `range`, a [`ByteRange`](crate::ByteRange).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cuttable>,
 }
 
 impl Split {
@@ -80,13 +84,20 @@ impl Split {
         let id = id.into();
         let spec = serde_json::to_value(spec)
             .map_err(|error| Error::internal(format!("the split `{id}` cannot be written down: {error}")))?;
-        Ok(Self { id, spec, estimated_rows: None })
+        Ok(Self { id, spec, estimated_rows: None, cut: None })
     }
 
     /// Says roughly how many rows it has.
     #[must_use]
     pub fn rows(mut self, estimated: u64) -> Self {
         self.estimated_rows = Some(estimated);
+        self
+    }
+
+    /// Says that it is one file of `bytes` bytes, which may be cut into pieces of about `every` bytes.
+    #[must_use]
+    pub fn cuttable(mut self, bytes: u64, every: u64) -> Self {
+        self.cut = Some(Cuttable { bytes, every });
         self
     }
 
@@ -217,7 +228,7 @@ mod tests {
     #[test]
     fn a_split_gives_back_what_it_was_made_of() {
         let split = Split::new("0001", Piece { first: 7 }).unwrap().rows(3);
-        assert_eq!(split, Split { id: "0001".into(), spec: json!({"first": 7}), estimated_rows: Some(3) });
+        assert_eq!(split, Split { id: "0001".into(), spec: json!({"first": 7}), estimated_rows: Some(3), cut: None });
         assert_eq!(split.spec_as::<Piece>(), Ok(Piece { first: 7 }));
     }
 

@@ -93,6 +93,7 @@ fn every_number_has_the_value_of_the_header() {
     expect("ENGINE_APPLY", direction::APPLY);
     expect("ENGINE_DECODE", direction::DECODE);
     expect("ENGINE_ENCODE", direction::ENCODE);
+    expect("ENGINE_CUT", direction::CUT);
     // The symbol's name is part of the header as well.
     c.push_str(&format!("(void)sizeof(&{MODULE_SYMBOL});"));
     assert_eq!(rust, run_c(&c));

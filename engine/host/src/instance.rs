@@ -7,7 +7,7 @@ use engine_abi::message::{
     Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split,
 };
 use engine_abi::stream::{self, Batches};
-use engine_abi::{Error, ErrorKind, Result};
+use engine_abi::{Cuts, Error, ErrorKind, Result, cut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +23,8 @@ pub enum Direction {
     Decode,
     /// Formats: rows to files.
     Encode,
+    /// Formats: one file to the places at which it can be cut.
+    Cut,
 }
 
 impl Direction {
@@ -31,6 +33,7 @@ impl Direction {
             Self::Apply => ffi::direction::APPLY,
             Self::Decode => ffi::direction::DECODE,
             Self::Encode => ffi::direction::ENCODE,
+            Self::Cut => ffi::direction::CUT,
         }
     }
 }
@@ -202,6 +205,11 @@ impl Instance {
             ffi::OK => self.batches(out, Some(fault)),
             status => Err(fault.or(self.open.error(status))),
         }
+    }
+
+    /// Formats: finds where a file can be cut.
+    pub fn cut(&mut self, file: Batches) -> Result<Cuts> {
+        self.apply(Direction::Cut, file).and_then(cut::from_batches)
     }
 
     /// Sinks: before the first delivery of a window.

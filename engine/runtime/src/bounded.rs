@@ -9,6 +9,7 @@ use engine_spec::OnExhausted;
 use engine_state::{NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::catch_up::catch_up;
+use crate::cut::cut;
 use crate::outlet::Target;
 use crate::pass;
 use crate::retry::{Budget, Next};
@@ -88,8 +89,10 @@ fn new_window(shared: &Arc<Shared>) -> Result<Option<(Job, Upstream)>> {
     let mut upstream = shared.upstream(assembly, &shared.stop);
     let mut budget = Budget::new(&assembly.source.retry);
     let request = PlanRequest { cursor: lower.clone() };
+    let variables = shared.variables_before();
     let plan = loop {
-        match upstream.plan(&request, &shared.variables_before()) {
+        let planned = upstream.plan(&request, &variables);
+        match planned.and_then(|plan| cut(assembly, &mut upstream, plan, &variables, &shared.stop)) {
             Ok(plan) => break plan,
             Err(error) => wait_or_give_up(shared, &mut budget, error)?,
         }

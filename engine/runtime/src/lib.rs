@@ -18,6 +18,7 @@
 mod assembly;
 mod bounded;
 mod catch_up;
+mod cut;
 mod edge;
 mod lane;
 mod letters;

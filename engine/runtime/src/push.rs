@@ -275,7 +275,7 @@ impl Push {
             kind: WindowKind::Read,
             lower: Some(json!(self.position)),
             upper: Some(json!(to)),
-            splits: vec![Split { id: "0000".into(), spec, estimated_rows: None }],
+            splits: vec![Split { id: "0000".into(), spec, ..Split::default() }],
             definition: assembly.definition.clone(),
             context: shared.context(),
             sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),

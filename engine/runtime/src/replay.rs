@@ -112,7 +112,7 @@ impl Run {
                 kind: WindowKind::Replay,
                 lower: None,
                 upper: None,
-                splits: vec![Split { id: "0000".into(), spec: key.spec(), estimated_rows: Some(ids.len() as u64) }],
+                splits: vec![Split { id: "0000".into(), spec: key.spec(), ..Split::default() }.rows(ids.len() as u64)],
                 definition: shared.current.definition.clone(),
                 context: shared.context(),
                 sinks,

@@ -60,13 +60,13 @@ pub struct SplitCounts {
 
 /// The open stages before the fan-out. One pass uses them at a time.
 pub(crate) struct Upstream {
-    source: Slot,
-    decoder: Option<Slot>,
+    pub(crate) source: Slot,
+    pub(crate) decoder: Option<Slot>,
     transforms: Vec<Slot>,
     letters: Vec<Arc<Stored>>,
     /// After the source, the decoder, and each transform.
     edges: Vec<Edge>,
-    queue_bytes: usize,
+    pub(crate) queue_bytes: usize,
 }
 
 impl Upstream {

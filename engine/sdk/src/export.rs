@@ -124,7 +124,8 @@ pub const fn transform<T: Transform>(name: &'static str) -> Component {
 
 pub const fn decoder<T: Decoder>(name: &'static str) -> Component {
     unsafe extern "C" fn describe_it<T: Decoder>(reply: Reply) -> Status {
-        describe(reply, ComponentDescription { decodes: true, ..description::<T>(ComponentKind::Format) })
+        let description = description::<T>(ComponentKind::Format);
+        describe(reply, ComponentDescription { decodes: true, cuts: T::CUTS, ..description })
     }
     unsafe extern "C" fn apply_it<T: Decoder>(
         instance: *mut Instance,
@@ -133,7 +134,12 @@ pub const fn decoder<T: Decoder>(name: &'static str) -> Component {
         output: *mut FFI_ArrowArrayStream,
     ) -> Status {
         // SAFETY: the arguments of `apply`, as they came.
-        unsafe { apply::<T>(instance, input, output, direction == ffi::direction::DECODE, T::decode) }
+        unsafe {
+            match direction {
+                ffi::direction::CUT => apply::<T>(instance, input, output, T::CUTS, cut),
+                other => apply::<T>(instance, input, output, other == ffi::direction::DECODE, T::decode),
+            }
+        }
     }
     Component {
         describe: Some(describe_it::<T>),
@@ -165,7 +171,7 @@ pub const fn encoder<T: Encoder>(name: &'static str) -> Component {
 pub const fn format<T: Decoder + Encoder>(name: &'static str) -> Component {
     unsafe extern "C" fn describe_it<T: Decoder + Encoder>(reply: Reply) -> Status {
         let description = description::<T>(ComponentKind::Format);
-        describe(reply, ComponentDescription { decodes: true, encodes: true, ..description })
+        describe(reply, ComponentDescription { decodes: true, encodes: true, cuts: T::CUTS, ..description })
     }
     unsafe extern "C" fn apply_it<T: Decoder + Encoder>(
         instance: *mut Instance,
@@ -177,6 +183,7 @@ pub const fn format<T: Decoder + Encoder>(name: &'static str) -> Component {
         unsafe {
             match direction {
                 ffi::direction::DECODE => apply::<T>(instance, input, output, true, T::decode),
+                ffi::direction::CUT => apply::<T>(instance, input, output, T::CUTS, cut),
                 other => apply::<T>(instance, input, output, other == ffi::direction::ENCODE, T::encode),
             }
         }
@@ -260,7 +267,12 @@ fn description<T: traits::Component>(kind: ComponentKind) -> ComponentDescriptio
         scope: Scope::Row,
         decodes: false,
         encodes: false,
+        cuts: false,
     }
+}
+
+fn cut<T: Decoder>(decoder: &mut T, file: Batches) -> Result<Batches> {
+    Ok(engine_abi::cut::to_batches(decoder.cut(file)?))
 }
 
 fn describe(reply: Reply, description: ComponentDescription) -> Status {

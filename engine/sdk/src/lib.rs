@@ -86,7 +86,7 @@ pub mod types;
 
 pub use context::{Arrival, Context, Level};
 pub use engine_abi::message;
-pub use engine_abi::{Batches, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
+pub use engine_abi::{Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
 pub use lookup::{find_column, find_text_column};
 #[cfg(feature = "async")]
 pub use runtime::Runtime;
@@ -96,8 +96,8 @@ pub use traits::{Component, Decoder, Encoder, PushSource, Sink, Source, Transfor
 pub mod prelude {
     pub use crate::types::{ByteSize, Duration, Secret, Template};
     pub use crate::{
-        Arrival, Batches, Component, Context, Decoder, Encoder, Error, ErrorKind, Example, Level, Promise, PushSource,
-        Result, Scope, Shape, Sink, Source, Transform, Unit, example,
+        Arrival, Batches, ByteRange, Component, Context, Cut, Cuts, Decoder, Encoder, Error, ErrorKind, Example, Level,
+        Promise, PushSource, Result, Scope, Shape, Sink, Source, Transform, Unit, example,
     };
     pub use arrow_array::{Array, RecordBatch};
     pub use arrow_schema::{DataType, Field, Schema, SchemaRef};

@@ -1,7 +1,9 @@
 //! What a component implements: [`Component`], and one trait for what it is.
 
 use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split};
-use engine_abi::{Batches, Example, Promise, Result, Scope, Shape, Unit};
+use engine_abi::{Batches, Cuts, Error, Example, Promise, Result, Scope, Shape, Unit};
+#[cfg(doc)]
+use engine_abi::{ByteRange, Cut};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -88,8 +90,21 @@ pub trait Transform: Component {
 /// is counted with [`Context::progress`], and either becomes a row or goes to
 /// [`Context::reject_bytes`].
 pub trait Decoder: Component {
+    /// Whether it has [`Decoder::cut`].
+    const CUTS: bool = false;
+
     /// Called once a stream. May read ahead to learn the schema.
     fn decode(&mut self, input: Batches) -> Result<Batches>;
+
+    /// Finds places at which a record begins, so that a large file can be read in
+    /// several pieces. `file` is one file, whole; a place for every piece of it is
+    /// enough. What follows such a place, put behind the file's first
+    /// [`Cut::head`] bytes, must decode to the same rows and rejections as it
+    /// does in the file; [`ByteRange::of`] tells the decoder that bytes were left
+    /// out there, so that it counts lines right. No places: the file is read whole.
+    fn cut(&mut self, _file: Batches) -> Result<Cuts> {
+        Err(Error::internal("a decoder with `CUTS` has no `cut`"))
+    }
 }
 
 /// Turns rows into files.

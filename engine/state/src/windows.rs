@@ -376,6 +376,8 @@ fn load_splits(transaction: &Transaction<'_>, pipeline: &str, window: u64) -> St
             id: row.get(0)?,
             spec: json_from(&row.get::<_, String>(1)?)?,
             estimated_rows: row.get::<_, Option<i64>>(2)?.map(|rows| rows as u64),
+            // Only a plan says so; what is stored has been cut.
+            cut: None,
         });
     }
     Ok(splits)

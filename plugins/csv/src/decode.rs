@@ -132,8 +132,8 @@ impl Reading {
                         self.pass(length, 1);
                         continue;
                     }
-                    None if self.text.ahead().len() > self.config.max_record.as_usize() => {
-                        if !self.skipping {
+                    None if self.sure_bytes() > self.config.max_record.as_usize() => {
+                        if !self.skipping && !self.scanner.is_in_comment() {
                             self.refuse_long()?;
                             self.skipping = true;
                         }
@@ -155,6 +155,12 @@ impl Reading {
             }
             self.text.more()?;
         }
+    }
+
+    /// How many of the bytes ahead belong to the record: a carriage return may be half a line end.
+    fn sure_bytes(&self) -> usize {
+        let ahead = self.text.ahead();
+        ahead.len() - usize::from(ahead.ends_with(b"\r"))
     }
 
     fn pass(&mut self, length: usize, lines: u64) {

@@ -6,6 +6,7 @@
 //! costs none of its neighbours.
 
 mod config;
+mod cut;
 mod decode;
 mod encode;
 mod plain;
@@ -51,6 +52,12 @@ impl Component for Csv {
 }
 
 impl Decoder for Csv {
+    const CUTS: bool = true;
+
+    fn cut(&mut self, file: Batches) -> Result<Cuts> {
+        cut::cut(&self.config, self.dialect, self.cx.clone(), file)
+    }
+
     fn decode(&mut self, input: Batches) -> Result<Batches> {
         decode::decode(&self.config, self.dialect, self.cx.clone(), input)
     }

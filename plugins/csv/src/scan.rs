@@ -101,6 +101,11 @@ impl Scanner {
         self.count
     }
 
+    /// Whether it has stopped in the middle of a comment.
+    pub fn is_in_comment(&self) -> bool {
+        self.state == State::Comment
+    }
+
     pub fn problem(&self) -> Option<Problem> {
         self.problem
     }

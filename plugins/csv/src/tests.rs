@@ -162,6 +162,20 @@ fn a_record_that_is_too_long_is_cut_and_the_next_one_is_read() {
 }
 
 #[test]
+fn where_pieces_end_does_not_make_a_record_too_long() {
+    for size in 1..9 {
+        let pieces = |text: &'static [u8]| text.chunks(size).map(|piece| ("a", piece)).collect::<Vec<_>>();
+        // Of a record with five bytes, whose line end has two.
+        let fits = read(json!({"max_record": 5}), &pieces(b"x,y\n12,45\r\n1,2\r\n")).unwrap();
+        assert_eq!((fits.rows.len(), fits.refused.len()), (2, 0), "{size}");
+        // A comment is none, and the record behind it is read.
+        let config = json!({"max_record": 5, "comment": "#"});
+        let comment = read(config, &pieces(b"x,y\n# a long comment\n1,2\n")).unwrap();
+        assert_eq!((comment.rows, comment.refused.len()), (vec![row(&["1", "2"])], 0), "{size}");
+    }
+}
+
+#[test]
 fn every_file_of_a_stream_repeats_the_header() {
     let same = read(json!({}), &[("a", b"x,y\n1,2"), ("b", b"x,y\n3,4\n"), ("c", b"")]).unwrap();
     assert_eq!(same.rows, [row(&["1", "2"]), row(&["3", "4"])]);

@@ -21,6 +21,10 @@ pub struct Text {
     start: usize,
     /// The line that `start` is in, from 1.
     pub line: u64,
+    /// How many bytes of the present file `start` has passed.
+    pub passed: u64,
+    /// What is left out of the stream's only file.
+    range: Option<ByteRange>,
     skip_rows: u64,
     left_to_skip: u64,
     mark_checked: bool,
@@ -29,6 +33,8 @@ pub struct Text {
 impl Text {
     pub fn new(input: Batches, cx: Context, config: &Config) -> Self {
         Self {
+            range: ByteRange::of(&input.schema()),
+            passed: 0,
             input,
             cx,
             batch: None,
@@ -56,6 +62,15 @@ impl Text {
     pub fn advance(&mut self, bytes: usize, lines: u64) {
         self.start += bytes;
         self.line += lines;
+        self.passed += bytes as u64;
+        self.pass_gap();
+    }
+
+    /// Counts the lines that were left out here.
+    fn pass_gap(&mut self) {
+        if let Some(range) = self.range.take_if(|range| range.head <= self.passed) {
+            self.line += range.lines;
+        }
     }
 
     /// Takes in the next piece of the present file, or notes that it has ended.
@@ -111,9 +126,12 @@ impl Text {
         self.buffer.clear();
         self.start = 0;
         self.line = 1;
+        self.passed = 0;
         self.ended = false;
-        self.mark_checked = false;
+        // What only looks like a mark, in the middle of a file, is text.
+        self.mark_checked = self.range.is_some_and(|range| range.head == 0 && range.from > 0);
         self.left_to_skip = self.skip_rows;
+        self.pass_gap();
         Ok(true)
     }
 
@@ -136,7 +154,7 @@ impl Text {
                     self.left_to_skip -= 1;
                 }
                 None => {
-                    self.start = self.buffer.len();
+                    self.advance(self.ahead().len(), 0);
                     return self.ended;
                 }
             }

@@ -2,8 +2,8 @@
 //! had when the run was planned.
 
 use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use engine_sdk::prelude::*;
@@ -12,8 +12,10 @@ use glob::{MatchOptions, Pattern, glob_with};
 
 use crate::disk::fault;
 
-/// How many bytes are read at a time.
+/// How many bytes are read at a time, at most.
 const PIECE: u64 = 1024 * 1024;
+/// The same at least.
+const SMALLEST_PIECE: u64 = 4096;
 
 /// Which files to read.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,6 +28,15 @@ pub struct Config {
     /// pattern that matches nothing is an empty run, a file that is not there
     /// an error.
     path: String,
+    /// A larger file is cut into splits of about this size, where its format can
+    /// tell where records begin (`csv`) and every sink takes splits: they are
+    /// delivered each for itself, and several at a time.
+    #[serde(default = "default_split")]
+    split: ByteSize,
+}
+
+const fn default_split() -> ByteSize {
+    ByteSize(64 * 1024 * 1024)
 }
 
 /// What a split says about its file: enough to know it again.
@@ -38,11 +49,14 @@ struct Planned {
     /// When the file was written last, in nanoseconds since 1970.
     modified_ns: i64,
     inode: u64,
+    /// Only this much of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    range: Option<ByteRange>,
 }
 
 impl Planned {
     fn new(path: String, found: &Metadata) -> Self {
-        Self { path, size: found.len(), modified_ns: modified_ns(found), inode: found.ino() }
+        Self { path, size: found.len(), modified_ns: modified_ns(found), inode: found.ino(), range: None }
     }
 
     /// Whether the planned bytes are still what the file begins with: nobody
@@ -169,16 +183,32 @@ impl Source for FileSource {
     const GIVES: Shape = Shape::Files;
 
     fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
-        let splits = self.matched()?.into_iter().enumerate().map(|(at, file)| Split::new(format!("{at:08}"), file));
-        Ok(Plan { upper: None, splits: splits.collect::<Result<_>>()? })
+        let every = self.config.split.0;
+        let split = |(at, file): (usize, Planned)| {
+            let size = file.size;
+            let split = Split::new(format!("{at:08}"), file)?;
+            Ok(if size > every { split.cuttable(size, every) } else { split })
+        };
+        let splits = self.matched()?.into_iter().enumerate().map(split).collect::<Result<_>>()?;
+        Ok(Plan { upper: None, splits })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
         let planned: Planned = split.spec_as()?;
         let file = File::open(self.cx.resolve(&planned.path)).map_err(|error| self.unreadable(&planned.path, error))?;
-        let reading = Reading { left: planned.size, begun: false, planned, file, cx: self.cx.clone() };
+        let (head, body) = match planned.range {
+            None => (0..0, 0..planned.size),
+            Some(ByteRange { head, from, to, .. }) => (0..head, from..to),
+        };
+        let schema = match planned.range {
+            None => files_schema(),
+            Some(range) => range.on(&files_schema())?,
+        };
+        // A format finds one place to cut in a piece, so a split should have several.
+        let piece = (self.config.split.0 / 8).clamp(SMALLEST_PIECE, PIECE);
+        let reading = Reading { head, body, begun: false, piece, planned, file, cx: self.cx.clone() };
         reading.still_fits()?;
-        Ok(Batches::new(files_schema(), reading))
+        Ok(Batches::new(schema, reading))
     }
 }
 
@@ -186,8 +216,12 @@ impl Source for FileSource {
 struct Reading {
     planned: Planned,
     file: File,
-    left: u64,
+    /// What is still to be read, one after the other.
+    head: Range<u64>,
+    body: Range<u64>,
     begun: bool,
+    /// How many bytes are read at a time.
+    piece: u64,
     cx: Context,
 }
 
@@ -199,27 +233,29 @@ impl Reading {
 
     fn piece(&mut self) -> Result<Option<RecordBatch>> {
         // An empty file is one empty piece: it is a file all the same.
-        if self.begun && self.left == 0 {
+        if self.begun && self.body.is_empty() {
             return Ok(None);
         }
         self.cx.check_cancelled()?;
         self.begun = true;
-        let length = self.left.min(PIECE);
-        let mut data = Vec::with_capacity(length as usize);
-        (&self.file)
-            .take(length)
-            .read_to_end(&mut data)
-            .map_err(|error| fault("reading", Path::new(&self.planned.path), error))?;
-        self.left -= data.len() as u64;
+        let part = if self.head.is_empty() { &mut self.body } else { &mut self.head };
+        let length = (part.end - part.start).min(self.piece);
+        let mut data = vec![0; length as usize];
+        let read = self.file.read_exact_at(&mut data, part.start);
+        part.start += length;
         // Asked again at the end: what was written over meanwhile must not pass for the planned file.
-        if (data.len() as u64) < length || self.left == 0 {
+        if self.body.is_empty() || read.is_err() {
             self.still_fits()?;
         }
-        if (data.len() as u64) < length {
-            return Err(Error::unavailable(format!("{} changes while it is read", self.planned.path))
-                .hint("write files under another name, and rename them when they are complete"));
+        match read {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Err(Error::unavailable(format!("{} changes while it is read", self.planned.path))
+                    .hint("write files under another name, and rename them when they are complete"));
+            }
+            Err(error) => return Err(fault("reading", Path::new(&self.planned.path), error)),
         }
-        self.cx.progress(0, data.len() as u64);
+        self.cx.progress(0, length);
         Ok(Some(file_piece(&self.planned.path, &data)))
     }
 }

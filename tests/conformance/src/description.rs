@@ -122,7 +122,7 @@ fn neighbours(subject: &Subject) -> Verdict {
             flow::work(subject, &mut other)?;
         }
         ComponentKind::Source if !description.push => {
-            let nonsense = Split { id: "0000".into(), spec: json!({"no_such_place": true}), estimated_rows: None };
+            let nonsense = Split { id: "0000".into(), spec: json!({"no_such_place": true}), ..Split::default() };
             // Some sources ignore what they do not know; what matters is that nothing breaks.
             if let Ok(rows) = failing.read(&nonsense) {
                 rows.take(1).for_each(drop);

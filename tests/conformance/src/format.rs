@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use engine_abi::ErrorKind;
+use engine_abi::{ByteRange, Cut, ErrorKind};
 use engine_host::Direction;
 
 use crate::flow::{Passed, pass};
@@ -20,6 +20,7 @@ pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
     if description.decodes {
         subject.check(report, Check::Chunking, chunking);
         subject.check(report, Check::Garbage, garbage);
+        subject.check(report, Check::Cuts, cuts);
     }
 }
 
@@ -98,6 +99,44 @@ fn chunking(subject: &Subject) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+/// Reads a file in the ranges between its cuts, as the engine does with a large one.
+fn cuts(subject: &Subject) -> Verdict {
+    if !subject.component.description().cuts {
+        return Err(Stop::NotPromised("it does not tell where a file can be cut".into()));
+    }
+    let bytes = sample(subject)?;
+    let whole = decode(subject, &bytes, usize::MAX)?;
+    let place = subject.place()?;
+    let (mut instance, _) = subject.open(&place, 1)?;
+    let pieces = bytes.chunks(16).map(|piece| rows::piece("sample", piece)).collect();
+    let cuts = instance.cut(rows::stream(rows::files_schema(), pieces))?.collect::<engine_abi::Result<Vec<_>>>()?;
+    require(!cuts.is_empty(), || format!("a file of {} bytes is not cut at all", bytes.len()))?;
+    let (mut batches, mut records, mut rejected) = (Vec::new(), 0, 0);
+    let mut before: Option<Cut> = None;
+    for cut in cuts.into_iter().map(Some).chain([None]) {
+        let (from, lines) = before.map_or((0, 0), |before| (before.at, before.lines));
+        let head = before.map_or(0, |before| before.head);
+        let to = cut.map_or(bytes.len() as u64, |cut| cut.at);
+        require(head <= from && from < to && to <= bytes.len() as u64, || {
+            format!("the cuts are not in order: {head}, {from}, {to}")
+        })?;
+        let range = ByteRange { head, from, to, lines };
+        let parts = [&bytes[..head as usize], &bytes[from as usize..to as usize]];
+        let schema = range.on(&rows::files_schema())?;
+        let input = rows::stream(schema, parts.map(|part| rows::piece("sample", part)).to_vec());
+        let piece = pass(subject, Direction::Decode, input)?;
+        records += piece.host.records();
+        rejected += piece.host.rejected();
+        batches.extend(piece.batches);
+        before = cut;
+    }
+    require_same("rows between the cuts", &rows::values(&batches)?, &rows::values(&whole.batches)?)?;
+    let expected = (whole.host.records(), whole.host.rejected());
+    require((records, rejected) == expected, || {
+        format!("records and rejections between the cuts: {:?} instead of {expected:?}", (records, rejected))
+    })
 }
 
 /// Where the pseudo-random bytes of [`garbage`] begin. Fixed, so that what was found is found again.

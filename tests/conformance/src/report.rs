@@ -63,6 +63,8 @@ pub enum Check {
     CrashBeforeCommit,
     /// Deliveries arrive whole and in their order.
     Order,
+    /// What is cut out of a file decodes to what it does in the file.
+    Cuts,
     /// Deliveries that several instances make at the same time arrive whole, where the sink allows it.
     Parallel,
     /// `begin_run` and `finish_run` can be called twice.
@@ -73,7 +75,7 @@ pub enum Check {
 
 impl Check {
     /// All checks, in the order of the report.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Loads,
         Self::Schema,
         Self::Examples,
@@ -96,6 +98,7 @@ impl Check {
         Self::RoundTrip,
         Self::Chunking,
         Self::Garbage,
+        Self::Cuts,
         Self::Invisible,
         Self::CommitOnce,
         Self::Abort,

@@ -54,6 +54,7 @@ const EXPECTED: &[(&str, &[Check])] = &[
     ("format panics_on_garbage", &[Check::Garbage]),
     ("format counts_nothing", &[Check::RowsAddUp, Check::Garbage]),
     ("format forgets_to_escape", &[Check::RoundTrip]),
+    ("format cuts_inside", &[Check::Cuts]),
     ("source shelf", &[]),
     ("sink sound_sink", &[]),
     ("sink shows_before_commit", &[Check::Invisible]),

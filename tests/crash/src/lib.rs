@@ -10,6 +10,7 @@
 pub mod bounded;
 mod build;
 pub mod file_to_csv;
+pub mod file_to_postgres;
 mod judge;
 pub mod postgres_replaced;
 pub mod postgres_to_sqlite;

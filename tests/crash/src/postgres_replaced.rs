@@ -42,7 +42,8 @@ impl Pair for PostgresReplaced {
         place.write(
             "calls.yaml",
             "source: { use: postgres, with: { url: \"${env:URL}\", table: calls, key: number, splits: 3 } }\n\
-             sink: { use: postgres, with: { url: \"${env:URL}\", table: report, mode: replace } }\n",
+             sink: { use: postgres, with: { url: \"${env:URL}\", table: report, mode: replace } }\n\
+             parallelism: 3\n",
         );
         Self { cycles: Cycles::new(place), database, torn: 0 }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use engine_crash_tests::file_to_csv::FileToCsv;
+use engine_crash_tests::file_to_postgres::FileToPostgres;
 use engine_crash_tests::postgres_replaced::PostgresReplaced;
 use engine_crash_tests::postgres_to_sqlite::PostgresToSqlite;
 use engine_crash_tests::tcp_to_postgres::TcpToPostgres;
@@ -59,6 +60,11 @@ fn random_kills_of_a_log_file_to_csv() {
 }
 
 #[test]
+fn random_kills_of_csv_ranges_to_postgres() {
+    at_random::<FileToPostgres>();
+}
+
+#[test]
 fn kills_between_any_two_writes() {
     let (program, seed) = (program_with_failpoints(), seed());
     let points = Place::with_program(program.clone()).engine(&["failpoints"]).with_code(0).stdout;
@@ -73,6 +79,7 @@ fn kills_between_any_two_writes() {
             scope.spawn(|| of_pair(kills_at::<PostgresToSqlite>)),
             scope.spawn(|| of_pair(kills_at::<PostgresReplaced>)),
             scope.spawn(|| of_pair(kills_at::<FileToCsv>)),
+            scope.spawn(|| of_pair(kills_at::<FileToPostgres>)),
         ];
         pairs.map(|pair| pair.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
     });

@@ -12,6 +12,7 @@ mod outages;
 mod parallel;
 mod quickstart;
 mod quoting;
+mod ranges;
 mod resume;
 mod secrets;
 mod stopping;

@@ -33,7 +33,7 @@ pub fn new_window(lower: u64, splits: &[&str], sinks: &[(&str, Unit)]) -> NewWin
         upper: Some(json!(lower + 1)),
         splits: splits
             .iter()
-            .map(|id| Split { id: (*id).into(), spec: json!({ "part": id }), estimated_rows: Some(3) })
+            .map(|id| Split { id: (*id).into(), spec: json!({ "part": id }), estimated_rows: Some(3), cut: None })
             .collect(),
         definition: json!({ "source": { "use": "tcp" } }),
         context: json!({ "started": Utc::now().to_rfc3339() }),

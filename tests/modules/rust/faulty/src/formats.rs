@@ -18,6 +18,8 @@ pub const TRUSTS_BYTES: u8 = 2;
 pub const COUNTS_NOTHING: u8 = 3;
 /// Writes a backslash as it is.
 pub const FORGETS_TO_ESCAPE: u8 = 4;
+/// Cuts a file one byte behind the beginning of a line.
+pub const CUTS_INSIDE: u8 = 5;
 
 /// There is nothing to set.
 #[derive(Deserialize, JsonSchema)]
@@ -98,6 +100,21 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 impl<const FAULT: u8> Decoder for Tabbed<FAULT> {
+    const CUTS: bool = matches!(FAULT, SOUND | CUTS_INSIDE);
+
+    fn cut(&mut self, file: Batches) -> Result<Cuts> {
+        let mut text = Vec::new();
+        for batch in file {
+            file_pieces(&batch?)?.for_each(|(_, data)| text.extend_from_slice(data));
+        }
+        let ends = (0..text.len()).filter(|at| text[*at] == b'\n').map(|at| at as u64 + 1);
+        let ends: Vec<u64> = ends.filter(|end| *end < text.len() as u64).collect();
+        let head = ends.first().copied().unwrap_or_default();
+        let wrong = u64::from(FAULT == CUTS_INSIDE);
+        let cut = move |(lines, at): (usize, u64)| Ok(Cut { head, at: at + wrong, lines: lines as u64 });
+        Ok(Box::new(ends.into_iter().enumerate().skip(1).map(cut)))
+    }
+
     fn decode(&mut self, mut input: Batches) -> Result<Batches> {
         let mut lines = Lines::<FAULT>::default();
         let mut ready = Vec::new();

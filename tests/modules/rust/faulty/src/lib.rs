@@ -57,6 +57,7 @@ engine_sdk::module!("faulty_components":
     format "panics_on_garbage" => Tabbed<{ formats::TRUSTS_BYTES }>,
     format "counts_nothing" => Tabbed<{ formats::COUNTS_NOTHING }>,
     format "forgets_to_escape" => Tabbed<{ formats::FORGETS_TO_ESCAPE }>,
+    format "cuts_inside" => Tabbed<{ formats::CUTS_INSIDE }>,
     source "shelf" => ShelfSource,
     sink "sound_sink" => Shelf<{ sinks::SOUND }>,
     sink "shows_before_commit" => Shelf<{ sinks::SHOWS_EARLY }>,
