@@ -1,11 +1,11 @@
 //! What the server knows about tables.
 
+use engine_postgres_copy::Kind;
+use engine_sdk::Error;
 use sqlx::{PgConnection, Row};
 
 use crate::error::Failure;
-use crate::kind::Kind;
 use crate::name::{TableName, quote, suggestion};
-use engine_sdk::Error;
 
 /// A column of a table.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! What PostgreSQL's errors mean for the engine. SQLSTATE decides; no message is read.
 
+use engine_postgres_copy::Malformed;
 use engine_sdk::{Error, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
 
@@ -91,6 +92,12 @@ fn refused(error: &PgDatabaseError) -> Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Ours(error)
+    }
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Self::Ours(Error::internal(malformed.to_string()))
     }
 }
 

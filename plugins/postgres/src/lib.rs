@@ -4,8 +4,8 @@
 //!
 //! - `connection`: addresses, TLS, timeouts, cancellation
 //! - `catalog`: what the server knows about tables and their columns
-//! - `kind`: which PostgreSQL types cross in binary, and as which Arrow types
-//! - `decode`, `encode`: the binary COPY format, straight from and to Arrow
+//! - `engine_postgres_copy`, a crate of its own in `copy/`: the binary COPY format, straight from
+//!   and to Arrow
 //! - `source`, and its parts: `selection` (what is read, as SQL), `plan` (cursor, splits,
 //!   snapshot), `stream` (rows)
 //! - the sink's parts: `sink` (deliveries), `target` (the table
@@ -15,14 +15,10 @@
 mod catalog;
 mod commits;
 mod connection;
-mod decode;
-mod encode;
 mod error;
-mod kind;
 mod load;
 mod name;
 mod nodelay;
-mod numeric;
 mod plan;
 mod prepare;
 mod replace;

@@ -1,12 +1,12 @@
 //! Rows into the table, inside savepoints, so that a row which the table
 //! refuses does not cost its neighbours.
 
+use engine_postgres_copy::{HEADER, TRAILER};
 use engine_sdk::prelude::*;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
 use crate::connection::{Server, execute};
-use crate::encode::{HEADER, TRAILER};
 use crate::error::{Failure, Refusal, kind};
 use crate::prepare::{Piece, prepare};
 use crate::target::Mapping;

@@ -1,12 +1,12 @@
 //! Which rows a run reads, and in how many pieces.
 
+use engine_postgres_copy::Kind;
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::connection::execute;
 use crate::error::Failure;
-use crate::kind::Kind;
 use crate::name::literal;
 use crate::selection::{Piece, Range, Reading, Selected, Selection, Window};
 

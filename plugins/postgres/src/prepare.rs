@@ -7,10 +7,10 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, TimestampMicrosecondType};
 use arrow_array::{ArrayRef, BooleanArray, new_null_array};
 use arrow_cast::CastOptions;
+use engine_postgres_copy::{EPOCH_DAYS, EPOCH_MICROSECONDS, Form};
 use engine_sdk::prelude::*;
 
-use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS};
-use crate::target::{Form, Mapped};
+use crate::target::Mapped;
 
 /// The first and the last day of PostgreSQL's `date`, in days from 2000-01-01.
 const DAYS: std::ops::RangeInclusive<i32> = -2_451_545..=2_145_031_948;
@@ -106,11 +106,11 @@ fn refuse(bad: &mut BTreeMap<usize, Reason>, row: usize, code: &'static str, col
 
 fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Reason>) {
     match column.form {
-        Form::Text(limit) => {
+        Form::Text => {
             for (row, text) in texts(array) {
                 if text.as_bytes().contains(&0) {
                     refuse(bad, row, "nul_byte", column, "text with a NUL byte, which PostgreSQL does not take");
-                } else if let Some(limit) = limit.filter(|limit| text.len() > *limit) {
+                } else if let Some(limit) = column.max_characters.filter(|limit| text.len() > *limit) {
                     // Trailing spaces are cut off, as in any other INSERT.
                     let characters = text.trim_end_matches(' ').chars().count();
                     if characters > limit {

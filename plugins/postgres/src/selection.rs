@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use engine_postgres_copy::Kind;
 use engine_sdk::prelude::*;
 use sqlx::postgres::PgColumn;
 use sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, SqlSafeStr, Statement};
 
 use crate::catalog;
 use crate::error::Failure;
-use crate::kind::Kind;
 use crate::name::{TableName, literal, quote, suggestion};
 
 /// A table or a query.

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use engine_postgres_copy::Decoder;
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr};
 
 use crate::connection::{Address, Server, Tls};
-use crate::decode::Decoder;
 use crate::error::Failure;
 use crate::name::TableName;
 use crate::plan::{self, Cursor, Cut};

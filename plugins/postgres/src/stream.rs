@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engine_postgres_copy::{Decoded, Decoder};
 use engine_sdk::prelude::*;
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::connection::Server;
-use crate::decode::{Decoded, Decoder};
 use crate::error::Failure;
 
 /// A connection inside a transaction that sees the database at one moment.

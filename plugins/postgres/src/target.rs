@@ -1,36 +1,15 @@
 //! The table that a sink writes to, and how a stream's columns map to it.
 
 use arrow_schema::TimeUnit;
+use engine_postgres_copy::{Encoder, Form, Kind};
 use engine_sdk::prelude::*;
 
 use crate::catalog::{Column, Table};
-use crate::encode::Encoder;
-use crate::kind::{Kind, declared};
 use crate::name::{TableName, quote, quote_list, suggestion};
 use crate::prepare::Piece;
 
 /// The temporary table through which rows go that cannot be copied straight in.
 const STAGE: &str = "pg_temp._engine_stage";
-
-/// How a value is written into the COPY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    Bool,
-    Int2,
-    Int4,
-    Int8,
-    Float4,
-    Float8,
-    Numeric,
-    /// With the most characters that fit.
-    Text(Option<usize>),
-    Jsonb,
-    Bytea,
-    Date,
-    Time,
-    Timestamp,
-    Uuid,
-}
 
 /// A column of the stream and where it goes.
 #[derive(Debug, Clone)]
@@ -47,6 +26,8 @@ pub struct Mapped {
     pub form: Form,
     /// The Arrow type that `form` is written from.
     pub arrow: DataType,
+    /// The most characters that fit, where there is such a bound.
+    pub max_characters: Option<usize>,
 }
 
 /// How a stream gets into a table.
@@ -97,6 +78,7 @@ impl Mapping {
                 refuses_null: column.not_null || key.contains(&column.name),
                 form,
                 arrow,
+                max_characters: if let Kind::Text(most) = column.kind { most } else { None },
             });
             targets.push(column);
         }
@@ -201,13 +183,13 @@ fn no_form(column: &Column, field: &Field) -> Error {
 
 /// Whether a column is copied as text into the stage and cast from there.
 fn crosses_as_text(mapped: &Mapped, column: &Column) -> bool {
-    matches!(mapped.form, Form::Text(_)) && !matches!(column.kind, Kind::Text(_) | Kind::Json)
+    matches!(mapped.form, Form::Text) && !matches!(column.kind, Kind::Text(_) | Kind::Json)
 }
 
 /// How a stream's type is written into a column of some kind, and the Arrow
 /// type to bring it to first. None: not at all.
 fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
-    let as_text = Some((Form::Text(None), DataType::Utf8));
+    let as_text = Some((Form::Text, DataType::Utf8));
     if let DataType::Dictionary(_, values) = stream {
         return form(kind, values);
     }
@@ -224,7 +206,7 @@ fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
     let is_temporal = stream.is_temporal() && !matches!(stream, DataType::Timestamp(_, Some(_)));
     let is_plain = is_text || is_number || is_decimal || is_temporal || *stream == DataType::Boolean;
     match kind {
-        Kind::Text(limit) if is_plain => Some((Form::Text(limit), DataType::Utf8)),
+        Kind::Text(_) if is_plain => Some((Form::Text, DataType::Utf8)),
         Kind::Json if is_text => as_text,
         Kind::Jsonb if is_text => Some((Form::Jsonb, DataType::Utf8)),
         Kind::Uuid if is_text => Some((Form::Uuid, DataType::Utf8)),
@@ -261,6 +243,29 @@ fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
         },
         _ => None,
     }
+}
+
+/// The type of a column that is made for a stream's column. None: there is none.
+fn declared(data_type: &DataType) -> Option<String> {
+    let name = match data_type {
+        DataType::Boolean => "boolean",
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
+        DataType::Int32 | DataType::UInt16 => "integer",
+        DataType::Int64 | DataType::UInt32 => "bigint",
+        DataType::UInt64 => "numeric(20,0)",
+        DataType::Float16 | DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Decimal128(precision, scale) if *scale >= 0 => return Some(format!("numeric({precision},{scale})")),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "text",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytea",
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Time32(_) | DataType::Time64(_) => "time",
+        DataType::Timestamp(_, None) => "timestamp",
+        DataType::Timestamp(_, Some(_)) => "timestamptz",
+        DataType::Dictionary(_, values) => return declared(values),
+        _ => return None,
+    };
+    Some(name.into())
 }
 
 /// The statement that makes a table for a stream.

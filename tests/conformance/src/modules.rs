@@ -88,10 +88,13 @@ fn file_name(library: &str) -> String {
     format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
-/// The newest file of a crate that its library is made of.
+/// The newest file of a crate that its library is made of, those of crates in folders below included.
 fn newest_source(crate_folder: &Path) -> Result<(SystemTime, PathBuf), String> {
     let manifest = crate_folder.join("Cargo.toml");
     let mut newest = (modified(&manifest)?, manifest);
+    for below in entries(crate_folder)?.into_iter().filter(|below| below.join("Cargo.toml").exists()) {
+        newest = newest.max(newest_source(&below)?);
+    }
     let mut folders = vec![crate_folder.join("src")];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder)? {
@@ -182,11 +185,18 @@ mod tests {
         }
         assert_eq!(up_to_date(&library, folder.path()), Ok(()));
 
-        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        let minute = std::time::Duration::from_secs(60);
+        let later = SystemTime::now() + minute;
         let source = std::fs::File::create(folder.path().join("src/lib.rs")).unwrap();
         source.set_modified(later).unwrap();
         let error = up_to_date(&library, folder.path()).unwrap_err();
         assert!(error.contains("libx.so is older than ") && error.contains("src/lib.rs"), "{error}");
+
+        let below = folder.path().join("part");
+        std::fs::create_dir_all(below.join("src")).unwrap();
+        std::fs::File::create(below.join("Cargo.toml")).unwrap().set_modified(later + minute).unwrap();
+        let error = up_to_date(&library, folder.path()).unwrap_err();
+        assert!(error.contains("part/Cargo.toml"), "{error}");
     }
 
     #[test]

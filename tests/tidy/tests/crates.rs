@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine_tidy_tests::{cargo, files, report};
+use engine_tidy_tests::cargo::{self, Crate};
+use engine_tidy_tests::{files, report};
 
 /// The engine's tower: each crate and the crates of this workspace that it may use. Edges point down.
 const TOWER: [(&str, &[&str]); 7] = [
@@ -18,21 +19,37 @@ const TOWER: [(&str, &[&str]); 7] = [
 /// All that a connector sees of the engine.
 const CONNECTOR_USES: &[&str] = &["engine-sdk"];
 
+/// The connector that a crate belongs to: the one in `plugins/NAME` itself, and those that it has of
+/// its own, each in a folder below.
+fn connector(package: &Crate) -> Option<&str> {
+    package.folder.as_deref()?.strip_prefix("plugins/")?.split('/').next()
+}
+
+/// Whether a connector may use a crate of this workspace: the SDK, or one of its own.
+fn connector_may_use(name: &str, edge: &str, crates: &[Crate]) -> bool {
+    let own = || crates.iter().any(|package| package.name == edge && connector(package) == Some(name));
+    CONNECTOR_USES.contains(&edge) || own()
+}
+
 #[test]
 fn edges_between_crates_point_down() {
     let mut broken = Vec::new();
-    for package in cargo::own_crates() {
+    let crates = cargo::own_crates();
+    for package in &crates {
         let folder = package.folder.as_deref().unwrap_or_default();
-        let allowed = match TOWER.iter().find(|(name, _)| *name == package.name) {
-            Some((_, allowed)) => *allowed,
-            None if folder.starts_with("plugins/") => CONNECTOR_USES,
-            None if folder.starts_with("tests/") => continue,
-            None => {
-                broken.push(format!("{} ({folder}) has no place in the tower", package.name));
-                continue;
-            }
+        let level = TOWER.iter().find(|(name, _)| *name == package.name);
+        if folder.starts_with("tests/") {
+            continue;
+        }
+        if level.is_none() && connector(package).is_none() {
+            broken.push(format!("{} ({folder}) has no place in the tower", package.name));
+            continue;
+        }
+        let allowed = |edge: &str| {
+            level.is_some_and(|(_, allowed)| allowed.contains(&edge))
+                || connector(package).is_some_and(|name| connector_may_use(name, edge, &crates))
         };
-        let forbidden = package.edges.iter().filter(|edge| !allowed.contains(&edge.as_str()));
+        let forbidden = package.edges.iter().filter(|edge| !allowed(edge));
         broken.extend(forbidden.map(|edge| format!("{} → {edge}", package.name)));
     }
     report("these edges are not in docs/architecture.md", &broken);
@@ -41,16 +58,19 @@ fn edges_between_crates_point_down() {
 #[test]
 fn not_even_tests_join_the_sdk_and_the_host_or_two_connectors() {
     let mut broken = Vec::new();
-    for package in cargo::own_crates() {
+    let crates = cargo::own_crates();
+    let connectors: BTreeSet<_> =
+        crates.iter().filter(|package| connector(package).is_some()).map(|package| package.name.as_str()).collect();
+    for package in &crates {
         let folder = package.folder.as_deref().unwrap_or_default();
         for edge in &package.test_edges {
-            let connector = folder.starts_with("plugins/");
-            let engine_to_connector = folder.starts_with("engine/") && edge.starts_with("engine-plugin-");
+            let forbidden = |name| !connector_may_use(name, edge, &crates);
+            let engine_to_connector = folder.starts_with("engine/") && connectors.contains(edge.as_str());
             let towers_meet = matches!(
                 (package.name.as_str(), edge.as_str()),
                 ("engine-sdk", "engine-host") | ("engine-host", "engine-sdk")
             );
-            if engine_to_connector || towers_meet || (connector && !CONNECTOR_USES.contains(&edge.as_str())) {
+            if engine_to_connector || towers_meet || connector(package).is_some_and(forbidden) {
                 broken.push(format!("{} → {edge}", package.name));
             }
         }
@@ -65,7 +85,10 @@ fn every_connector_is_named_after_its_folder() {
         let Some(folder) = package.folder.as_deref().and_then(|folder| folder.strip_prefix("plugins/")) else {
             continue;
         };
-        let expected = format!("engine-plugin-{}", folder.replace('_', "-"));
+        let dashed = folder.replace(['_', '/'], "-");
+        // Only a connector's own crates are below its folder, and they are no modules.
+        let expected =
+            if folder.contains('/') { format!("engine-{dashed}") } else { format!("engine-plugin-{dashed}") };
         if package.name != expected {
             broken.push(format!("plugins/{folder} is {}, not {expected}", package.name));
         }

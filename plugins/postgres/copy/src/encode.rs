@@ -6,20 +6,51 @@ use arrow_array::types::{
     TimestampMicrosecondType,
 };
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
     Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::NullBuffer;
-use engine_sdk::prelude::*;
 
 use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS};
 use crate::numeric;
-use crate::target::Form;
 
-/// The signature, no flags, no extension.
+/// What a COPY begins with: the signature, no flags, no extension.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// A row of -1 columns.
+/// What it ends with: a row of -1 columns.
 pub const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// How a value is written: as which of PostgreSQL's types, from which Arrow type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// From `Boolean`
+    Bool,
+    /// From `Int16`
+    Int2,
+    /// From `Int32`
+    Int4,
+    /// From `Int64`
+    Int8,
+    /// From `Float32`
+    Float4,
+    /// From `Float64`
+    Float8,
+    /// From `Decimal128` of any scale that is not negative
+    Numeric,
+    /// From `Utf8`; also json, varchar and char
+    Text,
+    /// From `Utf8`
+    Jsonb,
+    /// From `Binary`
+    Bytea,
+    /// From `Date32`
+    Date,
+    /// From `Time64` in microseconds
+    Time,
+    /// From `Timestamp` in microseconds, with a zone or without
+    Timestamp,
+    /// From `Utf8`
+    Uuid,
+}
 
 /// Writes the rows of a batch's columns.
 pub struct Encoder<'a> {
@@ -45,6 +76,9 @@ enum Column<'a> {
 
 impl<'a> Encoder<'a> {
     /// For arrays that have the types of their forms.
+    ///
+    /// # Panics
+    /// When one has another.
     pub fn new(columns: impl Iterator<Item = (&'a ArrayRef, Form)>) -> Self {
         let column = |(array, form): (&'a ArrayRef, Form)| {
             let column = match form {
@@ -58,7 +92,7 @@ impl<'a> Encoder<'a> {
                     let array = array.as_primitive::<Decimal128Type>();
                     Column::Numeric(array, array.scale().unsigned_abs())
                 }
-                Form::Text(_) => Column::Text(array.as_string()),
+                Form::Text => Column::Text(array.as_string()),
                 Form::Jsonb => Column::Jsonb(array.as_string()),
                 Form::Uuid => Column::Uuid(array.as_string()),
                 Form::Bytea => Column::Bytea(array.as_binary()),

@@ -1,5 +1,6 @@
 //! Binary COPY into Arrow builders.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -8,8 +9,8 @@ use arrow_array::builder::{
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{ArrayRef, BooleanArray, StringArray};
-use engine_sdk::prelude::*;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind};
 use crate::numeric;
@@ -20,6 +21,18 @@ const HEADER: usize = SIGNATURE.len() + 8;
 
 /// A batch is handed on when it has taken in this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Bytes that are no binary COPY, or not the one that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed(String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 /// A row that has a value which Arrow cannot hold.
 #[derive(Debug)]
@@ -72,7 +85,7 @@ impl Decoder {
     }
 
     /// Takes the next piece. Pieces may be cut anywhere.
-    pub fn push(&mut self, piece: &[u8]) -> Result<()> {
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), Malformed> {
         self.bytes += piece.len();
         // The server sends whole rows, so there is almost never anything left over.
         if self.pending.is_empty() {
@@ -97,12 +110,12 @@ impl Decoder {
         self.rows == 0
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<usize> {
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         if !self.header_seen {
             let Some(header) = bytes.get(..HEADER) else { return Ok(0) };
             if !header.starts_with(SIGNATURE) {
-                return Err(Error::internal("the server's COPY does not begin like a binary COPY"));
+                return Err(Malformed("the server's COPY does not begin like a binary COPY".into()));
             }
             let extension = u32::from_be_bytes(header[HEADER - 4..].try_into().expect("four bytes")) as usize;
             if bytes.len() < HEADER + extension {
@@ -123,14 +136,14 @@ impl Decoder {
     }
 
     /// How many bytes the first row takes; none when it is not all there.
-    fn row_length(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+    fn row_length(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let Some(count) = bytes.get(..2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])) else { return Ok(None) };
         if count == -1 {
             self.ended = true;
             return Ok(Some(2));
         }
         if usize::try_from(count) != Ok(self.columns.len()) {
-            return Err(Error::internal(format!("a row with {count} columns came, not {}", self.columns.len())));
+            return Err(Malformed(format!("a row with {count} columns came, not {}", self.columns.len())));
         }
         let mut at = 2;
         for _ in 0..count {
@@ -165,11 +178,10 @@ impl Decoder {
     }
 
     /// Hands over what was collected and starts anew.
-    pub fn finish(&mut self) -> Result<Decoded> {
-        let internal =
-            |error: arrow_schema::ArrowError| Error::internal(format!("rows cannot be put together: {error}"));
+    pub fn finish(&mut self) -> Result<Decoded, Malformed> {
+        let internal = |error: ArrowError| Malformed(format!("rows cannot be put together: {error}"));
         let columns = self.columns.iter_mut().map(Column::finish).collect();
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(internal)?;
         let bad = std::mem::take(&mut self.bad);
         let bytes = std::mem::take(&mut self.bytes) as u64;
@@ -178,7 +190,7 @@ impl Decoder {
             return Ok(Decoded { batch, refused: vec![], bytes });
         }
         let refused =
-            bad.iter().map(|(row, column, shown)| refuse(&batch, *row, *column, shown)).collect::<Result<_>>()?;
+            bad.iter().map(|(row, column, shown)| refuse(&batch, *row, *column, shown)).collect::<Result<_, _>>()?;
         let mut keep = vec![true; rows];
         bad.iter().for_each(|(row, ..)| keep[*row] = false);
         let batch = arrow_select::filter::filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(internal)?;
@@ -196,10 +208,10 @@ fn read_length(bytes: &[u8], at: usize) -> Option<i32> {
 }
 
 /// The row as text, with the value that does not fit in its place.
-fn refuse(batch: &RecordBatch, row: usize, bad: usize, shown: &str) -> Result<Refused> {
+fn refuse(batch: &RecordBatch, row: usize, bad: usize, shown: &str) -> Result<Refused, Malformed> {
     let schema = batch.schema();
     let fields: Vec<_> = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
-    let columns = (0..batch.num_columns()).map(|column| -> Result<ArrayRef> {
+    let columns = (0..batch.num_columns()).map(|column| -> Result<ArrayRef, Malformed> {
         if column == bad {
             return Ok(Arc::new(StringArray::from(vec![shown])));
         }
@@ -210,11 +222,11 @@ fn refuse(batch: &RecordBatch, row: usize, bad: usize, shown: &str) -> Result<Re
             None => value,
         };
         arrow_cast::cast(&value, &DataType::Utf8)
-            .map_err(|error| Error::internal(format!("a refused row cannot be shown: {error}")))
+            .map_err(|error| Malformed(format!("a refused row cannot be shown: {error}")))
     });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .map_err(|error| Error::internal(format!("a refused row cannot be shown: {error}")))?;
+        .map_err(|error| Malformed(format!("a refused row cannot be shown: {error}")))?;
     let field = schema.field(bad);
     Ok(Refused { row, reason: format!("{}: {shown} cannot be held by {}", field.name(), field.data_type()) })
 }

@@ -1,7 +1,6 @@
 //! Which PostgreSQL types cross in binary, and what they are in Arrow.
 
-use arrow_schema::TimeUnit;
-use engine_sdk::prelude::*;
+use arrow_schema::{DataType, TimeUnit};
 
 /// Microseconds from 1970-01-01, where Arrow counts from, to 2000-01-01, where PostgreSQL does.
 pub const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
@@ -10,7 +9,7 @@ pub const EPOCH_DAYS: i32 = 10_957;
 /// The most digits that a `Decimal128` holds.
 pub const MAX_PRECISION: u8 = 38;
 
-/// A type, as far as this connector tells types apart.
+/// A type, as far as types are told apart here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// boolean
@@ -114,29 +113,6 @@ impl Kind {
     pub fn is_read_in_binary(self) -> bool {
         !matches!(self, Self::WideNumeric | Self::Other)
     }
-}
-
-/// The type of a column that is made for a stream's column. None: there is none.
-pub fn declared(data_type: &DataType) -> Option<String> {
-    let name = match data_type {
-        DataType::Boolean => "boolean",
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
-        DataType::Int32 | DataType::UInt16 => "integer",
-        DataType::Int64 | DataType::UInt32 => "bigint",
-        DataType::UInt64 => "numeric(20,0)",
-        DataType::Float16 | DataType::Float32 => "real",
-        DataType::Float64 => "double precision",
-        DataType::Decimal128(precision, scale) if *scale >= 0 => return Some(format!("numeric({precision},{scale})")),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "text",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytea",
-        DataType::Date32 | DataType::Date64 => "date",
-        DataType::Time32(_) | DataType::Time64(_) => "time",
-        DataType::Timestamp(_, None) => "timestamp",
-        DataType::Timestamp(_, Some(_)) => "timestamptz",
-        DataType::Dictionary(_, values) => return declared(values),
-        _ => return None,
-    };
-    Some(name.into())
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! What is encoded is decoded again, wherever the bytes are cut on their way.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, RecordBatch, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+};
+use arrow_schema::{Field, Schema};
+use engine_postgres_copy::{Decoded, Decoder, Encoder, Form, HEADER, Kind, TRAILER};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// How each column crosses.
+const WAYS: [(Form, Kind); 15] = [
+    (Form::Bool, Kind::Bool),
+    (Form::Int2, Kind::Int2),
+    (Form::Int4, Kind::Int4),
+    (Form::Int8, Kind::Int8),
+    (Form::Float4, Kind::Float4),
+    (Form::Float8, Kind::Float8),
+    (Form::Numeric, Kind::Numeric(18, 5)),
+    (Form::Text, Kind::Text(None)),
+    (Form::Jsonb, Kind::Jsonb),
+    (Form::Bytea, Kind::Bytea),
+    (Form::Date, Kind::Date),
+    (Form::Time, Kind::Time),
+    (Form::Timestamp, Kind::Timestamp),
+    (Form::Timestamp, Kind::TimestampTz),
+    (Form::Uuid, Kind::Uuid),
+];
+
+const ROWS: usize = 7;
+
+fn cells<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<Option<T>>> {
+    prop::collection::vec(prop::option::weighted(0.8, value), ROWS)
+}
+
+fn array<T, A>(value: impl Strategy<Value = T> + 'static) -> BoxedStrategy<ArrayRef>
+where
+    T: std::fmt::Debug + 'static,
+    A: From<Vec<Option<T>>> + Array + 'static,
+{
+    cells(value).prop_map(|cells| Arc::new(A::from(cells)) as ArrayRef).boxed()
+}
+
+/// Arrays of the types of [`WAYS`].
+fn arrays() -> impl Strategy<Value = Vec<ArrayRef>> {
+    // The ends of the scale are PostgreSQL's infinities.
+    let moment = -62_135_596_800_000_000i64..253_402_300_800_000_000;
+    let zoned = cells(moment.clone())
+        .prop_map(|cells| Arc::new(TimestampMicrosecondArray::from(cells).with_timezone("UTC")) as ArrayRef);
+    let decimal = cells(-999_999_999_999_999_999..=999_999_999_999_999_999i128)
+        .prop_map(|cells| Arc::new(Decimal128Array::from(cells).with_precision_and_scale(18, 5).unwrap()) as ArrayRef);
+    let bytes = cells(prop::collection::vec(any::<u8>(), 0..9))
+        .prop_map(|cells| Arc::new(BinaryArray::from_iter(cells)) as ArrayRef);
+    vec![
+        array::<_, BooleanArray>(any::<bool>()),
+        array::<_, Int16Array>(any::<i16>()),
+        array::<_, Int32Array>(any::<i32>()),
+        array::<_, Int64Array>(any::<i64>()),
+        array::<_, Float32Array>(-1e30..1e30f32),
+        array::<_, Float64Array>(-1e300..1e300f64),
+        decimal.boxed(),
+        array::<_, StringArray>(".{0,9}"),
+        array::<_, StringArray>("\\[[0-9]{1,9}\\]"),
+        bytes.boxed(),
+        array::<_, Date32Array>(-700_000..2_900_000),
+        array::<_, Time64MicrosecondArray>(0..86_400_000_000i64),
+        array::<_, TimestampMicrosecondArray>(moment),
+        zoned.boxed(),
+        array::<_, StringArray>(any::<u128>().prop_map(|number| uuid::Uuid::from_u128(number).to_string())),
+    ]
+}
+
+fn batch(arrays: Vec<ArrayRef>) -> RecordBatch {
+    let field = |(place, kind): (usize, Kind)| Field::new(format!("c{place}"), kind.arrow(), true);
+    let schema = Schema::new(WAYS.map(|(_, kind)| kind).into_iter().enumerate().map(field).collect::<Vec<_>>());
+    RecordBatch::try_new(Arc::new(schema), arrays).unwrap()
+}
+
+fn encoded(batch: &RecordBatch) -> Vec<u8> {
+    let encoder = Encoder::new(batch.columns().iter().zip(WAYS.map(|(form, _)| form)));
+    let mut bytes = HEADER.to_vec();
+    (0..batch.num_rows()).for_each(|row| encoder.row(row, &mut bytes));
+    bytes.extend_from_slice(TRAILER);
+    bytes
+}
+
+fn decoder(batch: &RecordBatch) -> Decoder {
+    Decoder::new(batch.schema(), &WAYS.map(|(_, kind)| kind), ROWS)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rows_come_back_as_they_went(arrays in arrays(), size in 1..400usize) {
+        let batch = batch(arrays);
+        let mut decoder = decoder(&batch);
+        for piece in encoded(&batch).chunks(size) {
+            prop_assert!(!decoder.has_ended());
+            decoder.push(piece).unwrap();
+        }
+        prop_assert!(decoder.has_ended() && decoder.is_full());
+        let Decoded { batch: found, refused, .. } = decoder.finish().unwrap();
+        prop_assert_eq!(refused.len(), 0);
+        prop_assert_eq!(found, batch);
+    }
+
+    #[test]
+    fn damaged_bytes_are_rows_or_an_error_and_never_a_panic(
+        arrays in arrays(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let batch = batch(arrays);
+        let mut bytes = encoded(&batch);
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let mut decoder = decoder(&batch);
+        if decoder.push(&bytes).is_ok() {
+            let _ = decoder.finish();
+        }
+    }
+}
