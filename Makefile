@@ -1,4 +1,4 @@
-# Needs cargo, a C compiler, make and bash. `make` alone lists the targets.
+# Needs cargo, a C compiler, make and bash; the tests also valgrind. `make` alone lists the targets.
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -18,7 +18,7 @@ ROUNDS ?= 5
 ROWS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite demo bench crash lint format doc deny schemas clean
+.PHONY: help build test suite demo bench budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -38,10 +38,11 @@ build: ## build the engine and every connector (dev profile)
 test: ## start the real servers, build, run every test, stop the servers
 	tests/services run -- $(MAKE) --no-print-directory suite
 
-# What runs inside `make test`. The build comes first: cargo's test commands do not make the shared
-# libraries that the tests load.
+# What runs inside `make test`. The builds come first: cargo's test commands do not make the shared
+# libraries that the tests load, and what instructions are counted of has a profile of its own.
 suite:
 	$(call build-all,,debug)
+	$(CARGO) hot-paths
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) nextest run --workspace --no-fail-fast && $(CARGO) test --workspace --doc; \
 	else \
@@ -72,6 +73,9 @@ demo: ## build what the quickstart needs (release profile), run it, show the res
 bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
 	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
+
+budgets: ## count the instructions of the hot paths anew and make them the budgets
+	UPDATE=1 $(CARGO) test --workspace --test budgets -- --nocapture
 
 crash: ## kill the engine again and again, check that nothing is lost or doubled (KILLS=500 a pair)
 	$(call build-all,--release,release)
