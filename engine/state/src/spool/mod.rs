@@ -125,13 +125,15 @@ impl Spool {
             return Err(Error::new(ErrorKind::Rejected, message).hint("raise `spool.max` in the pipeline"));
         }
         let mut inner = shared.lock();
-        let end = loop {
+        let (end, was_dirty) = loop {
             inner.check()?;
             if inner.cancelled {
                 return Err(Error::cancelled());
             }
+            // As it is now: nobody holds the committer up while this waits for room.
+            let was_dirty = inner.is_dirty();
             match shared.try_append(&mut inner, record, length) {
-                Ok(end) => break end,
+                Ok(end) => break (end, was_dirty),
                 Err(Refusal::Failed(error)) => return Err(error),
                 Err(Refusal::Full(why)) => {
                     if !inner.stalled {
@@ -146,7 +148,11 @@ impl Spool {
             tracing::info!(spool = %shared.folder.display(), "there is room again; senders go on");
             shared.room.notify_all();
         }
-        shared.dirty.notify_one();
+        // What was dirty is on the committer's mind: to wake it again for each record would be a call
+        // into the kernel for nothing.
+        if !was_dirty {
+            shared.dirty.notify_one();
+        }
         drop(inner);
         fail_point!("spool::appended");
         Ok(end)
