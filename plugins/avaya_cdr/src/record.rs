@@ -130,6 +130,10 @@ fn fields(text: &str) -> Result<Fields<'_>, Malformed> {
     let mut found = [Field::default(); MOST_FIELDS];
     let (mut count, mut at) = (0, 0);
     loop {
+        // Numbers stand in columns far apart, so most of a line is spaces.
+        while bytes[at..].starts_with(&[b' '; 8]) {
+            at += 8;
+        }
         while at < bytes.len() && is_blank(&bytes[at]) {
             at += 1;
         }
