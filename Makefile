@@ -16,9 +16,11 @@ DEMO_STATE := $(DEMO_OUT)/state
 KILLS ?= 500
 ROUNDS ?= 5
 ROWS ?= 1000000
+# How long PostgreSQL is away in `make outage`.
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite demo bench budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite demo bench outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -76,6 +78,10 @@ bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 
 budgets: ## count the instructions of the hot paths anew and make them the budgets
 	UPDATE=1 $(CARGO) test --workspace --test budgets -- --nocapture
+
+outage: ## 20,000 lines a second while PostgreSQL is away, then back (SECONDS=600)
+	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
+	tests/services run --only postgres -- tests/bench/outage --bin $(TARGET_DIR)/release --seconds $(SECONDS)
 
 crash: ## kill the engine again and again, check that nothing is lost or doubled (KILLS=500 a pair)
 	$(call build-all,--release,release)

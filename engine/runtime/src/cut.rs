@@ -31,7 +31,8 @@ pub(crate) fn cut(
     let mut splits = Vec::with_capacity(plan.splits.len());
     for split in plan.splits {
         match split.cut {
-            Some(file) if file.bytes > file.every => {
+            // Less makes no second piece, and is not looked through for nothing.
+            Some(file) if file.bytes >= file.every + file.every / 2 => {
                 let cuts = upstream.cuts(&split, variables, stop)?;
                 splits.extend(pieces(split, file.bytes, &places(cuts, file.every, file.bytes)?)?);
             }
