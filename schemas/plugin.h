@@ -247,8 +247,8 @@ typedef struct EngineHost {
 
 /* Directions of `apply`. */
 #define ENGINE_APPLY 0  /* transforms: rows to rows */
-#define ENGINE_DECODE 1 /* formats: files to rows */
-#define ENGINE_ENCODE 2 /* formats: rows to files */
+#define ENGINE_DECODE 1 /* formats: files to rows; compressions: files to files */
+#define ENGINE_ENCODE 2 /* formats: rows to files; compressions: files to files */
 /*
  * Formats whose description says "cuts": one file to the places at which it can
  * be cut, as batches of the columns `head`, `at` and `lines` (UInt64, not
@@ -284,6 +284,12 @@ typedef struct EngineHost {
  * Where begin_run answers "parallel", each of several instances gets begin_run
  * and some of the splits; one of them gets finish_run, after the last commit of
  * all of them.
+ *
+ * A format whose description has "gives": "files" is a compression. In both
+ * directions each file that comes in goes out as one file under the same name,
+ * in the same order; an empty file is a file too. Decoding fails with an error
+ * on a file that is damaged or ends too early. A compression counts no records
+ * and rejects none.
  */
 typedef struct EngineComponent {
   uint32_t size;

@@ -11,7 +11,7 @@ pub enum ComponentKind {
     Source,
     /// Rows in, rows out.
     Transform,
-    /// Translates between files and rows.
+    /// Translates between files and rows, or between files and files.
     Format,
     /// Takes rows or files.
     Sink,
@@ -142,7 +142,8 @@ pub struct ComponentDescription {
     /// Sources: it receives on its own and needs the spool.
     #[serde(default)]
     pub push: bool,
-    /// Sources: what it gives.
+    /// Sources: what it gives. Formats: what decoding gives and encoding takes;
+    /// one of files is a compression.
     #[serde(default)]
     pub gives: Shape,
     /// Sources: reading a split again gives the same rows as long as nobody
@@ -161,15 +162,23 @@ pub struct ComponentDescription {
     /// Transforms: how much it must see.
     #[serde(default)]
     pub scope: Scope,
-    /// Formats: it turns files into rows.
+    /// Formats: it turns files into rows; a compression decompresses them.
     #[serde(default)]
     pub decodes: bool,
-    /// Formats: it turns rows into files.
+    /// Formats: it turns rows into files; a compression compresses them.
     #[serde(default)]
     pub encodes: bool,
     /// Formats: it tells where a file can be cut.
     #[serde(default)]
     pub cuts: bool,
+}
+
+impl ComponentDescription {
+    /// Whether it is a format of files on both sides: what stands under
+    /// `compression:`, and not under `format:`.
+    pub fn is_compression(&self) -> bool {
+        self.kind == ComponentKind::Format && self.gives == Shape::Files
+    }
 }
 
 const fn source() -> ComponentKind {

@@ -94,7 +94,8 @@ fn print(it: &ComponentDescription, module: &str) {
         ComponentKind::Format => {
             let ways = [(it.decodes, "decodes"), (it.encodes, "encodes")];
             let ways: Vec<_> = ways.into_iter().filter(|(can, _)| *can).map(|(_, way)| way).collect();
-            console::line(&format!("  {}", ways.join(" and ")));
+            let what = if it.is_compression() { "a compression of files; " } else { "" };
+            console::line(&format!("  {what}{}", ways.join(" and ")));
         }
         ComponentKind::Sink => console::line(&format!("  takes {}; {}", shape(it.takes), it.promise)),
     }

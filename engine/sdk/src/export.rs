@@ -125,7 +125,7 @@ pub const fn transform<T: Transform>(name: &'static str) -> Component {
 pub const fn decoder<T: Decoder>(name: &'static str) -> Component {
     unsafe extern "C" fn describe_it<T: Decoder>(reply: Reply) -> Status {
         let description = description::<T>(ComponentKind::Format);
-        describe(reply, ComponentDescription { decodes: true, cuts: T::CUTS, ..description })
+        describe(reply, ComponentDescription { gives: T::GIVES, decodes: true, cuts: T::CUTS, ..description })
     }
     unsafe extern "C" fn apply_it<T: Decoder>(
         instance: *mut Instance,
@@ -150,7 +150,8 @@ pub const fn decoder<T: Decoder>(name: &'static str) -> Component {
 
 pub const fn encoder<T: Encoder>(name: &'static str) -> Component {
     unsafe extern "C" fn describe_it<T: Encoder>(reply: Reply) -> Status {
-        describe(reply, ComponentDescription { encodes: true, ..description::<T>(ComponentKind::Format) })
+        let description = description::<T>(ComponentKind::Format);
+        describe(reply, ComponentDescription { gives: T::TAKES, encodes: true, ..description })
     }
     unsafe extern "C" fn apply_it<T: Encoder>(
         instance: *mut Instance,
@@ -169,9 +170,18 @@ pub const fn encoder<T: Encoder>(name: &'static str) -> Component {
 }
 
 pub const fn format<T: Decoder + Encoder>(name: &'static str) -> Component {
+    const {
+        assert!(
+            matches!((T::GIVES, T::TAKES), (Shape::Rows, Shape::Rows) | (Shape::Files, Shape::Files)),
+            "a format encodes what it decodes: `Decoder::GIVES` and `Encoder::TAKES` are the same"
+        );
+    }
     unsafe extern "C" fn describe_it<T: Decoder + Encoder>(reply: Reply) -> Status {
         let description = description::<T>(ComponentKind::Format);
-        describe(reply, ComponentDescription { decodes: true, encodes: true, cuts: T::CUTS, ..description })
+        describe(
+            reply,
+            ComponentDescription { gives: T::GIVES, decodes: true, encodes: true, cuts: T::CUTS, ..description },
+        )
     }
     unsafe extern "C" fn apply_it<T: Decoder + Encoder>(
         instance: *mut Instance,

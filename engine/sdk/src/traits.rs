@@ -89,7 +89,14 @@ pub trait Transform: Component {
 /// one name are pieces of one file, cut anywhere. Every record that it frames
 /// is counted with [`Context::progress`], and either becomes a row or goes to
 /// [`Context::reject_bytes`].
+///
+/// One that gives files decompresses: each file that comes in goes out as one
+/// file under the same name, in the same order, also an empty one. It counts and
+/// rejects nothing; a file that is damaged or ends too early is an error.
 pub trait Decoder: Component {
+    /// What it gives. [`Shape::Files`] makes it a compression.
+    const GIVES: Shape = Shape::Rows;
+
     /// Whether it has [`Decoder::cut`].
     const CUTS: bool = false;
 
@@ -111,8 +118,17 @@ pub trait Decoder: Component {
 ///
 /// The output has the columns `{name: Utf8, data: Binary}`. One stream becomes
 /// one file: its `name` is empty, and the sink names it.
+///
+/// One that takes files compresses: each file that comes in goes out as one file
+/// under the same name, in the same order, also an empty one.
 pub trait Encoder: Component {
-    /// Called once a stream. A stream without rows still becomes a valid file.
+    /// What it takes. [`Shape::Files`] makes it a compression. A format with both
+    /// directions takes what its decoder gives.
+    const TAKES: Shape = Shape::Rows;
+
+    /// Called once a stream. A stream without rows still becomes a valid file:
+    /// at least one piece, which may be empty. A stream without files becomes one
+    /// without files.
     fn encode(&mut self, input: Batches) -> Result<Batches>;
 }
 
