@@ -41,9 +41,10 @@ impl Parsed {
         };
         let mut stage = |kind, stage: &Node| {
             add(kind, stage.get("use"));
-            let format = stage.get("format");
-            add(ComponentKind::Format, format.filter(|format| format.as_text().is_some()));
-            add(ComponentKind::Format, format.and_then(|format| format.get("use")));
+            for format in ["compression", "format"].map(|key| stage.get(key)) {
+                add(ComponentKind::Format, format.filter(|format| format.as_text().is_some()));
+                add(ComponentKind::Format, format.and_then(|format| format.get("use")));
+            }
         };
         root.get("source").into_iter().for_each(|node| stage(ComponentKind::Source, node));
         let transforms = root.get("transforms").map(Node::items).unwrap_or_default();
@@ -94,7 +95,7 @@ pub fn check(
             connections.entries.get(&named.name).is_none_or(|found| found.component != stage.component)
         });
         work.config(kind, &stage.component, &stage.component_span, &mut stage.with, partial);
-        if let Some(format) = &mut stage.format {
+        for format in stage.compression.iter_mut().chain(&mut stage.format) {
             work.config(ComponentKind::Format, &format.component, &format.component_span, &mut format.with, false);
         }
     }

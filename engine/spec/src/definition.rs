@@ -48,9 +48,11 @@ fn stage(stage: &Stage, pointer: &str) -> Value {
     object.insert("use".to_owned(), json!(stage.component));
     object.insert("name".to_owned(), json!(stage.name));
     object.insert("with".to_owned(), config(&stage.with, &format!("{pointer}/with")));
-    if let Some(format) = &stage.format {
-        let with = config(&format.with, &format!("{pointer}/format/with"));
-        object.insert("format".to_owned(), json!({"use": format.component, "with": with}));
+    for (key, format) in [("compression", &stage.compression), ("format", &stage.format)] {
+        if let Some(format) = format {
+            let with = config(&format.with, &format!("{pointer}/{key}/with"));
+            object.insert(key.to_owned(), json!({"use": format.component, "with": with}));
+        }
     }
     if stage.position.kind() != engine_abi::ComponentKind::Transform {
         object.insert("retry".to_owned(), retry(&stage.retry));
@@ -164,18 +166,25 @@ fn with_secrets(
     }
 }
 
-/// The config that a pointer into a pipeline leads into, and the rest of it.
-fn split(pointer: &str) -> Option<(&str, bool, &str)> {
+/// Which config of a stage.
+enum Whose {
+    Stage,
+    Compression,
+    Format,
+}
+
+/// The stage and the config that a pointer into a pipeline leads into, and the rest of it.
+fn split(pointer: &str) -> Option<(&str, Whose, &str)> {
     let at = pointer.find("/with")?;
     let (owner, rest) = (&pointer[..at], &pointer[at + "/with".len()..]);
-    Some(match owner.strip_suffix("/format") {
-        Some(stage) => (stage, true, rest),
-        None => (owner, false, rest),
-    })
+    let formats = [("/compression", Whose::Compression), ("/format", Whose::Format)];
+    let inside = formats.into_iter().find_map(|(key, whose)| Some((owner.strip_suffix(key)?, whose)));
+    let (stage, whose) = inside.unwrap_or((owner, Whose::Stage));
+    Some((stage, whose, rest))
 }
 
 fn look_up(pointer: &str, definition: &Value, current: &Pipeline) -> Option<Value> {
-    let (owner, in_format, rest) = split(pointer)?;
+    let (owner, whose, rest) = split(pointer)?;
     let stored = definition.pointer(owner)?;
     let same = |stage: &&Stage| {
         stored.get("use").and_then(Value::as_str) == Some(&stage.component)
@@ -183,7 +192,11 @@ fn look_up(pointer: &str, definition: &Value, current: &Pipeline) -> Option<Valu
             && stage.position.to_string().split('[').next() == owner.split('/').nth(1)
     };
     let stage = current.stages().find(same)?;
-    let config = if in_format { &stage.format.as_ref()?.with } else { &stage.with };
+    let config = match whose {
+        Whose::Stage => &stage.with,
+        Whose::Compression => &stage.compression.as_ref()?.with,
+        Whose::Format => &stage.format.as_ref()?.with,
+    };
     config.value.pointer(rest).filter(|value| !value.is_null()).cloned()
 }
 
@@ -192,13 +205,17 @@ fn mark(pipeline: &mut Pipeline, secrets: &[String]) {
     let stages = std::iter::once(&mut pipeline.source).chain(&mut pipeline.transforms).chain(&mut pipeline.sinks);
     for stage in stages {
         let place = format!("/{}", stage.position.to_string().replace('[', "/").replace(']', ""));
-        for (owner, in_format, rest) in secrets.iter().filter_map(|pointer| split(pointer)) {
+        for (owner, whose, rest) in secrets.iter().filter_map(|pointer| split(pointer)) {
             if owner != place {
                 continue;
             }
-            match (in_format, &mut stage.format) {
-                (true, Some(format)) => format.with.secrets.push(rest.to_owned()),
-                _ => stage.with.secrets.push(rest.to_owned()),
+            let config = match whose {
+                Whose::Stage => Some(&mut stage.with),
+                Whose::Compression => stage.compression.as_mut().map(|format| &mut format.with),
+                Whose::Format => stage.format.as_mut().map(|format| &mut format.with),
+            };
+            if let Some(config) = config {
+                config.secrets.push(rest.to_owned());
             }
         }
     }

@@ -23,7 +23,8 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("size".to_owned(), size());
     definitions.insert("retry".to_owned(), retry());
-    definitions.insert("format".to_owned(), format(catalogue));
+    definitions.insert("format".to_owned(), format(catalogue, false));
+    definitions.insert("compression".to_owned(), format(catalogue, true));
     for kind in [ComponentKind::Source, ComponentKind::Transform, ComponentKind::Sink] {
         definitions.insert(kind.to_string(), stage(catalogue, kind));
     }
@@ -136,9 +137,17 @@ fn choose(description: &str, choices: Vec<Value>) -> Value {
     schema
 }
 
-fn uses(catalogue: &Catalogue, kind: ComponentKind) -> Vec<Value> {
-    let of_kind = catalogue.components().filter(|component| component.kind == kind);
-    of_kind.map(|component| json!({"const": component.name, "description": component.summary})).collect()
+/// The components that can stand in one place of a pipeline.
+fn choices(
+    catalogue: &Catalogue,
+    kind: ComponentKind,
+    compressions: bool,
+) -> impl Iterator<Item = &ComponentDescription> {
+    catalogue.components().filter(move |it| it.kind == kind && it.is_compression() == compressions)
+}
+
+fn uses<'a>(choices: impl Iterator<Item = &'a ComponentDescription>) -> Vec<Value> {
+    choices.map(|component| json!({"const": component.name, "description": component.summary})).collect()
 }
 
 /// `with` as the component in `use` wants it.
@@ -150,9 +159,8 @@ fn condition(name: &str, with: &Value, required: bool) -> Value {
     json!({"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": then})
 }
 
-fn conditions(catalogue: &Catalogue, kind: ComponentKind) -> Vec<Value> {
-    let of_kind = catalogue.components().filter(|component| component.kind == kind);
-    of_kind
+fn conditions<'a>(choices: impl Iterator<Item = &'a ComponentDescription>) -> Vec<Value> {
+    choices
         .map(|component| {
             let needed = component.schema.get("required").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
             condition(&component.name, &json!({"$ref": format!("#/$defs/{}", key(component))}), needed)
@@ -167,7 +175,7 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
         _ => ("Where the rows go.", "The sink."),
     };
     let mut properties = json!({
-        "use": choose(named, uses(catalogue, kind)),
+        "use": choose(named, uses(choices(catalogue, kind, false))),
         "name": {
             "description": "The stage's own name. Default: the component's.",
             "type": "string",
@@ -176,6 +184,7 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
         "with": {"description": "The component's settings.", "type": "object"},
     });
     if kind != ComponentKind::Transform {
+        properties["compression"] = json!({"$ref": "#/$defs/compression"});
         properties["format"] = json!({"$ref": "#/$defs/format"});
         properties["retry"] = json!({"$ref": "#/$defs/retry"});
     }
@@ -186,29 +195,36 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
         "required": ["use"],
         "properties": properties,
     });
-    let conditions = conditions(catalogue, kind);
+    let conditions = conditions(choices(catalogue, kind, false));
     if !conditions.is_empty() {
         schema["allOf"] = conditions.into();
     }
     schema
 }
 
-fn format(catalogue: &Catalogue) -> Value {
+/// A format or a compression, by its name or with settings.
+fn format(catalogue: &Catalogue, compression: bool) -> Value {
+    let (what, does) = if compression {
+        ("compression", "What decompresses the files of a source, or compresses those of a sink.")
+    } else {
+        ("format", "The translator between files and rows.")
+    };
+    let choices = || choices(catalogue, ComponentKind::Format, compression);
     let mut long = json!({
         "type": "object",
         "additionalProperties": false,
         "required": ["use"],
         "properties": {
-            "use": choose("The format.", uses(catalogue, ComponentKind::Format)),
-            "with": {"description": "The format's settings.", "type": "object"},
+            "use": choose(&format!("The {what}."), uses(choices())),
+            "with": {"description": format!("The {what}'s settings."), "type": "object"},
         },
     });
-    let conditions = conditions(catalogue, ComponentKind::Format);
+    let conditions = conditions(choices());
     if !conditions.is_empty() {
         long["allOf"] = conditions.into();
     }
-    let short = choose("The format, with its default settings.", uses(catalogue, ComponentKind::Format));
-    json!({"description": "The translator between files and rows.", "anyOf": [short, long]})
+    let short = choose(&format!("The {what}, with its default settings."), uses(choices()));
+    json!({"description": does, "anyOf": [short, long]})
 }
 
 fn duration() -> Value {

@@ -16,6 +16,7 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
         if !copies {
             format_fits(stage, component.gives, catalogue, diagnostics);
         }
+        compression_fits(stage, component.gives, component.push, catalogue, diagnostics);
         if component.push {
             refuse_windows(stage, &draft.transforms, catalogue, diagnostics);
         } else if let Some(span) = &draft.spool.span {
@@ -25,9 +26,11 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
         }
     }
     for stage in &draft.sinks {
-        if let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component).filter(|_| !copies) {
+        let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component) else { continue };
+        if !copies {
             format_fits(stage, component.takes, catalogue, diagnostics);
         }
+        compression_fits(stage, component.takes, false, catalogue, diagnostics);
     }
     refuse_shared_files(draft, catalogue, diagnostics);
 }
@@ -77,14 +80,55 @@ fn copies_files(draft: &Draft, catalogue: &Catalogue) -> bool {
         && draft.sinks.iter().all(|stage| is_plain(ComponentKind::Sink, stage, |it| it.takes))
 }
 
+/// The formats, or the compressions, that work in the direction of a source or a sink.
+fn able(catalogue: &Catalogue, compressions: bool, is_source: bool) -> Vec<&str> {
+    let fits = |component: &&ComponentDescription| {
+        component.kind == ComponentKind::Format
+            && component.is_compression() == compressions
+            && if is_source { component.decodes } else { component.encodes }
+    };
+    catalogue.components().filter(fits).map(|component| component.name.as_str()).collect()
+}
+
+/// A compression stands where a source reads files, or where a sink takes them.
+fn compression_fits(stage: &Stage, shape: Shape, push: bool, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
+    let Some(compression) = &stage.compression else { return };
+    let is_source = stage.position.kind() == ComponentKind::Source;
+    let name = &stage.component;
+    if push || shape == Shape::Rows {
+        let message = match (push, is_source) {
+            (true, _) => format!("`{name}` receives records, and only whole files can be decompressed"),
+            (_, true) => format!("`{name}` gives rows and has no use for a compression"),
+            (_, false) => format!("`{name}` takes rows and has no use for a compression"),
+        };
+        let found = Diagnostic::error("useless-compression", message).at(&compression.span);
+        return diagnostics.push(found.hint("remove `compression:`"));
+    }
+    let Some(component) = catalogue.get(ComponentKind::Format, &compression.component) else { return };
+    let able = able(catalogue, true, is_source);
+    if able.contains(&component.name.as_str()) {
+        return;
+    }
+    let verb = if is_source { "decompress" } else { "compress" };
+    let (message, hint) = if component.is_compression() {
+        (format!("the compression `{}` cannot {verb}", component.name), format!("name one that can {verb}"))
+    } else {
+        let message = format!("`{}` is no compression: it stands between files and rows", component.name);
+        (
+            message,
+            format!("write `format: {}`, and under `compression:` what the files are compressed with", component.name),
+        )
+    };
+    let choices = if able.is_empty() { String::new() } else { format!(", such as {}", either(&able)) };
+    let found = Diagnostic::error("wrong-compression", message).at(&compression.component_span);
+    diagnostics.push(found.hint(hint + &choices));
+}
+
 /// A format stands exactly where files meet rows.
 fn format_fits(stage: &Stage, shape: Shape, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
     let is_source = stage.position.kind() == ComponentKind::Source;
     let name = &stage.component;
-    let fits = |component: &&engine_abi::ComponentDescription| {
-        component.kind == ComponentKind::Format && if is_source { component.decodes } else { component.encodes }
-    };
-    let able: Vec<&str> = catalogue.components().filter(fits).map(|component| component.name.as_str()).collect();
+    let able = able(catalogue, false, is_source);
     let choices = if able.is_empty() { String::new() } else { format!(", such as {}", either(&able)) };
     match (shape, &stage.format) {
         (Shape::Files, None) => {
@@ -105,10 +149,17 @@ fn format_fits(stage: &Stage, shape: Shape, catalogue: &Catalogue, diagnostics: 
         }
         (Shape::Files, Some(format)) => {
             let Some(component) = catalogue.get(ComponentKind::Format, &format.component) else { return };
-            if fits(&component) {
+            if able.contains(&component.name.as_str()) {
                 return;
             }
             let verb = if is_source { "read" } else { "write" };
+            if component.is_compression() {
+                let (name, other) = (&component.name, if is_source { "gives" } else { "takes" });
+                let message = format!("`{name}` is a compression: it {other} files, not rows");
+                let found = Diagnostic::error("wrong-format", message).at(&format.component_span);
+                let hint = format!("write `compression: {name}`, and under `format:` a format that {verb}s the files");
+                return diagnostics.push(found.hint(hint + &choices));
+            }
             let found = Diagnostic::error("wrong-format", format!("the format `{}` cannot {verb}", component.name));
             let found = found.at(&format.component_span);
             diagnostics.push(match able.as_slice() {

@@ -86,6 +86,8 @@ pub struct Stage {
     pub with: Config,
     /// The connection that it names.
     pub connection: Option<ConnectionUse>,
+    /// What decompresses the files of a source, or compresses those of a sink.
+    pub compression: Option<FormatUse>,
     /// The translator between files and rows, of sources and sinks.
     pub format: Option<FormatUse>,
     /// How its outside operations are tried again. Transforms have none and keep
@@ -93,6 +95,13 @@ pub struct Stage {
     pub retry: Retry,
     /// The whole stage.
     pub span: Span,
+}
+
+impl Stage {
+    /// Its compression and its format, as far as it has them.
+    pub fn formats(&self) -> impl Iterator<Item = &FormatUse> {
+        self.compression.iter().chain(&self.format)
+    }
 }
 
 /// The naming of a connection in a stage.
@@ -104,10 +113,10 @@ pub struct ConnectionUse {
     pub span: Span,
 }
 
-/// A format at work.
+/// A format or a compression at work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FormatUse {
-    /// The format, as in `use:` or as the only word.
+    /// The component, as in `use:` or as the only word.
     pub component: String,
     /// Where it is named.
     pub component_span: Span,

@@ -17,7 +17,7 @@ const PIPELINE_KEYS: [&str; 10] =
     ["name", "description", "source", "transforms", "sinks", "sink", "retry", "parallelism", "spool", "tests"];
 /// More would only be more connections.
 const MAX_PARALLELISM: u64 = 64;
-const STAGE_KEYS: [&str; 5] = ["use", "name", "with", "format", "retry"];
+const STAGE_KEYS: [&str; 6] = ["use", "name", "with", "compression", "format", "retry"];
 const TRANSFORM_KEYS: [&str; 3] = ["use", "name", "with"];
 
 /// A pipeline of which parts may be missing; every gap has its diagnostic.
@@ -160,7 +160,8 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
     let retry = RetryWords::read(reader, fields.get("retry")).over(default);
     let (mut with, connection) = with(reader, &fields);
     with.places.entry(String::new()).or_insert_with(|| fields.place());
-    let format = fields.get("format").and_then(|entry| format(reader, entry));
+    let compression = fields.get("compression").and_then(|entry| format(reader, entry, "a compression"));
+    let format = fields.get("format").and_then(|entry| format(reader, entry, "a format"));
     let component = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"));
     let component_entry = component?;
     let component = reader.text(component_entry)?;
@@ -179,6 +180,7 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
         name,
         with,
         connection,
+        compression,
         format,
         retry,
         span: node.span.clone(),
@@ -218,7 +220,8 @@ pub(crate) fn config(reader: &mut Reader<'_>, entry: &Entry) -> Config {
     config
 }
 
-fn format(reader: &mut Reader<'_>, entry: &Entry) -> Option<FormatUse> {
+/// Reads `what`, which is a name or a mapping.
+fn format(reader: &mut Reader<'_>, entry: &Entry, what: &'static str) -> Option<FormatUse> {
     let node = &entry.value;
     if let Some(component) = node.as_text() {
         let mut with = Config::default();
@@ -232,13 +235,13 @@ fn format(reader: &mut Reader<'_>, entry: &Entry) -> Option<FormatUse> {
         });
     }
     if !matches!(node.kind, NodeKind::Mapping(_)) {
-        reader.wrong_type(node, "the name of a format, or a mapping with `use:` and `with:`", None);
+        reader.wrong_type(node, &format!("the name of {what}, or a mapping with `use:` and `with:`"), None);
         return None;
     }
-    let fields = reader.fields(node, "a format", &["use", "with"])?;
+    let fields = reader.fields(node, what, &["use", "with"])?;
     let mut with = fields.get("with").map(|entry| config(reader, entry)).unwrap_or_default();
     with.places.entry(String::new()).or_insert_with(|| fields.place());
-    let named = reader.required(&fields, "use", "add `use:` with the name of a format")?;
+    let named = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"))?;
     let component = reader.text(named)?;
     Some(FormatUse { component, component_span: named.value.span.clone(), with, span: node.span.clone() })
 }

@@ -11,7 +11,7 @@ use crate::catalogue::Catalogue;
 use crate::config_check::Examination;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::node::Config;
-use crate::pipeline::{Pipeline, Position, Retry, SpoolOptions, TestCase};
+use crate::pipeline::{FormatUse, Pipeline, Position, Retry, SpoolOptions, TestCase};
 use crate::references::Environment;
 use crate::render::url_passwords;
 use crate::source::Span;
@@ -56,16 +56,18 @@ pub struct ResolvedStage {
     pub name: String,
     /// Its config.
     pub with: ResolvedConfig,
+    /// What decompresses or compresses its files.
+    pub compression: Option<ResolvedFormat>,
     /// The translator between files and rows.
     pub format: Option<ResolvedFormat>,
     /// How its outside operations are tried again.
     pub retry: Retry,
 }
 
-/// A format at work, with its values.
+/// A format or a compression at work, with its values.
 #[derive(Debug, Clone)]
 pub struct ResolvedFormat {
-    /// The format.
+    /// The component.
     pub component: String,
     /// Its config.
     pub with: ResolvedConfig,
@@ -171,15 +173,17 @@ impl Work<'_> {
     fn stage(&mut self, stage: &crate::pipeline::Stage) -> ResolvedStage {
         let kind = stage.position.kind();
         let with = self.config(kind, &stage.component, &stage.component_span, &stage.with);
-        let format = stage.format.as_ref().map(|format| ResolvedFormat {
+        let mut format = |format: &FormatUse| ResolvedFormat {
             component: format.component.clone(),
             with: self.config(ComponentKind::Format, &format.component, &format.component_span, &format.with),
-        });
+        };
+        let (compression, format) = (stage.compression.as_ref().map(&mut format), stage.format.as_ref().map(format));
         ResolvedStage {
             position: stage.position,
             component: stage.component.clone(),
             name: stage.name.clone(),
             with,
+            compression,
             format,
             retry: stage.retry.clone(),
         }
@@ -207,7 +211,7 @@ impl Work<'_> {
 pub fn secrets(pipeline: &ResolvedPipeline) -> Vec<String> {
     let mut found = BTreeSet::new();
     for stage in pipeline.stages() {
-        let formats = stage.format.as_ref().map(|format| &format.with);
+        let formats = stage.compression.iter().chain(&stage.format).map(|format| &format.with);
         for config in std::iter::once(&stage.with).chain(formats) {
             config.collect_secrets(&mut found);
         }

@@ -22,7 +22,8 @@ sinks:
   - use: postgres
     with: { connection: db, mode: upsert, create: true, port: 5432 }
   - { use: postgres, name: b, with: { url: x, table: t }, retry: { backoff: 2s, on_exhausted: wait } }
-  - { use: file, with: { path: x }, format: { use: csv, with: { header: true } } }
+  - { use: file, with: { path: x }, compression: { use: gzip, with: { level: 9 } }, format: { use: csv, with: { header: true } } }
+  - { use: file, name: c, with: { path: y }, compression: pack, format: csv }
 spool: { max: 1GiB, segment: 1024 }
 tests: [{ name: a, input: b, expect: [{ c: 1 }] }]
 ";
@@ -45,6 +46,9 @@ fn what_the_engine_refuses_is_underlined_in_the_editor() {
         ("mode: upsert", "mode: upset"),
         ("connection: db, ", ""),
         ("header: true", "head: true"),
+        ("level: 9", "level: 10"),
+        ("compression: pack", "compression: csv"),
+        ("format: csv }", "format: gzip }"),
         ("spool: ", "spol: "),
         ("segment: 1024", "segment: 1 lot"),
         ("backoff: 2s", "backoff: 2 sec"),

@@ -85,8 +85,13 @@ fn the_name_of_the_file_names_the_pipeline() {
 #[test]
 fn the_components_of_a_faulty_file_are_known_before_the_catalogue() {
     let parsed =
-        parse(b"source: { use: tcp, format: { use: csv } }\nsinks: [{ use: a, format: csv }, 7, { us: b }]\n", "p");
-    let expected = [(ComponentKind::Source, "tcp"), (ComponentKind::Format, "csv"), (ComponentKind::Sink, "a")];
+        parse(b"source: { use: tcp, format: { use: csv } }\nsinks: [{ use: a, compression: { use: x }, format: csv }, 7, { us: b }]\n", "p");
+    let expected = [
+        (ComponentKind::Source, "tcp"),
+        (ComponentKind::Format, "csv"),
+        (ComponentKind::Sink, "a"),
+        (ComponentKind::Format, "x"),
+    ];
     assert_eq!(parsed.components(), expected.map(|(kind, name)| (kind, name.to_owned())));
 }
 
@@ -208,6 +213,47 @@ fn a_definition_keeps_everything_that_a_window_needs() {
     assert_eq!(again.parallelism.map(usize::from), Some(3));
     assert_eq!(again.sinks[1].format.as_ref().unwrap().with.value, json!({"header": true}));
     assert!(again.tests.is_empty());
+}
+
+const PACKED: &str = "
+source: { use: file, with: { path: x }, compression: gzip, format: csv }
+sink: { use: file, with: { path: y }, compression: { use: gzip, with: { level: 9, password: c4n4ry-hunter2 } }, format: csv }
+";
+
+#[test]
+fn a_definition_keeps_compressions_and_one_from_before_them_still_loads() {
+    let pipeline = sound(PACKED);
+    let stored = definition(&pipeline);
+    assert!(!stored.to_string().contains(SECRET), "{stored}");
+    let again = from_definition(&stored, Some(&pipeline)).unwrap();
+    assert_eq!(definition(&again), stored);
+    assert_eq!(again.source.compression.as_ref().unwrap().component, "gzip");
+    let compression = again.sinks[0].compression.as_ref().unwrap();
+    assert_eq!(compression.with.value, json!({"level": 9, "password": SECRET}));
+    let resolved = resolve(&again, &catalogue(), &environment(&[])).unwrap();
+    assert_eq!(resolved.sinks[0].compression.as_ref().unwrap().with.value["level"], 9);
+    assert_eq!(secrets(&resolved), [SECRET]);
+
+    let mut before = stored;
+    before["source"].as_object_mut().unwrap().shift_remove("compression");
+    before["sinks"][0].as_object_mut().unwrap().shift_remove("compression");
+    let old = from_definition(&before, Some(&pipeline)).unwrap();
+    assert!(old.stages().all(|stage| stage.compression.is_none()));
+    assert_eq!(definition(&old), before);
+}
+
+#[test]
+fn files_that_are_copied_can_be_decompressed_and_compressed_on_the_way() {
+    for (source, sink) in
+        [("", "compression: gzip"), ("compression: unpack", ""), ("compression: gzip", "compression: pack")]
+    {
+        sound(&format!(
+            "source: {{ use: file, with: {{ path: 'in/*' }}, {source} }}\nsink: {{ use: file, with: {{ path: out/ }}, {sink} }}\n"
+        ));
+    }
+    // One side with a format and one without needs rows after all.
+    let half = PACKED.replacen(", format: csv", "", 1);
+    assert_eq!(codes(&half)[0], "missing-format");
 }
 
 #[test]

@@ -108,6 +108,16 @@ pub fn catalogue() -> Catalogue {
     catalogue.add(component(Sink, "file", file_sink, json!({"takes": "files", "unit": "run"})));
     catalogue.add(component(Format, "csv", csv, json!({"decodes": true, "encodes": true})));
     catalogue.add(component(Format, "avaya_cdr", none.clone(), json!({"decodes": true})));
+    let level = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "level": {"type": "integer", "minimum": 0, "maximum": 9, "default": 6},
+            "password": {"type": "string", "format": "secret"},
+        },
+    });
+    catalogue.add(component(Format, "gzip", level, json!({"gives": "files", "decodes": true, "encodes": true})));
+    catalogue.add(component(Format, "unpack", none.clone(), json!({"gives": "files", "decodes": true})));
+    catalogue.add(component(Format, "pack", none.clone(), json!({"gives": "files", "encodes": true})));
     catalogue.add(component(Transform, "sort", sort, json!({"scope": "window"})));
     catalogue.add(component(Transform, "pass", none, json!({})));
     catalogue.add_name(Sink, "sqlite");
