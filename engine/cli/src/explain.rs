@@ -21,6 +21,8 @@ const SPLITS_SHOWN: usize = 5;
 struct Explanation {
     pipeline: String,
     source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<String>,
     format: Option<String>,
     transforms: Vec<String>,
     plan: Planned,
@@ -41,6 +43,8 @@ struct SinkExplanation {
     name: String,
     component: String,
     format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<String>,
     promise: Promise,
     why: String,
     unit: Unit,
@@ -65,6 +69,7 @@ fn explain(assembly: &Assembly) -> Explanation {
     Explanation {
         pipeline: assembly.name.clone(),
         source: name(&assembly.source.part),
+        compression: assembly.source.compression.as_ref().map(name),
         format: assembly.source.decoder.as_ref().map(name),
         transforms: assembly.transforms.iter().map(name).collect(),
         plan: planned(assembly),
@@ -142,10 +147,12 @@ fn promise(assembly: &Assembly, sink: &SinkPart) -> SinkExplanation {
         Promise::Idempotent => "a repeated delivery takes its own place",
         Promise::AtLeastOnce => "the target cannot tell a repeated delivery",
     };
+    let name = |part: &engine_runtime::Part| part.component.name().to_owned();
     SinkExplanation {
         name: sink.name.clone(),
-        component: sink.part.component.name().to_owned(),
-        format: sink.encoder.as_ref().map(|part| part.component.name().to_owned()),
+        component: name(&sink.part),
+        format: sink.encoder.as_ref().map(name),
+        compression: sink.compression.as_ref().map(name),
         promise,
         why: format!("{from_source}; {from_sink}"),
         unit: description.unit,
@@ -154,8 +161,10 @@ fn promise(assembly: &Assembly, sink: &SinkPart) -> SinkExplanation {
 
 fn print(explanation: &Explanation, assembly: &Assembly) {
     console::line(&format!("pipeline {}", explanation.pipeline));
-    let format = |format: &Option<String>| format.as_ref().map(|it| format!(", format {it}")).unwrap_or_default();
-    console::line(&format!("  source      {}{}", explanation.source, format(&explanation.format)));
+    let named = |what: &str, it: &Option<String>| it.as_ref().map(|it| format!(", {what} {it}")).unwrap_or_default();
+    let formats = |compression, format| named("compression", compression) + &named("format", format);
+    let source = formats(&explanation.compression, &explanation.format);
+    console::line(&format!("  source      {}{source}", explanation.source));
     console::line(&format!("              {}", explanation.plan.note));
     if let Some(rows) = explanation.plan.estimated_rows {
         console::line(&format!("              about {}", output::counted(rows, "row")));
@@ -176,7 +185,8 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
         console::line(&format!("  transform   {transform}"));
     }
     for (sink, part) in explanation.sinks.iter().zip(&assembly.sinks) {
-        console::line(&format!("  sink        {} ({}{})", sink.name, sink.component, format(&sink.format)));
+        let formats = formats(&sink.compression, &sink.format);
+        console::line(&format!("  sink        {} ({}{formats})", sink.name, sink.component));
         console::line(&format!("              {}: {}", sink.promise, sink.why));
         let unit = match sink.unit {
             Unit::Run => "publishes a whole window at a time",

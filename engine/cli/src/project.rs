@@ -216,8 +216,8 @@ impl Project {
         let nothing = Outside::default();
         let mut described = self.catalogue.clone();
         for stage in pipeline.stages() {
-            let format = stage.format.iter().map(|format| (ComponentKind::Format, format.component.as_str()));
-            for (kind, name) in std::iter::once((stage.position.kind(), stage.component.as_str())).chain(format) {
+            let formats = stage.formats().map(|format| (ComponentKind::Format, format.component.as_str()));
+            for (kind, name) in std::iter::once((stage.position.kind(), stage.component.as_str())).chain(formats) {
                 if described.get(kind, name).is_none() {
                     described.add(self.modules.component(kind, name)?.description().clone());
                 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use engine_abi::message::OpenRequest;
 use engine_abi::{ComponentKind, Error, Result, Unit};
 use engine_host::{Component, Host, Instance, Modules};
-use engine_spec::{ResolvedConfig, ResolvedPipeline, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase};
+use engine_spec::{
+    ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase,
+};
 use serde_json::Value;
 
 use crate::letters::{Collected, Letters};
@@ -83,6 +85,8 @@ fn imagined(pipeline: &str, window_id: u64) -> TemplateVariables {
 pub struct SourcePart {
     /// The component.
     pub part: Part,
+    /// Decompresses its files.
+    pub compression: Option<Part>,
     /// Turns its files into rows, when it gives files and a sink wants rows.
     pub decoder: Option<Part>,
     /// How reading is tried again.
@@ -105,6 +109,8 @@ pub struct SinkPart {
     pub part: Part,
     /// Turns rows into the files that it takes.
     pub encoder: Option<Part>,
+    /// Compresses the files that it takes.
+    pub compression: Option<Part>,
     /// How delivering is tried again.
     pub retry: Retry,
 }
@@ -143,16 +149,16 @@ impl Assembly {
     /// Loads the components that a pipeline names.
     pub fn new(pipeline: &ResolvedPipeline, definition: Value, modules: &Modules, folder: &Path) -> Result<Self> {
         let place = (pipeline.name.as_str(), folder);
-        let format = |stage: &ResolvedStage, name: &str| {
-            let format = stage.format.as_ref();
-            let part = format
-                .map(|format| Part::new(modules, ComponentKind::Format, &format.component, &format.with, name, place));
+        let format = |format: &Option<ResolvedFormat>, name: &str| {
+            let part = format.as_ref();
+            let part = part.map(|it| Part::new(modules, ComponentKind::Format, &it.component, &it.with, name, place));
             part.transpose()
         };
         let source = &pipeline.source;
         let source = SourcePart {
             part: Part::new(modules, ComponentKind::Source, &source.component, &source.with, "source", place)?,
-            decoder: format(source, "source")?,
+            compression: format(&source.compression, "source")?,
+            decoder: format(&source.format, "source")?,
             retry: source.retry.clone(),
         };
         let transform = |(at, stage): (usize, &ResolvedStage)| {
@@ -162,8 +168,8 @@ impl Assembly {
         let sink = |stage: &ResolvedStage| {
             let name = format!("sinks.{}", stage.name);
             let part = Part::new(modules, ComponentKind::Sink, &stage.component, &stage.with, &name, place)?;
-            let encoder = format(stage, &name)?;
-            let sink = SinkPart { name: stage.name.clone(), part, encoder, retry: stage.retry.clone() };
+            let (encoder, compression) = (format(&stage.format, &name)?, format(&stage.compression, &name)?);
+            let sink = SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() };
             if source.is_push() && sink.unit() == Unit::Run && !sink.part.names_window() {
                 return Err(Error::config(format!(
                     "sink `{}` publishes one artefact a window, and the source never ends: every window would have the same name",
@@ -190,7 +196,8 @@ impl Assembly {
     /// Opens every component and closes it again, which reaches nothing outside:
     /// gives what they refuse about their configurations.
     pub fn refusals(&self) -> Vec<Error> {
-        let formats = self.source.decoder.iter().chain(self.sinks.iter().filter_map(|sink| sink.encoder.as_ref()));
+        let of_sinks = self.sinks.iter().flat_map(|sink| sink.encoder.iter().chain(&sink.compression));
+        let formats = self.source.compression.iter().chain(&self.source.decoder).chain(of_sinks);
         let sinks = self.sinks.iter().map(|sink| &sink.part);
         let parts = std::iter::once(&self.source.part).chain(&self.transforms).chain(sinks).chain(formats);
         let variables = imagined(&self.name, 1);

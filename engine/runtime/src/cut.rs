@@ -5,6 +5,7 @@ use engine_abi::{ByteRange, Cut, Error, Result, Scope, Unit};
 use engine_spec::TemplateVariables;
 
 use crate::assembly::Assembly;
+use crate::plain::plain;
 use crate::queue::ahead;
 use crate::stop::Stop;
 use crate::upstream::Upstream;
@@ -12,7 +13,9 @@ use crate::upstream::Upstream;
 /// Whether it makes a difference in how many splits a file comes.
 fn is_worth_it(assembly: &Assembly) -> bool {
     let decoder = assembly.source.decoder.as_ref();
-    decoder.is_some_and(|decoder| decoder.component.description().cuts)
+    // A compressed file can only be read from its beginning.
+    assembly.source.compression.is_none()
+        && decoder.is_some_and(|decoder| decoder.component.description().cuts)
         && assembly.sinks.iter().all(|sink| sink.unit() == Unit::Split)
         && assembly.transforms.iter().all(|part| part.component.description().scope != Scope::Window)
 }
@@ -93,7 +96,8 @@ impl Upstream {
     /// The places at which a file can be cut.
     fn cuts(&mut self, split: &Split, variables: &TemplateVariables, stop: &Stop) -> Result<engine_abi::Cuts> {
         let opened = self.source.instance(variables).and_then(|source| source.read(split));
-        let file = ahead("source", opened.map_err(|error| error.at("source"))?, stop, self.queue_bytes)?;
+        let file = plain(opened.map_err(|error| error.at("source"))?);
+        let file = ahead("source", file, stop, self.queue_bytes)?;
         let Some(decoder) = &mut self.decoder else { return Ok(Box::new(std::iter::empty())) };
         let cuts = decoder.instance(variables).and_then(|it| it.cut(file)).map_err(|error| error.at("source"))?;
         Ok(Box::new(cuts.map(|cut| cut.map_err(|error| error.at("source")))))

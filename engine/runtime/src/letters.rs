@@ -40,6 +40,8 @@ pub enum Letters {
     Stored(Arc<Stored>),
     /// Into memory.
     Collected(Arc<Collected>),
+    /// Nowhere: a compression sees no records, and may refuse none.
+    Nowhere,
 }
 
 impl Letters {
@@ -55,6 +57,8 @@ impl Letters {
                 collected.0.lock().unwrap_or_else(PoisonError::into_inner).push(rejection);
                 Ok(records)
             }
+            Self::Nowhere => Err(Error::internal("a compression refused a record, and it sees none")
+                .hint("this is a bug in the component, which has to fail instead; report it to its author")),
         }
     }
 }

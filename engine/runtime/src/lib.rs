@@ -25,6 +25,7 @@ mod letters;
 mod meters;
 mod outlet;
 mod pass;
+mod plain;
 mod push;
 mod queue;
 mod replay;

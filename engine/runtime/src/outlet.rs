@@ -24,11 +24,12 @@ use crate::stop::Stop;
 pub(crate) const FAILPOINTS: &[&str] =
     &["runtime::begun", "runtime::written", "runtime::committed", "runtime::finished"];
 
-/// An open sink with its encoder.
+/// An open sink with its encoder and its compression.
 pub(crate) struct Outlet {
     pub(crate) sink: SinkPart,
     slot: Slot,
     encoder: Option<Slot>,
+    compression: Option<Slot>,
     letters: Arc<Stored>,
     state: Arc<State>,
     meter: Arc<SinkMeter>,
@@ -47,10 +48,12 @@ impl Outlet {
     pub(crate) fn new(assembly: &Assembly, sink: &SinkPart, state: &Arc<State>, stop: &Stop, meters: &Meters) -> Self {
         let stage = &sink.part.stage;
         let letters = Arc::new(Stored::new(state, &assembly.name, stage));
-        let host = || StageHost::new(&assembly.name, stage, stop, Letters::Stored(Arc::clone(&letters)));
+        let host = |letters| StageHost::new(&assembly.name, stage, stop, letters);
+        let stored = || host(Letters::Stored(Arc::clone(&letters)));
         Self {
-            slot: Slot::new(&sink.part, host()),
-            encoder: sink.encoder.as_ref().map(|part| Slot::new(part, host())),
+            slot: Slot::new(&sink.part, stored()),
+            encoder: sink.encoder.as_ref().map(|part| Slot::new(part, stored())),
+            compression: sink.compression.as_ref().map(|part| Slot::new(part, host(Letters::Nowhere))),
             sink: sink.clone(),
             state: Arc::clone(state),
             meter: meters.sink(&sink.name),
@@ -74,17 +77,13 @@ impl Outlet {
     pub(crate) fn bind(&mut self, stop: &Stop, queue_bytes: usize) {
         self.queue_bytes = queue_bytes;
         self.slot.host.set_stop(stop);
-        if let Some(encoder) = &self.encoder {
-            encoder.host.set_stop(stop);
-        }
+        self.encoder.iter().chain(&self.compression).for_each(|slot| slot.host.set_stop(stop));
     }
 
     /// Lets the instances go after a failure.
     pub(crate) fn close(&mut self) {
         self.slot.close();
-        if let Some(encoder) = &mut self.encoder {
-            encoder.close();
-        }
+        self.encoder.iter_mut().chain(&mut self.compression).for_each(Slot::close);
     }
 
     /// Tries the sink out without writing.
@@ -274,13 +273,13 @@ impl Outlet {
         Ok(true)
     }
 
-    /// Lets the sink take the rows, through the encoder where it takes files.
+    /// Lets the sink take the rows, through encoder and compression where it takes files.
     fn write(&mut self, target: &Target<'_>, message: &Message, input: Batches, stop: &Stop) -> Result<Sealed> {
         self.into.reset();
         self.slot.host.counts.reset();
         let copied = self.encoder.is_none() && self.takes() == Shape::Files;
         let input = if copied { self.into.count_files(input) } else { self.into.count(input) };
-        let stream = match self.encoder.as_mut() {
+        let mut stream = match self.encoder.as_mut() {
             Some(encoder) => {
                 encoder.host.counts.reset();
                 let encoded = encoder.instance(target.variables)?.apply(Direction::Encode, input)?;
@@ -288,6 +287,10 @@ impl Outlet {
             }
             None => input,
         };
+        if let Some(compression) = self.compression.as_mut() {
+            let compressed = compression.instance(target.variables)?.apply(Direction::Encode, stream)?;
+            stream = ahead("compression", compressed, stop, self.queue_bytes)?;
+        }
         let mut sealed = self.slot.instance(target.variables)?.write(message, stream)?;
         if !self.into.ended() {
             return Err(Error::internal("the sink said that it was done before it had read all rows")

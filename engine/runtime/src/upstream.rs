@@ -14,6 +14,7 @@ use engine_state::{Spool, State};
 use crate::assembly::Assembly;
 use crate::edge::{Edge, add_up};
 use crate::letters::{At, Letters, Stored};
+use crate::plain::plain;
 use crate::queue::{QUEUE_BYTES, ahead};
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
@@ -61,6 +62,7 @@ pub struct SplitCounts {
 /// The open stages before the fan-out. One pass uses them at a time.
 pub(crate) struct Upstream {
     pub(crate) source: Slot,
+    compression: Option<Slot>,
     pub(crate) decoder: Option<Slot>,
     transforms: Vec<Slot>,
     letters: Vec<Arc<Stored>>,
@@ -75,6 +77,8 @@ impl Upstream {
         let at_source = Letters::Stored(Arc::clone(&letters[0]));
         let host = |stage: &str, letters: Letters| StageHost::new(&assembly.name, stage, stop, letters);
         let source = Slot::new(&assembly.source.part, host("source", at_source));
+        let compression = assembly.source.compression.as_ref();
+        let compression = compression.map(|part| Slot::new(part, host("source", Letters::Nowhere)));
         let decoder = assembly.source.decoder.as_ref();
         let decoder = decoder.map(|part| {
             let stored = Arc::new(Stored::second(state, &assembly.name, "source"));
@@ -89,7 +93,7 @@ impl Upstream {
         }
         // Each an edge of its own: a clone would count for the same one.
         let edges = (0..transforms.len() + 2).map(|_| Edge::default()).collect();
-        Self { source, decoder, transforms, letters, edges, queue_bytes: QUEUE_BYTES }
+        Self { source, compression, decoder, transforms, letters, edges, queue_bytes: QUEUE_BYTES }
     }
 
     /// Asks the source what there is to read.
@@ -102,7 +106,8 @@ impl Upstream {
     }
 
     fn slots(&mut self) -> impl Iterator<Item = &mut Slot> {
-        std::iter::once(&mut self.source).chain(&mut self.decoder).chain(&mut self.transforms)
+        let formats = self.compression.iter_mut().chain(&mut self.decoder);
+        std::iter::once(&mut self.source).chain(formats).chain(&mut self.transforms)
     }
 
     /// Binds the stages to a pass that can be stopped alone, with queues of this size.
@@ -140,9 +145,22 @@ impl Upstream {
             Feed::Replay(replayed) => ((replayed.open)()?, replayed.raw, replayed.transform),
         };
         stream = self.edges[0].count(at_stage(stream, "source"));
+        // Spooled records and dead letters are what the decoder reads already.
+        if matches!(feed, Feed::Source) {
+            stream = match &mut self.compression {
+                Some(compression) => {
+                    let input = ahead("source", stream, stop, self.queue_bytes)?;
+                    let files = compression.instance(variables).and_then(|it| it.apply(Direction::Decode, input));
+                    at_stage(files.map_err(|error| error.at("source"))?, "source")
+                }
+                None if self.decoder.is_some() => at_stage(plain(stream), "source"),
+                None => stream,
+            };
+        }
         if let Some(decoder) = self.decoder.as_mut().filter(|_| decode) {
-            // The source works while the decoder works on what came before.
-            let input = ahead("source", stream, stop, self.queue_bytes)?;
+            // The source and its compression work while the decoder works on what came before.
+            let name = if self.compression.is_some() { "decompression" } else { "source" };
+            let input = ahead(name, stream, stop, self.queue_bytes)?;
             let decoded = decoder.instance(variables).and_then(|it| it.apply(Direction::Decode, input));
             stream = at_stage(decoded.map_err(|error| error.at("source"))?, "source");
         }
