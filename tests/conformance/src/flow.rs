@@ -10,7 +10,7 @@ use engine_host::{Direction, Instance};
 
 use crate::sink::Target;
 use crate::subject::{Stop, Subject, Verdict, require};
-use crate::{Check, Recorder, Report, format, rows, sink};
+use crate::{Check, Recorder, Report, compression, format, rows, sink};
 
 /// How long a component may go on after it was asked to stop. plugin.h has it
 /// ask every 100 ms; the rest is for slow machines.
@@ -29,7 +29,7 @@ pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
 /// Whether rows go in: everywhere but into a format that only decodes.
 fn takes_rows(subject: &Subject) -> bool {
     let description = subject.component.description();
-    description.kind != ComponentKind::Format || description.encodes
+    description.kind != ComponentKind::Format || (description.encodes && !description.is_compression())
 }
 
 fn run_with_rows(subject: &Arc<Subject>, report: &mut Report) {
@@ -66,6 +66,15 @@ fn rows_in(description: &ComponentDescription) -> Direction {
 fn directions(subject: &Subject) -> Result<Vec<(Direction, RecordBatch)>, Stop> {
     let description = subject.component.description();
     let mut directions = Vec::new();
+    if description.is_compression() {
+        if description.encodes {
+            directions.push((Direction::Encode, compression::two(&compression::plain())));
+        }
+        if description.decodes {
+            directions.push((Direction::Decode, compression::two(&format::sample(subject)?)));
+        }
+        return Ok(directions);
+    }
     if description.kind == ComponentKind::Transform || description.encodes {
         directions.push((rows_in(description), rows::plain(1, 10)));
     }
@@ -82,7 +91,11 @@ fn empty_input(subject: &Subject) -> Verdict {
     for (direction, batch) in directions(subject)? {
         // No batches at all, and batches without rows.
         for batches in [vec![], vec![batch.slice(0, 0), batch.slice(0, 0)]] {
-            pass(subject, direction, rows::stream(batch.schema(), batches))?;
+            let made = pass(subject, direction, rows::stream(batch.schema(), batches))?.batches;
+            let encoded = direction == Direction::Encode && !subject.component.description().is_compression();
+            require(!encoded || rows::count(&made) > 0, || {
+                "of no rows no file was made: there must be a piece, which may be empty".into()
+            })?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use engine_host::Direction;
 use crate::flow::{Passed, pass};
 use crate::rows::require_same;
 use crate::subject::{Stop, Subject, Verdict, require};
-use crate::{Check, Report, rows};
+use crate::{Check, Report, compression, rows};
 
 pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
     let description = subject.component.description();
@@ -26,7 +26,11 @@ pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
 
 /// A file of the format's kind: what it encodes itself, else the fixture's files.
 pub(crate) fn sample(subject: &Subject) -> Result<Vec<u8>, Stop> {
-    if subject.component.description().encodes {
+    let description = subject.component.description();
+    if description.encodes && description.is_compression() {
+        return compression::sample(subject);
+    }
+    if description.encodes {
         return encode(subject, (0..3).map(|batch| rows::plain(batch * 8 + 1, 8)).collect());
     }
     let bytes: Vec<u8> = subject.fixture.files.values().flat_map(|text| text.bytes()).collect();
@@ -57,6 +61,9 @@ fn require_accounted(decoded: &Passed) -> Verdict {
 
 pub(crate) fn rows_add_up(subject: &Subject, batches: Vec<RecordBatch>) -> Verdict {
     let description = subject.component.description();
+    if description.is_compression() {
+        return compression::counts_nothing(subject);
+    }
     if !description.decodes {
         return Err(Stop::NotPromised("what was encoded cannot be decoded by the same format".into()));
     }
@@ -139,18 +146,18 @@ fn cuts(subject: &Subject) -> Verdict {
     })
 }
 
-/// Where the pseudo-random bytes of [`garbage`] begin. Fixed, so that what was found is found again.
-const SEED: u64 = 0x5EED_0F6A_4BA6_E001;
+/// Where pseudo-random bytes begin. Fixed, so that what was found is found again.
+pub(crate) const SEED: u64 = 0x5EED_0F6A_4BA6_E001;
 
 /// xorshift64*
-fn noise(seed: &mut u64) -> u8 {
+pub(crate) fn noise(seed: &mut u64) -> u8 {
     *seed ^= *seed >> 12;
     *seed ^= *seed << 25;
     *seed ^= *seed >> 27;
     (seed.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 56) as u8
 }
 
-fn garbage(subject: &Subject) -> Verdict {
+pub(crate) fn garbage(subject: &Subject) -> Verdict {
     let good = sample(subject)?;
     let mut seed = SEED;
     let mut bad: Vec<(String, Vec<u8>)> = vec![
@@ -179,6 +186,8 @@ fn garbage(subject: &Subject) -> Verdict {
         let input = rows::stream(rows::files_schema(), pieces);
         let ended = instance.apply(Direction::Decode, input).and_then(Iterator::collect::<engine_abi::Result<Vec<_>>>);
         match ended {
+            // It frames no records; what it made of the bytes is its own affair.
+            Ok(_) if subject.component.description().is_compression() => {}
             Ok(batches) => require_accounted(&Passed { batches, host }).map_err(|stop| match stop {
                 Stop::Failed(why) => Stop::Failed(format!("{what} (seed {SEED:#x}): {why}")),
                 other => other,

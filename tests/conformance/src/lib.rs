@@ -11,6 +11,7 @@
 //! modules under `tests/modules` hold one component for each check, and a test
 //! asserts that exactly that check fails.
 
+mod compression;
 mod description;
 mod fixture;
 mod flow;
@@ -54,7 +55,10 @@ pub fn check_module(path: &Path, fixtures: &Fixtures) -> Report {
             ComponentKind::Transform => flow::run(&subject, &mut report),
             ComponentKind::Format => {
                 flow::run(&subject, &mut report);
-                format::run(&subject, &mut report);
+                match description.is_compression() {
+                    true => compression::run(&subject, &mut report),
+                    false => format::run(&subject, &mut report),
+                }
             }
             ComponentKind::Sink => {
                 flow::run(&subject, &mut report);

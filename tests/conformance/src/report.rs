@@ -39,7 +39,8 @@ pub enum Check {
     AllNulls,
     /// Columns of rarer types are taken, or refused as `config` or row by row.
     WideTypes,
-    /// Nothing disappears: in = out + filtered + rejected; a decoder's records = rows + rejected.
+    /// Nothing disappears: in = out + filtered + rejected; a decoder's records = rows + rejected;
+    /// a compression counts none.
     RowsAddUp,
     /// An input that breaks off is not taken for one that ended.
     BrokenInput,
@@ -47,8 +48,12 @@ pub enum Check {
     Cancel,
     /// What a format encodes, it decodes to the same values.
     RoundTrip,
+    /// Files of one stream stay files of their own for a compression, the empty ones too.
+    Files,
     /// Where a file was cut into pieces does not matter to a decoder.
     Chunking,
+    /// A compressed file that ends too early is refused.
+    CutShort,
     /// Bytes that are no file of its kind never make a decoder panic.
     Garbage,
     /// A sink shows nothing before `commit`.
@@ -75,7 +80,7 @@ pub enum Check {
 
 impl Check {
     /// All checks, in the order of the report.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Loads,
         Self::Schema,
         Self::Examples,
@@ -96,7 +101,9 @@ impl Check {
         Self::BrokenInput,
         Self::Cancel,
         Self::RoundTrip,
+        Self::Files,
         Self::Chunking,
+        Self::CutShort,
         Self::Garbage,
         Self::Cuts,
         Self::Invisible,

@@ -6,6 +6,7 @@
 //! rule it breaks, so that a fault differs from the sound component in a line
 //! or two. `tests/conformance/tests/faulty.rs` says which checks must fail.
 
+mod compressions;
 mod configs;
 mod formats;
 mod listener;
@@ -13,6 +14,7 @@ mod sinks;
 mod sources;
 mod transforms;
 
+use compressions::Runs;
 use configs::*;
 use formats::Tabbed;
 use listener::Listener;
@@ -58,6 +60,10 @@ engine_sdk::module!("faulty_components":
     format "counts_nothing" => Tabbed<{ formats::COUNTS_NOTHING }>,
     format "forgets_to_escape" => Tabbed<{ formats::FORGETS_TO_ESCAPE }>,
     format "cuts_inside" => Tabbed<{ formats::CUTS_INSIDE }>,
+    format "sound_compression" => Runs<{ compressions::SOUND }>,
+    format "joins_files" => Runs<{ compressions::JOINS_FILES }>,
+    format "trusts_the_end" => Runs<{ compressions::TRUSTS_THE_END }>,
+    format "counts_files" => Runs<{ compressions::COUNTS_FILES }>,
     source "shelf" => ShelfSource,
     sink "sound_sink" => Shelf<{ sinks::SOUND }>,
     sink "shows_before_commit" => Shelf<{ sinks::SHOWS_EARLY }>,
