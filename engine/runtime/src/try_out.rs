@@ -86,7 +86,14 @@ fn rows_to_show(batch: &RecordBatch) -> Vec<Value> {
         if let (Some(names), Some(data)) = (names, data) {
             let shown = |at: usize| {
                 let bytes = data.value(at);
-                json!({"name": names.value(at), "data": String::from_utf8_lossy(&bytes[..bytes.len().min(400)])})
+                let first = &bytes[..bytes.len().min(400)];
+                // A character that is cut in two at the end is text all the same.
+                let is_text = std::str::from_utf8(first).map_or_else(|error| error.error_len().is_none(), |_| true);
+                let text = match is_text {
+                    true => String::from_utf8_lossy(first).into_owned(),
+                    false => format!("{} bytes that are no text", bytes.len()),
+                };
+                json!({"name": names.value(at), "data": text})
             };
             return (0..batch.num_rows()).map(shown).collect();
         }

@@ -2,6 +2,7 @@
 //! and one for each thing that goes wrong around them.
 
 mod commands;
+mod compression;
 mod dead_letters;
 mod exchange;
 mod full_disk;
