@@ -28,9 +28,9 @@ pub struct Config {
     /// pattern that matches nothing is an empty run, a file that is not there
     /// an error.
     path: String,
-    /// A larger file is cut into splits of about this size, where its format can
-    /// tell where records begin (`csv`) and every sink takes splits: they are
-    /// delivered each for itself, and several at a time.
+    /// A larger file is cut into splits of about this size, where it is not
+    /// compressed, its format can tell where records begin (`csv`) and every sink
+    /// takes splits: they are delivered each for itself, and several at a time.
     #[serde(default = "default_split")]
     split: ByteSize,
 }
