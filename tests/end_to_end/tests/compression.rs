@@ -202,6 +202,26 @@ fn a_compressed_file_without_a_compression_is_an_error_and_no_dead_letters() {
 }
 
 #[test]
+fn a_dead_letter_of_a_compressed_file_is_replayed_as_it_was_inside() {
+    let place = Place::new();
+    place.write("calls.csv.gz", gzip(b"number,seconds\n1,7\n2,many\n3,9\n"));
+    let pipeline = |kind: &str| {
+        format!(
+            "name: calls\n\
+             source: {{ use: file, with: {{ path: calls.csv.gz }}, compression: gzip, format: {{ use: csv, with: {{ types: {{ seconds: {kind} }} }} }} }}\n\
+             sink: {{ use: sqlite, with: {{ path: calls.db, table: calls, create: true }} }}\n"
+        )
+    };
+    place.write("calls.yaml", pipeline("integer"));
+    let report = place.engine(&["--json", "run", "calls.yaml"]).with_code(0).report();
+    report.adds_up();
+    assert_eq!((report.read, report.dead_letters), (3, 1));
+    place.write("calls.yaml", pipeline("text"));
+    place.engine(&["dead-letters", "replay", "calls.yaml"]).with_code(0);
+    assert_eq!((sqlite_count(&place.path("calls.db"), "calls"), place.final_letters()), (3, 0));
+}
+
+#[test]
 fn the_text_of_a_test_goes_to_the_format() {
     let place = Place::new();
     let tests = "tests: [{ name: plain, input: \"number\\n7\\n\", expect: [{ number: \"7\" }] }]\n";
