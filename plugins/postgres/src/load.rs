@@ -11,7 +11,8 @@ use crate::error::{Failure, Refusal, kind};
 use crate::prepare::{Piece, prepare};
 use crate::target::Mapping;
 
-/// How much is encoded before it is sent: as much as a socket takes at once.
+/// How much is encoded before it is sent: as much as a socket takes at once. Between 64 KiB and 1 MiB it makes
+/// no difference to the time.
 const SEND_BYTES: usize = 256 << 10;
 
 /// What is loaded at a time: every load is a savepoint and two round trips to the server, its rows
