@@ -89,14 +89,17 @@ fn planned(assembly: &Assembly) -> Planned {
     }
     match plan(assembly) {
         Ok(plan) => Planned {
-            parallelism: plan.splits.len().clamp(1, assembly.parallelism.get()),
+            parallelism: match assembly.cuts_files() && plan.splits.iter().any(|split| split.cut.is_some()) {
+                true => assembly.parallelism.get(),
+                false => plan.splits.len().clamp(1, assembly.parallelism.get()),
+            },
             estimated_rows: plan.splits.iter().map(|split| split.estimated_rows).sum(),
             note: match (plan.splits.len(), &plan.upper) {
                 (0, _) => "there is nothing to read".into(),
                 (_, Some(upper)) => format!("reads up to {upper}; the next run goes on there"),
                 (_, None) => "has no cursor: every run reads everything".into(),
             },
-            splits: plan.splits.iter().map(readable).collect(),
+            splits: plan.splits.iter().map(|split| readable(split, assembly.cuts_files())).collect(),
         },
         Err(error) => Planned {
             splits: Vec::new(),
@@ -107,13 +110,18 @@ fn planned(assembly: &Assembly) -> Planned {
     }
 }
 
-/// A split that is a file as its path and size, any other as its source wrote it.
-fn readable(split: &Split) -> String {
+/// A split that is a file as its path and size, any other as its source wrote it. `is_cut`: a large
+/// file is read in pieces.
+fn readable(split: &Split, is_cut: bool) -> String {
     let path = split.spec.get("path").and_then(Value::as_str);
-    match (path, split.spec.get("size").and_then(Value::as_u64)) {
+    let whole = match (path, split.spec.get("size").and_then(Value::as_u64)) {
         (Some(path), Some(size)) => format!("{path}, {}", output::bytes(size)),
         (Some(path), None) => path.to_owned(),
         (None, _) => format!("{} {}", split.id, split.spec),
+    };
+    match split.cut.filter(|_| is_cut) {
+        Some(file) => format!("{whole}, in pieces of about {}", output::bytes(file.every)),
+        None => whole,
     }
 }
 

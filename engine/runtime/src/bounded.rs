@@ -92,7 +92,10 @@ fn new_window(shared: &Arc<Shared>) -> Result<Option<(Job, Upstream)>> {
     let variables = shared.variables_before();
     let plan = loop {
         let planned = upstream.plan(&request, &variables);
-        match planned.and_then(|plan| cut(assembly, &mut upstream, plan, &variables, &shared.stop)) {
+        let planned = planned.and_then(|plan| {
+            cut(assembly, &mut upstream, plan, &variables, &shared.stop).inspect_err(|_| upstream.close())
+        });
+        match planned {
             Ok(plan) => break plan,
             Err(error) => wait_or_give_up(shared, &mut budget, error)?,
         }
@@ -161,17 +164,22 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
                 behind.insert(name, if is_stop(&error) { stalled } else { error });
             }
         }
+        let fresh = shared.fresh(id)?;
         match end.source {
             Ok(()) => break,
             Err(error) if is_stop(&error) => break,
             Err(error) => {
+                // An attempt that got further is not the same failure again.
+                if fresh.as_ref().is_none_or(|fresh| deliveries(fresh) > deliveries(&job.window)) {
+                    budget.succeeded();
+                }
                 if let Err(error) = wait_or_give_up(shared, &mut budget, error) {
                     ending.source = Some(error);
                     break;
                 }
             }
         }
-        match shared.fresh(id)? {
+        match fresh {
             Some(window) => job = shared.job(window)?,
             None => break,
         }
@@ -196,6 +204,11 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
         Some(window) => leave_open(shared, shared.job(window)?, ending)?,
     }
     Ok(())
+}
+
+/// How many deliveries of a window have been made.
+fn deliveries(window: &Window) -> usize {
+    window.sinks.iter().map(|sink| sink.committed.len()).sum()
 }
 
 /// A window that could not be completed. One that no attempt can complete, and of

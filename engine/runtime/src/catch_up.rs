@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine_abi::{Error, ErrorKind, Result};
+use engine_abi::{Error, ErrorKind, Result, Unit};
 use engine_spec::OnExhausted;
 use engine_state::RUN_SPLIT;
 
@@ -27,6 +27,8 @@ pub(crate) fn catch_up(
     let mut solo: Option<Solo> = None;
     let mut failure = first.map(Failure::Sink);
     let mut reading = Budget::new(&shared.current.source.retry);
+    // Which of several splits was refused is known when they come one after the other.
+    let mut in_order = false;
     loop {
         if let Some(failed) = failure.take() {
             let (error, budget, of_sink) = match failed {
@@ -51,6 +53,13 @@ pub(crate) fn catch_up(
                         return Err(Error::cancelled());
                     }
                 }
+                Next::Spent
+                    if (refused || (of_sink && budget.on_exhausted() == OnExhausted::DeadLetter))
+                        && !in_order
+                        && misses_several(shared, sink, window)? =>
+                {
+                    in_order = true;
+                }
                 Next::Spent if refused || (of_sink && budget.on_exhausted() == OnExhausted::DeadLetter) => {
                     bury(shared, sink, window, &error, &mut solo, stop)?;
                     budget.succeeded();
@@ -72,7 +81,7 @@ pub(crate) fn catch_up(
         };
         let before = delivered(&next, sink);
         let id = next.window.id;
-        match attempt(shared, sink, next, &mut solo, stop) {
+        match attempt(shared, sink, next, &mut solo, in_order, stop) {
             Ok(()) => {
                 budget.succeeded();
                 reading.succeeded();
@@ -114,8 +123,29 @@ fn delivered(job: &Job, sink: &str) -> usize {
     job.window.sink(sink).map_or(0, |sink| sink.committed.len())
 }
 
-fn attempt(shared: &Arc<Shared>, sink: &str, job: Job, solo: &mut Option<Solo>, stop: &Stop) -> Result<(), Failure> {
-    let context = shared.pass(&job, stop)?;
+/// Whether the sink misses more than one delivery of the window that it is to get next.
+fn misses_several(shared: &Shared, sink: &str, window: Option<u64>) -> Result<bool> {
+    let job = next(shared, sink, window)?;
+    let missing = |job: Job| {
+        let sink = job.window.sink(sink)?;
+        Some(sink.unit == Unit::Split && job.window.splits.len() > sink.committed.len() + 1)
+    };
+    Ok(job.and_then(missing).unwrap_or(false))
+}
+
+/// `in_order`: the splits one after the other, whatever the sink would take.
+fn attempt(
+    shared: &Arc<Shared>,
+    sink: &str,
+    job: Job,
+    solo: &mut Option<Solo>,
+    in_order: bool,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let mut context = shared.pass(&job, stop)?;
+    if in_order {
+        context.most_readers = 1;
+    }
     let outlet = shared.outlet(&job.assembly, sink, stop)?;
     let solo = shared.solo(solo, &job, stop);
     let end = pass::run(&context, &mut solo.upstream, vec![outlet]);

@@ -1,7 +1,7 @@
 //! Large files into several splits, before their window is stored.
 
 use engine_abi::message::{Plan, Split};
-use engine_abi::{ByteRange, Cut, Error, Result, Scope, Unit};
+use engine_abi::{ByteRange, Cut, Cuttable, Error, Result, Scope, Unit};
 use engine_spec::TemplateVariables;
 
 use crate::assembly::Assembly;
@@ -10,14 +10,22 @@ use crate::queue::ahead;
 use crate::stop::Stop;
 use crate::upstream::Upstream;
 
-/// Whether it makes a difference in how many splits a file comes.
-fn is_worth_it(assembly: &Assembly) -> bool {
-    let decoder = assembly.source.decoder.as_ref();
-    // A compressed file can only be read from its beginning.
-    assembly.source.compression.is_none()
-        && decoder.is_some_and(|decoder| decoder.component.description().cuts)
-        && assembly.sinks.iter().all(|sink| sink.unit() == Unit::Split)
-        && assembly.transforms.iter().all(|part| part.component.description().scope != Scope::Window)
+impl Assembly {
+    /// Whether large files are cut: their format finds the places, and it makes a
+    /// difference to every sink in how many splits they come.
+    pub fn cuts_files(&self) -> bool {
+        let decoder = self.source.decoder.as_ref();
+        // A compressed file can only be read from its beginning.
+        self.source.compression.is_none()
+            && decoder.is_some_and(|decoder| decoder.component.description().cuts)
+            && self.sinks.iter().all(|sink| sink.unit() == Unit::Split)
+            && self.transforms.iter().all(|part| part.component.description().scope != Scope::Window)
+    }
+}
+
+/// Whether a file is large enough for a second piece; others are not looked through for nothing.
+const fn is_large(file: Cuttable) -> bool {
+    file.bytes >= file.every.saturating_add(file.every / 2)
 }
 
 /// Cuts the files of a plan that may be cut, at places that the decoder finds.
@@ -28,16 +36,15 @@ pub(crate) fn cut(
     variables: &TemplateVariables,
     stop: &Stop,
 ) -> Result<Plan> {
-    if !is_worth_it(assembly) {
+    if !assembly.cuts_files() {
         return Ok(plan);
     }
     let mut splits = Vec::with_capacity(plan.splits.len());
     for split in plan.splits {
         match split.cut {
-            // Less makes no second piece, and is not looked through for nothing.
-            Some(file) if file.bytes >= file.every + file.every / 2 => {
+            Some(file) if is_large(file) => {
                 let cuts = upstream.cuts(&split, variables, stop)?;
-                splits.extend(pieces(split, file.bytes, &places(cuts, file.every, file.bytes)?)?);
+                splits.extend(pieces(split, file.bytes, &places(cuts, file.every, file.bytes, stop)?)?);
             }
             _ => splits.push(split),
         }
@@ -46,14 +53,18 @@ pub(crate) fn cut(
 }
 
 /// Of all places, those that are about as far from each other as pieces should be long.
-fn places(cuts: impl Iterator<Item = Result<Cut>>, every: u64, bytes: u64) -> Result<Vec<Cut>> {
+fn places(cuts: impl Iterator<Item = Result<Cut>>, every: u64, bytes: u64, stop: &Stop) -> Result<Vec<Cut>> {
     let mut places: Vec<Cut> = Vec::new();
     let mut before = None;
     for cut in cuts {
+        // There is no window yet that would have to be completed.
+        if stop.draining() {
+            return Err(Error::cancelled());
+        }
         let cut = cut?;
-        let before = before.replace(cut.at).unwrap_or(cut.head);
-        if cut.at <= before || cut.at > bytes {
-            let message = format!("the format cuts a file of {bytes} bytes at {before} and then at {}", cut.at);
+        let before = before.replace(cut).unwrap_or(Cut { head: cut.head, at: cut.head, lines: 0 });
+        if cut.head != before.head || cut.at <= before.at || cut.at > bytes || cut.lines < before.lines {
+            let message = format!("the format cuts a file of {bytes} bytes at {before:?} and then at {cut:?}");
             let error = Error::internal(message).hint("this is a bug in the module; report it to its author");
             return Err(error.at("source"));
         }
@@ -116,18 +127,34 @@ mod tests {
 
     #[test]
     fn pieces_are_about_as_long_as_asked_for() {
-        let found: Vec<u64> =
-            places(at(&[10, 40, 54, 90, 104, 150, 205, 230]), 50, 240).unwrap().iter().map(|cut| cut.at).collect();
+        let found: Vec<u64> = places(at(&[10, 40, 54, 90, 104, 150, 205, 230]), 50, 240, &Stop::new())
+            .unwrap()
+            .iter()
+            .map(|cut| cut.at)
+            .collect();
         assert_eq!(found, [54, 104, 205]);
-        assert_eq!(places(at(&[10, 120, 225]), 100, 240).unwrap().len(), 1);
-        assert_eq!(places(at(&[]), 100, 240).unwrap(), []);
+        assert_eq!(places(at(&[10, 120, 225]), 100, 240, &Stop::new()).unwrap().len(), 1);
+        assert_eq!(places(at(&[]), 100, 240, &Stop::new()).unwrap(), []);
     }
 
     #[test]
     fn places_that_go_back_or_beyond_the_file_are_a_bug_of_the_format() {
         for wrong in [&[90, 80][..], &[90, 250], &[4]] {
-            assert_eq!(places(at(wrong), 50, 240).unwrap_err().kind, engine_abi::ErrorKind::Internal);
+            assert_eq!(places(at(wrong), 50, 240, &Stop::new()).unwrap_err().kind, engine_abi::ErrorKind::Internal);
         }
+    }
+
+    #[test]
+    fn a_head_that_changes_would_read_some_bytes_twice() {
+        let cuts = [Cut { head: 4, at: 60, lines: 3 }, Cut { head: 9, at: 120, lines: 5 }].map(Ok);
+        assert_eq!(places(cuts.into_iter(), 50, 240, &Stop::new()).unwrap_err().kind, engine_abi::ErrorKind::Internal);
+    }
+
+    #[test]
+    fn nothing_is_looked_through_after_a_request_to_stop() {
+        let stop = Stop::new();
+        stop.drain();
+        assert_eq!(places(at(&[60]), 50, 240, &stop).unwrap_err(), Error::cancelled());
     }
 
     #[test]

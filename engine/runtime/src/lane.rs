@@ -1,5 +1,6 @@
 //! A sink at work on a thread of its own, behind a queue.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -38,7 +39,7 @@ pub(crate) struct Delivering {
     pub(crate) name: String,
     pub(crate) unit: Unit,
     /// The deliveries that the pass is to make.
-    pub(crate) missing: Vec<String>,
+    missing: BTreeSet<String>,
     /// How many of them have not been committed.
     open: AtomicUsize,
     /// It takes no further split in this pass.
@@ -48,7 +49,7 @@ pub(crate) struct Delivering {
 }
 
 impl Delivering {
-    pub(crate) fn new(context: &PassContext, outlet: &Outlet, missing: Vec<String>) -> Arc<Self> {
+    pub(crate) fn new(context: &PassContext, outlet: &Outlet, missing: BTreeSet<String>) -> Arc<Self> {
         Arc::new(Self {
             name: outlet.name().to_owned(),
             unit: outlet.sink.unit(),

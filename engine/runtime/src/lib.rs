@@ -28,6 +28,7 @@ mod pass;
 mod plain;
 mod push;
 mod queue;
+mod reader;
 mod replay;
 mod retry;
 mod run;

@@ -291,8 +291,10 @@ impl Outlet {
             let compressed = compression.instance(target.variables)?.apply(Direction::Encode, stream)?;
             stream = ahead("compression", compressed, stop, self.queue_bytes)?;
         }
-        let mut sealed = self.slot.instance(target.variables)?.write(message, stream)?;
-        if !self.into.ended() {
+        // The stages before it run ahead, to the end, whatever the sink takes.
+        let taken = Edge::default();
+        let mut sealed = self.slot.instance(target.variables)?.write(message, taken.count(stream))?;
+        if !taken.ended() {
             return Err(Error::internal("the sink said that it was done before it had read all rows")
                 .hint("nothing of this split was delivered; this is a bug in the component, report it to its author"));
         }

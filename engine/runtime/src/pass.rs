@@ -1,34 +1,33 @@
 //! One pass: a window (or what is left of it) is read once, for some sinks.
 //!
 //! Readers take the window's splits one after the other, each with stages and
-//! sinks of its own. Where a sink wants the splits in their order there is one
+//! lanes of its own. Where a sink wants the splits in their order there is one
 //! reader.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine_abi::message::Split;
-use engine_abi::{Error, Result, Unit};
+use engine_abi::{Error, Result, Scope, Unit};
 use engine_spec::TemplateVariables;
 use engine_state::{State, Window};
 
 use crate::assembly::Assembly;
 use crate::lane::{Delivering, Lane, SinkThreads};
-use crate::letters::At;
 use crate::meters::Meters;
 use crate::outlet::{Outlet, Target};
 use crate::queue::QUEUE_BYTES;
-use crate::shared::is_stop;
+use crate::reader::read;
 use crate::stop::Stop;
 use crate::upstream::{Feed, Upstream};
 
 /// How often the end of several sinks is looked for.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Queues share their bytes among readers, but batches of the size that sources
-/// are asked for must still fit in.
+/// Queues share their bytes among readers. One batch of the size that sources are
+/// asked for fits in, while another is being worked on.
 const MIN_QUEUE_BYTES: usize = 1 << 20;
 
 /// What every pass of a run shares.
@@ -46,6 +45,8 @@ pub(crate) struct PassContext {
     pub(crate) stall: Duration,
     /// What a queue between two stages may hold.
     pub(crate) queue_bytes: usize,
+    /// How many readers there may be.
+    pub(crate) most_readers: usize,
 }
 
 /// What a pass left behind.
@@ -76,7 +77,7 @@ impl Straggler {
 /// A sink that misses something of the window.
 struct Waiting {
     outlet: Outlet,
-    missing: Vec<String>,
+    missing: BTreeSet<String>,
     is_parallel: bool,
 }
 
@@ -93,7 +94,9 @@ pub(crate) fn run(context: &PassContext, upstream: &mut Upstream, outlets: Vec<O
     for mut outlet in outlets {
         match prepare(context, &mut outlet) {
             Ok((missing, _)) if missing.is_empty() => end.outlets.push((outlet, Ok(()))),
-            Ok((missing, is_parallel)) => waiting.push(Waiting { outlet, missing, is_parallel }),
+            Ok((missing, is_parallel)) => {
+                waiting.push(Waiting { outlet, missing: missing.into_iter().collect(), is_parallel });
+            }
             Err(error) => {
                 outlet.close();
                 end.outlets.push((outlet, Err(error)));
@@ -107,7 +110,9 @@ pub(crate) fn run(context: &PassContext, upstream: &mut Upstream, outlets: Vec<O
     let context = &PassContext { queue_bytes: (QUEUE_BYTES / readers).max(MIN_QUEUE_BYTES), ..context.clone() };
     let (crews, sinks, started) = start(context, waiting, readers, &mut end);
     end.source = started.and_then(|()| read(context, upstream, crews));
-    if end.source.is_err() {
+    if end.source.is_err() || readers > 1 {
+        // Of several readers none knows when the last split was read: what a source holds on to for
+        // that, such as a transaction, goes before the sinks are waited for.
         upstream.close();
     }
     collect(context, sinks, &mut end);
@@ -142,9 +147,10 @@ fn target(context: &PassContext) -> Target<'_> {
 
 /// How many splits are worked on at the same time.
 fn readers(context: &PassContext, waiting: &[Waiting]) -> usize {
-    let free = waiting.iter().all(|sink| sink.is_parallel && sink.outlet.sink.unit() == Unit::Split);
+    let sinks = waiting.iter().all(|sink| sink.is_parallel && sink.outlet.sink.unit() == Unit::Split);
+    let transforms = context.assembly.transforms.iter().all(|part| part.component.description().scope != Scope::Window);
     let wanted = context.window.splits.iter().filter(|split| waiting.iter().any(|sink| sink.wants(split))).count();
-    if free { wanted.clamp(1, context.assembly.parallelism.get()) } else { 1 }
+    if sinks && transforms { wanted.clamp(1, context.most_readers) } else { 1 }
 }
 
 /// Starts a lane for each reader and sink: the crew of each reader, and the threads of each sink.
@@ -156,148 +162,50 @@ fn start(
 ) -> (Vec<Vec<Lane>>, Vec<SinkThreads>, Result<()>) {
     let mut crews: Vec<Vec<Lane>> = (0..readers).map(|_| Vec::new()).collect();
     let mut sinks = Vec::new();
-    for Waiting { outlet, missing, .. } in waiting {
-        let of = Delivering::new(context, &outlet, missing);
-        let mut outlets = vec![outlet];
-        // All begin before one of them delivers.
-        if let Err(error) = (1..readers).try_for_each(|_| {
-            let mut outlet = outlets[0].another(context);
-            outlet.begin_run(&target(context))?;
-            outlets.push(outlet);
-            Ok(())
-        }) {
-            let mut outlet = outlets.swap_remove(0);
-            outlet.close();
-            end.outlets.push((outlet, Err(error)));
+    let mut started = Ok(());
+    for Waiting { mut outlet, missing, .. } in waiting {
+        if let Err(error) = &started {
+            end.outlets.push((outlet, Err(Error::clone(error))));
             continue;
         }
+        // All begin before one of them delivers.
+        let others: Result<Vec<_>> = (1..readers)
+            .map(|_| {
+                let mut other = outlet.another(context);
+                other.begin_run(&target(context)).map(|_| other)
+            })
+            .collect();
+        let others = match others {
+            Ok(others) => others,
+            Err(error) => {
+                outlet.close();
+                end.outlets.push((outlet, Err(error)));
+                continue;
+            }
+        };
+        let of = Delivering::new(context, &outlet, missing);
         let mut threads = SinkThreads { of: Arc::clone(&of), lanes: Vec::new() };
-        for (crew, outlet) in crews.iter_mut().zip(outlets) {
+        for (crew, outlet) in crews.iter_mut().zip(std::iter::once(outlet).chain(others)) {
             match Lane::start(context, &of, outlet) {
                 Ok((lane, thread)) => {
                     crew.push(lane);
                     threads.lanes.push(thread);
                 }
                 Err(error) => {
-                    if !threads.lanes.is_empty() {
-                        sinks.push(threads);
-                    }
-                    // Without their senders, the lanes that were started end by themselves.
-                    return (Vec::new(), sinks, Err(error));
+                    started = Err(error);
+                    break;
                 }
             }
         }
-        sinks.push(threads);
-    }
-    (crews, sinks, Ok(()))
-}
-
-/// Lets every crew's reader work until no split is left.
-fn read(context: &PassContext, upstream: &mut Upstream, crews: Vec<Vec<Lane>>) -> Result<()> {
-    let work = Work { next: AtomicUsize::new(0), failed: AtomicBool::new(false) };
-    let mut crews = crews.into_iter();
-    let Some(lanes) = crews.next() else { return Ok(()) };
-    let results: Vec<Result<()>> = std::thread::scope(|scope| {
-        let work = &work;
-        let others: Vec<_> = crews
-            .enumerate()
-            .map(|(at, lanes)| {
-                std::thread::Builder::new().name(format!("reader-{}", at + 2)).spawn_scoped(scope, move || {
-                    let mut upstream = Upstream::new(&context.assembly, &context.state, &context.stop);
-                    Reader { context, upstream: &mut upstream, lanes, work }.read()
-                })
-            })
-            .collect();
-        let first = Reader { context, upstream, lanes, work }.read();
-        let others = others.into_iter().map(|spawned| match spawned {
-            Ok(thread) => thread.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)),
-            Err(error) => Err(Error::from(error).context("a thread cannot be started")),
-        });
-        std::iter::once(first).chain(others).collect()
-    });
-    let mut failures: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    // A failure comes before the stops that it has caused.
-    failures.sort_by_key(is_stop);
-    failures.into_iter().next().map_or(Ok(()), Err)
-}
-
-/// The splits of a pass, handed out in their order.
-struct Work {
-    next: AtomicUsize,
-    /// A reader has failed: what has begun is finished, and nothing else begins.
-    failed: AtomicBool,
-}
-
-/// Reads splits for the sinks of its crew.
-struct Reader<'a> {
-    context: &'a PassContext,
-    upstream: &'a mut Upstream,
-    lanes: Vec<Lane>,
-    work: &'a Work,
-}
-
-impl Reader<'_> {
-    fn read(mut self) -> Result<()> {
-        self.upstream.bind(&self.context.stop, self.context.queue_bytes);
-        let read = self.read_all();
-        if let Err(error) = &read {
-            self.work.failed.store(true, Ordering::SeqCst);
-            self.lanes.iter_mut().for_each(|lane| lane.fail(error));
+        if !threads.lanes.is_empty() {
+            sinks.push(threads);
         }
-        read
     }
-
-    fn read_all(&mut self) -> Result<()> {
-        let context = self.context;
-        while let Some(split) = context.window.splits.get(self.work.next.fetch_add(1, Ordering::SeqCst)) {
-            if self.work.failed.load(Ordering::SeqCst) {
-                return Err(Error::cancelled());
-            }
-            if !self.lanes.iter().any(|lane| lane.wants(split)) {
-                continue;
-            }
-            // What has begun is finished; a window's one artefact counts as one piece.
-            if context.stop.draining() && !self.lanes.iter().any(Lane::is_joining) {
-                return Err(Error::cancelled());
-            }
-            self.read_split(split)?;
-        }
-        self.lanes.iter_mut().for_each(|lane| lane.end_run(context));
-        Ok(())
+    // Without their senders, lanes that were started end by themselves.
+    if started.is_err() {
+        crews.clear();
     }
-
-    fn read_split(&mut self, split: &Split) -> Result<()> {
-        let Self { context, upstream, lanes, .. } = self;
-        let at = At { window: context.window.id, split: split.id.clone(), run: context.run.clone() };
-        let stream = upstream.open(split, &at, &context.feed, &context.variables, &context.stop)?;
-        let schema = stream.schema();
-        // Asked once: a sink that is gone meanwhile still takes the end of what it has begun.
-        let wanted: Vec<usize> = (0..lanes.len()).filter(|at| lanes[*at].wants(split)).collect();
-        wanted.iter().for_each(|at| lanes[*at].begin(context, split, &schema));
-        for batch in stream {
-            let batch = batch?;
-            context.stop.check()?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            context.meters.passing(batch.num_rows() as u64);
-            for at in &wanted {
-                // Nobody else waits for the only one.
-                let patient = lanes.iter().filter(|lane| lane.alive()).count() < 2;
-                if lanes[*at].alive() {
-                    lanes[*at].rows(context, batch.clone(), patient);
-                }
-            }
-            if !lanes.iter().any(|lane| lane.alive()) {
-                // Nobody takes it: what the stages counted so far means nothing.
-                return Ok(());
-            }
-        }
-        let counts = upstream.finish(&context.feed)?;
-        context.meters.split(context.window.id, &split.id, counts);
-        wanted.iter().for_each(|at| lanes[*at].end_split(context));
-        Ok(())
-    }
+    (crews, sinks, started)
 }
 
 /// Waits for the sinks to finish. One that takes longer than it may, once another

@@ -151,6 +151,7 @@ impl Shared {
             stop: stop.clone(),
             stall: self.options.stall,
             queue_bytes: QUEUE_BYTES,
+            most_readers: job.assembly.parallelism.get(),
         })
     }
 

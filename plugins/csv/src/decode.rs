@@ -168,6 +168,13 @@ impl Reading {
         self.scanner.reset();
     }
 
+    /// A record that is tried again is a file of its own, and lines in front of it are left out there too.
+    fn fill_preamble(&mut self) {
+        if self.preamble.is_empty() && !self.config.header {
+            self.preamble = "\n".repeat(self.config.skip_rows as usize).into_bytes();
+        }
+    }
+
     fn refuse_long(&mut self) -> Result<()> {
         let kept = self.config.max_record.as_usize().min(self.text.ahead().len());
         if self.config.header && !self.header_read {
@@ -179,6 +186,7 @@ impl Reading {
             self.text.line
         );
         self.records += 1;
+        self.fill_preamble();
         let record = [&self.preamble, &self.text.ahead()[..kept]].concat();
         self.text.cx.reject_bytes(&self.text.name, &record, "too_long", &reason)
     }
@@ -227,6 +235,7 @@ impl Reading {
 
     /// Reads the record that was found into a row or refuses it, and passes it.
     fn read_record(&mut self, body: usize, length: usize) -> Result<()> {
+        self.fill_preamble();
         let data = &self.text.ahead()[..body];
         let mut values = recycled(std::mem::take(&mut self.values));
         self.scratch.clear();

@@ -176,6 +176,20 @@ fn where_pieces_end_does_not_make_a_record_too_long() {
 }
 
 #[test]
+fn a_refused_record_is_read_alone_as_it_was_in_its_file() {
+    for config in [
+        json!({"types": {"n": "integer"}}),
+        json!({"header": false, "columns": ["n", "t"], "skip_rows": 2, "types": {"n": "integer"}}),
+    ] {
+        let text = b"n,t\nskipped,\n1,a\n\"x\n\",b\n";
+        let refused = read(config.clone(), &[("a", text)]).unwrap().refused.pop().unwrap();
+        let again = read(config, &[("a", &refused.data)]).unwrap();
+        let of = |refused: &Rejected| (refused.code.clone(), refused.data.clone());
+        assert_eq!((again.rows.len(), again.refused.iter().map(of).collect::<Vec<_>>()), (0, vec![of(&refused)]));
+    }
+}
+
+#[test]
 fn every_file_of_a_stream_repeats_the_header() {
     let same = read(json!({}), &[("a", b"x,y\n1,2"), ("b", b"x,y\n3,4\n"), ("c", b"")]).unwrap();
     assert_eq!(same.rows, [row(&["1", "2"]), row(&["3", "4"])]);

@@ -167,6 +167,13 @@ impl Component for FileSource {
     }
 
     fn open(config: Config, cx: Context) -> Result<Self> {
+        if config.split.0 < SMALLEST_PIECE {
+            return Err(Error::config(format!(
+                "`split` is {} bytes, and a piece of a file has 4KiB at least",
+                config.split.0
+            ))
+            .hint("leave it out, or write a size such as 64MiB"));
+        }
         Ok(Self { config, cx })
     }
 

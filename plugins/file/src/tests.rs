@@ -108,18 +108,22 @@ fn a_large_file_comes_in_pieces_of_bounded_size() {
 #[test]
 fn a_range_has_the_head_of_its_file_in_front_of_it() {
     let (folder, host) = folder();
-    put(&folder, "large", "head\none\ntwo\nthree\n");
-    let mut source: FileSource = host.open(json!({ "path": "large", "split": 10 })).unwrap();
+    put(&folder, "large", &format!("head\none\ntwo\n{}\n", "three".repeat(1000)));
+    let mut source: FileSource = host.open(json!({ "path": "large", "split": "4KiB" })).unwrap();
     let mut split = plan(&mut source).remove(0);
     let cut = split.cut.take().unwrap();
-    assert_eq!((cut.bytes, cut.every), (19, 10));
+    assert_eq!((cut.bytes, cut.every), (5014, 4096));
     split.spec["range"] = json!({"head": 5, "from": 9, "to": 13, "lines": 1});
     assert_eq!(read(&mut source, &split).unwrap().1, b"head\ntwo\n");
     let range = ByteRange::of(&source.read(&split).unwrap().schema()).unwrap();
     assert_eq!(range, ByteRange { head: 5, from: 9, to: 13, lines: 1 });
     put(&folder, "small", "head\n1234");
-    let mut source: FileSource = host.open(json!({ "path": "small", "split": 10 })).unwrap();
+    let mut source: FileSource = host.open(json!({ "path": "small", "split": "4KiB" })).unwrap();
     assert_eq!(plan(&mut source)[0].cut, None);
+    assert_eq!(
+        host.open::<FileSource>(json!({ "path": "small", "split": 4095 })).err().unwrap().kind,
+        ErrorKind::Config
+    );
 }
 
 #[test]

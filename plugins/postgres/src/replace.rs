@@ -42,8 +42,7 @@ pub async fn prepare(connection: &mut PgConnection, run: &SinkRun, target: &Tabl
     }
     let beside = format!("{}.{}", quote(&target.schema), quote(&name.table));
     let mut create = format!(
-        "{}; CREATE TABLE IF NOT EXISTS {beside} (LIKE {} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING STATISTICS)",
-        commits::CREATE_LOCK,
+        "CREATE TABLE {beside} (LIKE {} INCLUDING ALL EXCLUDING IDENTITY EXCLUDING STATISTICS)",
         target.quoted()
     );
     // Numbers come from the target's own sequences, so that they go on from there afterwards.
@@ -55,15 +54,24 @@ pub async fn prepare(connection: &mut PgConnection, run: &SinkRun, target: &Tabl
         );
         create.push_str(&format!("; ALTER TABLE {beside} ALTER COLUMN {} SET DEFAULT {sequence}", quote(&column)));
     }
-    // A text of several statements is one transaction.
-    execute(connection, &create).await.map_err(|failure| {
-        let error = Error::from(failure).context(format!("the table beside {}", target.quoted()));
-        Failure::Ours(match error.kind {
-            ErrorKind::Denied => error.hint(format!("GRANT CREATE ON SCHEMA {} to the login", quote(&target.schema))),
-            _ => error,
-        })
-    })?;
-    Ok(beside)
+    execute(connection, &format!("BEGIN; {}", commits::CREATE_LOCK)).await?;
+    // Another connection may have been quicker, and be at work in it by now.
+    let made = match catalog::find(connection, &name).await {
+        Ok(None) => execute(connection, &create).await.map(drop),
+        found => found.map(drop),
+    };
+    let Err(failure) = made else {
+        execute(connection, "COMMIT").await?;
+        return Ok(beside);
+    };
+    if !matches!(failure, Failure::Broken(_)) {
+        execute(connection, "ROLLBACK").await?;
+    }
+    let error = Error::from(failure).context(format!("the table beside {}", target.quoted()));
+    Err(Failure::Ours(match error.kind {
+        ErrorKind::Denied => error.hint(format!("GRANT CREATE ON SCHEMA {} to the login", quote(&target.schema))),
+        _ => error,
+    }))
 }
 
 /// A view has no rows of its own. Those of a table that others refer to would take these along, or leave

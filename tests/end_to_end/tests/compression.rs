@@ -123,7 +123,7 @@ fn a_table_keeps_the_window_of_a_damaged_file_open_until_it_is_given_up() {
     place.write(
         "table.yaml",
         // What is compressed is not cut, however small its splits should be.
-        "source: { use: file, with: { path: 'inbox/*', split: 1KiB }, compression: gzip, format: csv }\n\
+        "source: { use: file, with: { path: 'inbox/*', split: 4KiB }, compression: gzip, format: csv }\n\
          sink: { use: sqlite, with: { path: calls.db, table: calls, create: true } }\n",
     );
     for _ in 0..2 {
@@ -175,9 +175,9 @@ fn an_unfinished_window_is_completed_with_the_compressions_that_it_began_with() 
 #[test]
 fn a_compressed_file_without_a_compression_is_an_error_and_no_dead_letters() {
     let place = Place::new();
-    place.write("calls.gz", gzip(&calls(0..100)));
+    place.write("calls.gz", gzip(&calls(0..10_000)));
     place.write("calls.zst", zstd::encode_all(&calls(0..100)[..], 3).unwrap());
-    let cut = "calls.gz, split: 100B";
+    let cut = "calls.gz, split: 4KiB";
     for (file, format, compression) in
         [("calls.gz", "csv", "gzip"), ("calls.zst", "json", "zstd"), (cut, "csv", "gzip")]
     {

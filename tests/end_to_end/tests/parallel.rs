@@ -32,8 +32,9 @@ fn all_arrived_once(database: &Database) {
 /// No delivery ends its first statement before as many others have begun theirs.
 fn meet(database: &Database, connections: usize) {
     database.execute(&format!(
-        "CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+        "CREATE SEQUENCE meetings; CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
            PERFORM pg_advisory_lock_shared(77); \
+           IF nextval('meetings') > {connections} THEN RETURN NULL; END IF; \
            FOR attempt IN 1..500 LOOP \
              IF (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND objsubid = 1) >= {connections} \
              THEN RETURN NULL; END IF; \
@@ -96,4 +97,48 @@ fn a_replaced_table_takes_its_place_after_the_last_of_several_splits() {
         place.engine(&["--json", "run", "copy.yaml"]).with_code(0).report().adds_up();
         all_arrived_once(&database);
     }
+}
+
+#[test]
+fn a_server_that_gives_away_one_connection_is_read_by_one() {
+    let (database, mut place) = place("parallelism: 3\nretry: { attempts: 1 }", "");
+    let role = format!("few_{}", std::process::id());
+    database.execute(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'reads-alone' CONNECTION LIMIT 1; GRANT SELECT ON numbers TO {role}"
+    ));
+    let url = database.url().to_owned();
+    let (scheme, rest) = url.split_once("://").unwrap();
+    place.set("READER", format!("{scheme}://{role}:reads-alone@{}", rest.split_once('@').unwrap().1));
+    let pipeline = std::fs::read_to_string(place.path("copy.yaml")).unwrap();
+    place.write("copy.yaml", pipeline.replacen("${env:URL}", "${env:READER}", 1));
+    let ended = place.engine(&["--json", "run", "copy.yaml"]).with_code(0);
+    ended.report().adds_up();
+    ended.says(&["fewer splits are read at the same time", "too many connections"]);
+    all_arrived_once(&database);
+    database.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
+fn only_the_split_that_cannot_be_delivered_is_given_up() {
+    let (database, place) = place("parallelism: 2", "");
+    let pipeline = std::fs::read_to_string(place.path("copy.yaml")).unwrap();
+    place.write("copy.yaml", pipeline.replace("backoff: 1ms", "backoff: 1ms, attempts: 1, on_exhausted: dead_letter"));
+    // The first split fails once, the second one for good; both are at work at the same time.
+    meet(&database, 2);
+    database.execute(
+        "CREATE SEQUENCE tries; \
+         CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           IF (NEW.id = 1 AND nextval('tries') = 1) OR NEW.id = 1500 THEN \
+             RAISE 'busy' USING ERRCODE = '40001'; END IF; \
+           RETURN NEW; \
+         END $$; \
+         CREATE TRIGGER busy BEFORE INSERT ON copied FOR EACH ROW EXECUTE FUNCTION busy()",
+    );
+    place.engine(&["--json", "run", "copy.yaml"]).with_code(0).report().adds_up();
+    let kept = database.rows("SELECT count(*)::text, count(DISTINCT id)::text, bool_or(id = 1)::text FROM copied");
+    // About a third of the rows: the ranges are cut by statistics.
+    let given_up = place.final_letters();
+    assert!((950..1050).contains(&given_up), "{given_up}");
+    let expected = (ROWS - given_up).to_string();
+    assert_eq!(kept.concat(), [expected.clone(), expected, "true".into()]);
 }
