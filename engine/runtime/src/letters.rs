@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal64Type, Decimal128Type, Decimal256Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
+use arrow_schema::DataType;
 use engine_abi::{Error, Result};
 use engine_host::{Payload, Rejection};
 use engine_state::{NewDeadLetter, State};
@@ -192,7 +195,7 @@ pub(crate) fn shown_row(row: &RecordBatch) -> String {
     rows_as_json(row).ok().and_then(|mut rows| rows.pop()).unwrap_or_default().to_string()
 }
 
-/// Rows as JSON objects, nulls included.
+/// Rows as JSON objects, nulls included. A decimal with more digits than a number in JSON is sure to keep is text.
 pub fn rows_as_json(rows: &RecordBatch) -> Result<Vec<serde_json::Value>> {
     let failed = |error: &dyn std::fmt::Display| Error::internal(format!("rows cannot be shown as JSON: {error}"));
     let mut text = Vec::new();
@@ -200,10 +203,36 @@ pub fn rows_as_json(rows: &RecordBatch) -> Result<Vec<serde_json::Value>> {
     let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(&mut text);
     writer.write(rows).and_then(|()| writer.finish()).map_err(|error| failed(&error))?;
     drop(writer);
-    serde_json::Deserializer::from_slice(&text)
+    let mut objects: Vec<serde_json::Value> = serde_json::Deserializer::from_slice(&text)
         .into_iter()
         .collect::<Result<_, _>>()
-        .map_err(|error: serde_json::Error| failed(&error))
+        .map_err(|error: serde_json::Error| failed(&error))?;
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        for (row, object) in objects.iter_mut().enumerate() {
+            if let Some(exact) = exact_text(column, row) {
+                object[field.name()] = exact.into();
+            }
+        }
+    }
+    Ok(objects)
+}
+
+/// The text of a decimal that a number of 64 bits would change.
+fn exact_text(column: &ArrayRef, row: usize) -> Option<String> {
+    /// As many digits come back from a floating-point number whatever they are.
+    const SAFE_DIGITS: usize = 15;
+    if column.is_null(row) {
+        return None;
+    }
+    let text = match column.data_type() {
+        DataType::Decimal64(..) => column.as_primitive::<Decimal64Type>().value_as_string(row),
+        DataType::Decimal128(..) => column.as_primitive::<Decimal128Type>().value_as_string(row),
+        DataType::Decimal256(..) => column.as_primitive::<Decimal256Type>().value_as_string(row),
+        _ => return None,
+    };
+    let is_whole = text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    (!is_whole && digits.trim_matches('0').len() > SAFE_DIGITS).then_some(text)
 }
 
 fn to_ipc(row: &RecordBatch) -> Result<Vec<u8>> {
@@ -231,8 +260,31 @@ pub(crate) fn from_ipc(ipc: &[u8]) -> Result<RecordBatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::{Int32Array, StringArray};
-    use arrow_schema::{DataType, Field, Schema};
+    use arrow_array::{Decimal128Array, Decimal256Array, Int32Array, StringArray};
+    use arrow_buffer::i256;
+    use arrow_schema::{Field, Schema};
+
+    #[test]
+    fn a_decimal_is_shown_with_all_its_digits() {
+        let nines = "9".repeat(76);
+        let wide = [nines.as_str(), "150", "", "1234567890123456"].map(i256::from_string).to_vec();
+        let wide: ArrayRef = Arc::new(Decimal256Array::from(wide).with_precision_and_scale(76, 2).unwrap());
+        let usual = vec![123_456_789_012_345_678_901, 100_000_000_000_000_000_000, -5, 12_345_678_901_234_500];
+        let usual: ArrayRef = Arc::new(Decimal128Array::from(usual).with_precision_and_scale(38, 2).unwrap());
+        let whole = vec![18_446_744_073_709_551_615, 18_446_744_073_709_551_617, i128::from(i64::MIN), 0];
+        let whole: ArrayRef = Arc::new(Decimal128Array::from(whole).with_precision_and_scale(38, 0).unwrap());
+        let rows = RecordBatch::try_from_iter([("wide", wide), ("usual", usual), ("whole", whole)]).unwrap();
+        let (before, behind) = nines.split_at(74);
+        assert_eq!(
+            rows_as_json(&rows).unwrap(),
+            [
+                json!({"wide": format!("{before}.{behind}"), "usual": "1234567890123456789.01", "whole": u64::MAX}),
+                json!({"wide": 1.5, "usual": 1e18, "whole": "18446744073709551617"}),
+                json!({"wide": null, "usual": -0.05, "whole": i64::MIN}),
+                json!({"wide": "12345678901234.56", "usual": 123_456_789_012_345.0, "whole": 0}),
+            ]
+        );
+    }
 
     #[test]
     fn a_refused_row_comes_back_as_it_was() {
