@@ -3,9 +3,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int32Array, StringArray,
     TimestampMicrosecondArray,
 };
+use arrow_buffer::i256;
 use engine_sdk::prelude::*;
 use engine_sdk::testing::{Host, Rejected};
 use engine_sdk::{file_piece, file_pieces, files_schema};
@@ -252,23 +253,25 @@ fn values_are_written_as_documented() {
 
 #[test]
 fn the_style_of_the_file_can_be_chosen() {
+    let long = Decimal256Array::from(vec![Some(i256::MINUS_ONE), None]).with_precision_and_scale(76, 2).unwrap();
     let rows = || {
         batch(vec![
             ("a", Arc::new(StringArray::from(vec![Some("=1+1"), None])) as ArrayRef),
             ("b", Arc::new(Int32Array::from(vec![-5, 6]))),
+            ("c", Arc::new(long.clone())),
         ])
     };
-    assert_eq!(write(json!({"guard_formulas": true}), rows()), "a,b\n'=1+1,-5\n,6\n");
+    assert_eq!(write(json!({"guard_formulas": true}), rows()), "a,b,c\n'=1+1,-5,-0.01\n,6,\n");
     assert_eq!(
         write(json!({"header": false, "line_ending": "crlf", "delimiter": "\t"}), rows()),
-        "=1+1\t-5\r\n\t6\r\n"
+        "=1+1\t-5\t-0.01\r\n\t6\t\r\n"
     );
     assert_eq!(
         write(json!({"quoting": "always", "nulls": ["NULL"]}), rows()),
-        "\"a\",\"b\"\n\"=1+1\",\"-5\"\nNULL,\"6\"\n"
+        "\"a\",\"b\",\"c\"\n\"=1+1\",\"-5\",\"-0.01\"\nNULL,\"6\",NULL\n"
     );
     assert_eq!(write(json!({"columns": ["b"]}), rows()), "b\n-5\n6\n");
-    assert_eq!(write(json!({"delimiter": "-"}), rows()), "a-b\n=1+1-\"-5\"\n-6\n");
+    assert_eq!(write(json!({"delimiter": "-"}), rows()), "a-b-c\n=1+1-\"-5\"-\"-0.01\"\n-6-\n");
 }
 
 #[test]

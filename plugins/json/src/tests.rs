@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, BinaryArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray, StringArray, StructArray,
-    TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, BinaryArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array, Int64Array, ListArray,
+    StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
+use arrow_buffer::i256;
 use engine_sdk::columns::Cells;
 use engine_sdk::prelude::*;
 use engine_sdk::testing::{Host, Rejected};
@@ -184,6 +185,7 @@ fn values_are_written_as_documented() {
         ("u", Arc::new(UInt64Array::from(vec![u64::MAX]))),
         ("f", Arc::new(Float64Array::from(vec![f64::NAN]))),
         ("d", Arc::new(Decimal128Array::from(vec![1230]).with_precision_and_scale(9, 2).unwrap())),
+        ("long", Arc::new(Decimal256Array::from(vec![i256::MAX]).with_data_type(DataType::Decimal256(76, 2)))),
         ("day", Arc::new(Date32Array::from(vec![0]))),
         ("t", Arc::new(TimestampMicrosecondArray::from(vec![1_758_123_848_500_000]).with_timezone("UTC"))),
         ("b", Arc::new(BinaryArray::from(vec![b"foo".as_slice()]))),
@@ -195,7 +197,8 @@ fn values_are_written_as_documented() {
     assert_eq!(
         write(json!({}), rows.clone()),
         concat!(
-            r#"{"u":18446744073709551615,"f":"NaN","d":12.30,"day":"1970-01-01","t":"2025-09-17T15:44:08.500Z","#,
+            r#"{"u":18446744073709551615,"f":"NaN","d":12.30,"#,
+            r#""long":578960446186580977117854925043439539266349923328202820197287920039565648199.67,"day":"1970-01-01","t":"2025-09-17T15:44:08.500Z","#,
             r#""b":"Zm9v","s":"a\"\\\n\u0001é","none":null,"o":{"x":7},"l":[1,null]}"#,
             "\n"
         )

@@ -9,12 +9,14 @@
 //! - `source`, and its parts: `selection` (what is read, as SQL), `plan` (cursor, splits,
 //!   snapshot), `stream` (rows)
 //! - the sink's parts: `sink` (deliveries), `target` (the table
-//!   and how the stream's columns map to it), `load` (rows), `commits` (keys),
+//!   and how the stream's columns map to it), `prepare` (values in the forms that it takes, `decimal`
+//!   where these are long decimals), `load` (rows), `commits` (keys),
 //!   `replace` (a window's rows in the place of all others)
 
 mod catalog;
 mod commits;
 mod connection;
+mod decimal;
 mod error;
 mod load;
 mod name;

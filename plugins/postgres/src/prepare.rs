@@ -10,6 +10,7 @@ use arrow_cast::CastOptions;
 use engine_postgres_copy::{EPOCH_DAYS, EPOCH_MICROSECONDS, Form};
 use engine_sdk::prelude::*;
 
+use crate::decimal;
 use crate::target::Mapped;
 
 /// The first and the last day of PostgreSQL's `date`, in days from 2000-01-01.
@@ -75,11 +76,17 @@ pub fn prepare(batch: &RecordBatch, columns: &[Mapped], cx: &Context) -> Result<
 
 /// A value that does not fit the new type becomes null.
 fn convert(source: &ArrayRef, column: &Mapped) -> Result<ArrayRef> {
+    let cast = |wanted: &DataType| {
+        arrow_cast::cast_with_options(source, wanted, &CastOptions { safe: true, ..Default::default() })
+            .map_err(|error| Error::config(format!("column `{}` cannot be converted: {error}", column.name)))
+    };
     match source.data_type() {
         same if *same == column.arrow => Ok(source.clone()),
         DataType::Null => Ok(new_null_array(&column.arrow, source.len())),
-        _ => arrow_cast::cast_with_options(source, &column.arrow, &CastOptions { safe: true, ..Default::default() })
+        DataType::Dictionary(_, values) if values.is_decimal() => convert(&cast(values)?, column),
+        from if decimal::is_rescaled_here(from, &column.arrow) => decimal::rescaled(source, &column.arrow)
             .map_err(|error| Error::config(format!("column `{}` cannot be converted: {error}", column.name))),
+        _ => cast(&column.arrow),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table that a sink writes to, and how a stream's columns map to it.
 
 use arrow_schema::TimeUnit;
-use engine_postgres_copy::{Encoder, Form, Kind};
+use engine_postgres_copy::{Encoder, Form, Kind, SHORT_PRECISION};
 use engine_sdk::prelude::*;
 
 use crate::catalog::{Column, Table};
@@ -201,7 +201,7 @@ fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
     );
     let is_date = matches!(stream, DataType::Date32 | DataType::Date64);
     let is_number = stream.is_integer() || stream.is_floating();
-    let is_decimal = matches!(stream, DataType::Decimal128(..));
+    let is_decimal = stream.is_decimal();
     // A moment with a zone has no one text.
     let is_temporal = stream.is_temporal() && !matches!(stream, DataType::Timestamp(_, Some(_)));
     let is_plain = is_text || is_number || is_decimal || is_temporal || *stream == DataType::Boolean;
@@ -220,13 +220,16 @@ fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
         Kind::Int8 if stream.is_integer() => Some((Form::Int8, DataType::Int64)),
         Kind::Float4 if is_number || is_decimal => Some((Form::Float4, DataType::Float32)),
         Kind::Float8 if is_number || is_decimal => Some((Form::Float8, DataType::Float64)),
-        Kind::Numeric(precision, scale) if is_decimal || stream.is_integer() => {
-            Some((Form::Numeric, DataType::Decimal128(precision, scale)))
-        }
+        Kind::Numeric(precision, scale) if is_decimal || stream.is_integer() => Some(numeric(precision, scale)),
         Kind::WideNumeric => match stream {
-            DataType::Decimal128(precision, scale) if *scale >= 0 => {
-                Some((Form::Numeric, DataType::Decimal128(*precision, *scale)))
+            DataType::Decimal32(precision, scale)
+            | DataType::Decimal64(precision, scale)
+            | DataType::Decimal128(precision, scale)
+                if *scale >= 0 =>
+            {
+                Some(numeric(*precision, *scale))
             }
+            DataType::Decimal256(_, scale) if *scale >= 0 => Some((Form::LongNumeric, stream.clone())),
             _ if is_number || is_decimal => as_text,
             _ => None,
         },
@@ -245,6 +248,15 @@ fn form(kind: Kind, stream: &DataType) -> Option<(Form, DataType)> {
     }
 }
 
+/// How a number of so many digits is written.
+fn numeric(precision: u8, scale: i8) -> (Form, DataType) {
+    if precision <= SHORT_PRECISION {
+        (Form::Numeric, DataType::Decimal128(precision, scale))
+    } else {
+        (Form::LongNumeric, DataType::Decimal256(precision, scale))
+    }
+}
+
 /// The type of a column that is made for a stream's column. None: there is none.
 fn declared(data_type: &DataType) -> Option<String> {
     let name = match data_type {
@@ -255,7 +267,14 @@ fn declared(data_type: &DataType) -> Option<String> {
         DataType::UInt64 => "numeric(20,0)",
         DataType::Float16 | DataType::Float32 => "real",
         DataType::Float64 => "double precision",
-        DataType::Decimal128(precision, scale) if *scale >= 0 => return Some(format!("numeric({precision},{scale})")),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale)
+            if *scale >= 0 =>
+        {
+            return Some(format!("numeric({precision},{scale})"));
+        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "text",
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytea",
         DataType::Date32 | DataType::Date64 => "date",

@@ -65,7 +65,12 @@ pub fn values(name: &str, array: &ArrayRef, bad: &mut BTreeMap<usize, Reason>) -
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             Values::Blob(converted(name, array, &DataType::Binary, bad)?.as_binary::<i32>().clone())
         }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null | DataType::Decimal128(..) => {
+        DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Null
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => {
             Values::Text(converted(name, array, &DataType::Utf8, bad)?.as_string::<i32>().clone())
         }
         DataType::Date32 | DataType::Date64 => {

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float64Builder, Int64Builder,
+    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
+use arrow_buffer::i256;
 use arrow_schema::TimeUnit;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use engine_sdk::prelude::*;
 use rusqlite::types::ValueRef;
+
+/// The most digits that a `Decimal128` holds, and those that a `Decimal256` does.
+const SHORT_PRECISION: u8 = 38;
+const MAX_PRECISION: u8 = 76;
 
 /// What a column is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +73,8 @@ impl Kind {
             Self::Bool => DataType::Boolean,
             Self::Integer => DataType::Int64,
             Self::Real => DataType::Float64,
-            Self::Decimal(precision, scale) => DataType::Decimal128(precision, scale),
+            Self::Decimal(precision, scale) if precision <= SHORT_PRECISION => DataType::Decimal128(precision, scale),
+            Self::Decimal(precision, scale) => DataType::Decimal256(precision, scale),
             Self::Text => DataType::Utf8,
             Self::Blob => DataType::Binary,
             Self::Date => DataType::Date32,
@@ -86,7 +92,7 @@ pub fn declared_for(data_type: &DataType) -> Option<String> {
         data_type if data_type.is_integer() => "INTEGER",
         data_type if data_type.is_floating() => "REAL",
         // The word TEXT keeps SQLite from making a binary number of it.
-        DataType::Decimal128(precision, scale) if *scale >= 0 => {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) if *scale >= 0 => {
             return Some(format!("DECIMALTEXT({precision},{scale})"));
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "TEXT",
@@ -101,9 +107,8 @@ pub fn declared_for(data_type: &DataType) -> Option<String> {
     Some(name.into())
 }
 
-/// `DECIMAL(10,2)`, if a `Decimal128` holds it.
+/// `DECIMAL(10,2)`, if one of Arrow's decimals holds it.
 fn decimal(declared: &str) -> Option<Kind> {
-    const MAX_PRECISION: u8 = 38;
     let sizes = declared.split_once('(')?.1.split_once(')')?.0;
     let (precision, scale) = sizes.split_once(',').unwrap_or((sizes, "0"));
     let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse::<i8>().ok()?);
@@ -117,6 +122,7 @@ pub enum Column {
     Integer(Int64Builder),
     Real(Float64Builder),
     Decimal(Decimal128Builder, u8, i8),
+    LongDecimal(Decimal256Builder, u8, i8),
     Text(StringBuilder),
     Blob(BinaryBuilder),
     Date(Date32Builder),
@@ -132,6 +138,7 @@ macro_rules! each {
             Column::Integer($builder) => $code,
             Column::Real($builder) => $code,
             Column::Decimal($builder, ..) => $code,
+            Column::LongDecimal($builder, ..) => $code,
             Column::Text($builder) => $code,
             Column::Blob($builder) => $code,
             Column::Date($builder) => $code,
@@ -148,8 +155,11 @@ impl Column {
             Kind::Bool => Self::Bool(BooleanBuilder::new()),
             Kind::Integer => Self::Integer(Int64Builder::new()),
             Kind::Real => Self::Real(Float64Builder::new()),
-            Kind::Decimal(precision, scale) => {
+            Kind::Decimal(precision, scale) if precision <= SHORT_PRECISION => {
                 Self::Decimal(Decimal128Builder::new().with_data_type(kind.arrow()), precision, scale)
+            }
+            Kind::Decimal(precision, scale) => {
+                Self::LongDecimal(Decimal256Builder::new().with_data_type(kind.arrow()), precision, scale)
             }
             Kind::Text => Self::Text(StringBuilder::new()),
             Kind::Blob => Self::Blob(BinaryBuilder::new()),
@@ -185,6 +195,9 @@ impl Column {
             (Self::Real(builder), ValueRef::Real(number)) => builder.append_value(number),
             (Self::Real(builder), ValueRef::Integer(number)) => builder.append_value(number as f64),
             (Self::Decimal(builder, precision, scale), value) => {
+                builder.append_value(parse_decimal(&text_of(value)?, *precision, *scale)?.to_i128()?);
+            }
+            (Self::LongDecimal(builder, precision, scale), value) => {
                 builder.append_value(parse_decimal(&text_of(value)?, *precision, *scale)?);
             }
             (Self::Text(builder), value) => builder.append_value(text_of(value)?),
@@ -218,7 +231,7 @@ pub fn text_of(value: ValueRef<'_>) -> Option<std::borrow::Cow<'_, str>> {
 }
 
 /// Exact: a value with more digits than the column has is not taken.
-fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i256> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -231,8 +244,13 @@ fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     if !all_digits || digits.is_empty() || digits == "." || fraction.len() > scale {
         return None;
     }
-    let value: i128 = format!("0{whole}{fraction:0<scale$}").parse().ok()?;
-    (value < 10i128.pow(precision.into())).then_some(if negative { -value } else { value })
+    let digits = format!("{whole}{fraction:0<scale$}");
+    let digits = digits.trim_start_matches('0');
+    if digits.len() > usize::from(precision) {
+        return None;
+    }
+    let value = i256::from_string(&format!("0{digits}"))?;
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 /// `2025-09-17 15:44:08.123456`, also with a `T`, without a time, and, where
@@ -271,7 +289,9 @@ mod tests {
             ("DECIMAL(10,2)", Kind::Decimal(10, 2)),
             ("numeric(5)", Kind::Decimal(5, 0)),
             ("NUMERIC", Kind::Text),
-            ("DECIMAL(50,2)", Kind::Text),
+            ("DECIMAL(50,2)", Kind::Decimal(50, 2)),
+            ("DECIMALTEXT(76, 76)", Kind::Decimal(76, 76)),
+            ("DECIMAL(77,2)", Kind::Text),
             ("Timestamp", Kind::Timestamp),
             ("datetime", Kind::Timestamp),
             ("TIMESTAMP WITH TIME ZONE", Kind::TimestampTz),
@@ -285,10 +305,18 @@ mod tests {
 
     #[test]
     fn decimals_are_read_exactly_or_not_at_all() {
-        assert_eq!(parse_decimal("12.5", 5, 2), Some(1250));
-        assert_eq!(parse_decimal("-.5", 5, 2), Some(-50));
-        assert_eq!(parse_decimal("7", 5, 0), Some(7));
-        assert_eq!(parse_decimal("1.5000", 5, 1), Some(15));
+        for (text, precision, scale, expected) in [
+            ("12.5", 5, 2, 1250),
+            ("-.5", 5, 2, -50),
+            ("7", 5, 0, 7),
+            ("1.5000", 5, 1, 15),
+            ("-000123.40", 5, 2, -12340),
+        ] {
+            assert_eq!(parse_decimal(text, precision, scale), Some(i256::from_i128(expected)), "{text}");
+        }
+        let nines = "9".repeat(76);
+        assert_eq!(parse_decimal(&format!("-0.{nines}"), 76, 76).unwrap().to_string(), format!("-{nines}"));
+        assert_eq!(parse_decimal(&format!("1{nines}"), 76, 0), None);
         for wrong in ["1.234", "12345", "", ".", "-", "1e5", "abc"] {
             assert_eq!(parse_decimal(wrong, 5, 2), None, "{wrong}");
         }

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch,
-    StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array, Int64Array,
+    RecordBatch, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, UInt64Array,
 };
+use arrow_buffer::i256;
 use engine_sdk::prelude::*;
 use engine_sdk::testing::Host;
 use proptest::prelude::*;
@@ -365,6 +366,15 @@ fn every_type_comes_back_as_it_went() {
                     ("decimal", Arc::new(array) as ArrayRef)
                 })
                 .boxed(),
+            cells((any::<[u8; 32]>(), 1..=76u32).prop_map(|(bytes, digits)| {
+                // Of every length up to 76 digits.
+                i256::from_be_bytes(bytes).checked_rem(i256::from_i128(10).checked_pow(digits).unwrap()).unwrap()
+            }))
+            .prop_map(|cells| {
+                let array = Decimal256Array::from(cells).with_precision_and_scale(76, 37).unwrap();
+                ("long", Arc::new(array) as ArrayRef)
+            })
+            .boxed(),
             column::<_, Date32Array>("day", cells(-700_000..2_900_000)),
             column::<_, Time64MicrosecondArray>("time", cells(0..86_400_000_000i64)),
             column::<_, TimestampMicrosecondArray>("moment", cells(moment.clone())),

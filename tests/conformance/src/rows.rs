@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{Decimal128Builder, ListBuilder, StringDictionaryBuilder};
+use arrow_array::builder::{Decimal128Builder, Decimal256Builder, ListBuilder, StringDictionaryBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float32Array, Float64Array,
     Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray, StructArray,
     Time64MicrosecondArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
 };
+use arrow_buffer::i256;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use engine_abi::{Batches, Error, Shape};
@@ -78,6 +79,9 @@ pub fn wide() -> Vec<RecordBatch> {
     let mut decimals = Decimal128Builder::new().with_precision_and_scale(20, 4).expect("a valid decimal");
     decimals.append_value(1_234_567);
     decimals.append_null();
+    let mut long_decimals = Decimal256Builder::new().with_precision_and_scale(76, 4).expect("a valid decimal");
+    long_decimals.append_value(i256::from_string(&format!("-{}", "9".repeat(76))).expect("76 digits"));
+    long_decimals.append_null();
     let mut lists = ListBuilder::new(arrow_array::builder::Int64Builder::new());
     lists.append_value([Some(1), None]);
     lists.append_null();
@@ -96,6 +100,7 @@ pub fn wide() -> Vec<RecordBatch> {
         Arc::new(Float32Array::from(vec![Some(f32::NAN), None])),
         Arc::new(Float64Array::from(vec![Some(f64::NEG_INFINITY), None])),
         Arc::new(decimals.finish()),
+        Arc::new(long_decimals.finish()),
         Arc::new(Date32Array::from(vec![Some(-1), None])),
         Arc::new(Time64MicrosecondArray::from(vec![Some(86_399_999_999), None])),
         Arc::new(TimestampMicrosecondArray::from(vec![Some(moment), None])),

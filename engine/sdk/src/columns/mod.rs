@@ -72,7 +72,9 @@ impl ColumnType {
             (Ok(precision @ 1..=38), Ok(scale @ 0..)) if scale as u8 <= precision => {
                 Ok(Self::Decimal(precision, scale))
             }
-            _ => Err(format!("`{text}`: a decimal has 1 to 38 digits, of which 0 to all are behind the point")),
+            _ => Err(format!(
+                "`{text}`: a decimal has 1 to 38 digits, of which 0 to all are behind the point; read a longer one as text"
+            )),
         }
     }
 

@@ -3,11 +3,12 @@
 use std::io::Write;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, UInt64Type};
+use arrow_array::types::{Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, UInt64Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array, LargeBinaryArray,
-    LargeStringArray, PrimitiveArray, UInt64Array,
+    Array, ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array, Int64Array,
+    LargeBinaryArray, LargeStringArray, PrimitiveArray, UInt64Array,
 };
+use arrow_buffer::i256;
 use arrow_cast::{cast, display};
 use arrow_schema::{DataType, TimeUnit};
 use engine_abi::{Error, Result};
@@ -32,6 +33,8 @@ pub enum Cells {
     Float64(Float64Array),
     /// Exact numbers and the digits behind their point.
     Decimal(Decimal128Array, i8),
+    /// Exact numbers of up to 76 digits, and the digits behind their point.
+    LongDecimal(Decimal256Array, i8),
     /// Days since 1970-01-01.
     Date(PrimitiveArray<Date32Type>),
     /// Ticks since midnight, and ticks a second.
@@ -75,6 +78,7 @@ impl Cells {
                 let column = to(&T::Decimal128(*precision, *scale))?;
                 Self::Decimal(column.as_primitive::<Decimal128Type>().clone(), *scale)
             }
+            T::Decimal256(_, scale) => Self::LongDecimal(column.as_primitive::<Decimal256Type>().clone(), *scale),
             T::Date32 => Self::Date(column.as_primitive::<Date32Type>().clone()),
             T::Date64 => Self::Timestamp(to(&T::Int64)?.as_primitive::<Int64Type>().clone(), 1_000, false),
             T::Time32(unit) => {
@@ -91,7 +95,7 @@ impl Cells {
                 Self::Binary(to(&T::LargeBinary)?.as_binary::<i64>().clone())
             }
             T::Dictionary(_, values) => return Self::new(&to(values)?),
-            T::Decimal256(..) | T::Duration(_) | T::Interval(_) => Self::Text(displayed(column)?),
+            T::Duration(_) | T::Interval(_) => Self::Text(displayed(column)?),
             other => return Err(Error::config(format!("a column of the type {other} is not one text a cell"))),
         })
     }
@@ -106,6 +110,7 @@ impl Cells {
             Self::Float32(column) => column.is_null(row),
             Self::Float64(column) => column.is_null(row),
             Self::Decimal(column, _) => column.is_null(row),
+            Self::LongDecimal(column, _) => column.is_null(row),
             Self::Date(column) => column.is_null(row),
             Self::Text(column) => column.is_null(row),
             Self::Binary(column) => column.is_null(row),
@@ -124,6 +129,7 @@ impl Cells {
             Self::Float32(column) => display_into(out, format_args!("{:?}", column.value(row))),
             Self::Float64(column) => display_into(out, format_args!("{:?}", column.value(row))),
             Self::Decimal(column, scale) => write_decimal(column.value(row), *scale, out),
+            Self::LongDecimal(column, scale) => write_long_decimal(column.value(row), *scale, out),
             Self::Date(column) => write_date(column.value(row).into(), out),
             Self::Time(column, ticks) => write_time(column.value(row), *ticks, out),
             Self::Timestamp(column, ticks, moment) => {
@@ -159,8 +165,24 @@ fn write_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
     if value < 0 {
         out.push(b'-');
     }
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(value.unsigned_abs());
+    write_digits(itoa::Buffer::new().format(value.unsigned_abs()), scale, out);
+}
+
+/// Most values are shorter than their column allows.
+fn write_long_decimal(value: i256, scale: i8, out: &mut Vec<u8>) {
+    if let Some(value) = value.to_i128() {
+        return write_decimal(value, scale, out);
+    }
+    let text = value.to_string();
+    let digits = text.trim_start_matches('-');
+    if digits.len() < text.len() {
+        out.push(b'-');
+    }
+    write_digits(digits, scale, out);
+}
+
+/// The digits of a whole number, without leading zeros, and the point among them.
+fn write_digits(digits: &str, scale: i8, out: &mut Vec<u8>) {
     match usize::try_from(scale) {
         Ok(0) => out.extend_from_slice(digits.as_bytes()),
         Ok(scale) if digits.len() > scale => {
@@ -176,7 +198,7 @@ fn write_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
         }
         Err(_) => {
             out.extend_from_slice(digits.as_bytes());
-            if value != 0 {
+            if digits != "0" {
                 out.resize(out.len() + usize::from(scale.unsigned_abs()), b'0');
             }
         }
@@ -275,6 +297,25 @@ mod tests {
         assert_eq!(written(Float32Array::from(vec![0.1])), ["0.1"]);
         let money = Decimal128Array::from(vec![-5, 12345, 0]).with_precision_and_scale(10, 2).unwrap();
         assert_eq!(written(money), ["-0.05", "123.45", "0.00"]);
+        let nines = "9".repeat(76);
+        let long = |scale| {
+            let texts = [&nines, &format!("-{nines}"), "-5", "0", "170141183460469231731687303715884105728"];
+            let values: Vec<_> = texts.map(|text| i256::from_string(text).unwrap()).into();
+            written(Decimal256Array::from(values).with_precision_and_scale(76, scale).unwrap())
+        };
+        let (whole, decimals) = nines.split_at(74);
+        assert_eq!(
+            long(2),
+            [
+                format!("{whole}.{decimals}"),
+                format!("-{whole}.{decimals}"),
+                "-0.05".into(),
+                "0.00".into(),
+                "1701411834604692317316873037158841057.28".into()
+            ]
+        );
+        assert_eq!(long(76)[..2], [format!("0.{nines}"), format!("-0.{nines}")]);
+        assert_eq!(long(-2)[1..4], [format!("-{nines}00"), "-500".into(), "0".into()]);
         let words: DictionaryArray<Int32Type> = ["a", "b", "a"].into_iter().collect();
         assert_eq!(written(words), ["a", "b", "a"]);
         assert_eq!(written(StringArray::from(vec!["é"])), ["é"]);

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
-    Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float32Builder, Float64Builder,
+    Int16Builder, Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
-use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind};
+use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind, SHORT_PRECISION};
 use crate::numeric;
 
 /// What every binary COPY begins with; flags and an extension's length follow.
@@ -239,6 +239,7 @@ enum Column {
     Float4(Float32Builder),
     Float8(Float64Builder),
     Numeric(Decimal128Builder, i8),
+    LongNumeric(Decimal256Builder, i8),
     Text(StringBuilder),
     Jsonb(StringBuilder),
     Uuid(StringBuilder),
@@ -259,6 +260,7 @@ macro_rules! each {
             Column::Float4($builder) => $code,
             Column::Float8($builder) => $code,
             Column::Numeric($builder, _) => $code,
+            Column::LongNumeric($builder, _) => $code,
             Column::Text($builder) | Column::Jsonb($builder) | Column::Uuid($builder) => $code,
             Column::Bytea($builder) => $code,
             Column::Date($builder) => $code,
@@ -277,7 +279,10 @@ impl Column {
             Kind::Int8 => Self::Int8(Int64Builder::new()),
             Kind::Float4 => Self::Float4(Float32Builder::new()),
             Kind::Float8 => Self::Float8(Float64Builder::new()),
-            Kind::Numeric(_, scale) => Self::Numeric(Decimal128Builder::new().with_data_type(kind.arrow()), scale),
+            Kind::Numeric(precision, scale) if precision <= SHORT_PRECISION => {
+                Self::Numeric(Decimal128Builder::new().with_data_type(kind.arrow()), scale)
+            }
+            Kind::Numeric(_, scale) => Self::LongNumeric(Decimal256Builder::new().with_data_type(kind.arrow()), scale),
             Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
             Kind::Date => Self::Date(Date32Builder::new()),
             Kind::Time => Self::Time(Time64MicrosecondBuilder::new()),
@@ -315,6 +320,7 @@ impl Column {
             Self::Float4(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
             Self::Float8(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
             Self::Numeric(builder, scale) => builder.append_value(numeric::decode(bytes, *scale)?),
+            Self::LongNumeric(builder, scale) => builder.append_value(numeric::decode_long(bytes, *scale)?),
             Self::Text(builder) => builder.append_value(text(bytes)?),
             Self::Jsonb(builder) => match bytes {
                 [1, json @ ..] => builder.append_value(text(json)?),

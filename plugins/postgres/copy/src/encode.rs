@@ -2,12 +2,12 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array,
+    Float64Array, Int16Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::NullBuffer;
 
@@ -36,6 +36,8 @@ pub enum Form {
     Float8,
     /// From `Decimal128` of any scale that is not negative
     Numeric,
+    /// From `Decimal256` of any scale that is not negative
+    LongNumeric,
     /// From `Utf8`; also json, varchar and char
     Text,
     /// From `Utf8`
@@ -65,6 +67,7 @@ enum Column<'a> {
     Float4(&'a Float32Array),
     Float8(&'a Float64Array),
     Numeric(&'a Decimal128Array, u8),
+    LongNumeric(&'a Decimal256Array, u8),
     Text(&'a StringArray),
     Jsonb(&'a StringArray),
     Uuid(&'a StringArray),
@@ -91,6 +94,10 @@ impl<'a> Encoder<'a> {
                 Form::Numeric => {
                     let array = array.as_primitive::<Decimal128Type>();
                     Column::Numeric(array, array.scale().unsigned_abs())
+                }
+                Form::LongNumeric => {
+                    let array = array.as_primitive::<Decimal256Type>();
+                    Column::LongNumeric(array, array.scale().unsigned_abs())
                 }
                 Form::Text => Column::Text(array.as_string()),
                 Form::Jsonb => Column::Jsonb(array.as_string()),
@@ -128,6 +135,7 @@ impl Column<'_> {
             Self::Float4(array) => field(&array.value(row).to_be_bytes(), out),
             Self::Float8(array) => field(&array.value(row).to_be_bytes(), out),
             Self::Numeric(array, scale) => numeric::encode(array.value(row), *scale, out),
+            Self::LongNumeric(array, scale) => numeric::encode_long(array.value(row), *scale, out),
             Self::Text(array) => field(array.value(row).as_bytes(), out),
             Self::Jsonb(array) => {
                 const VERSION: u8 = 1;

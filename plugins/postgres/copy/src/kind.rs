@@ -7,7 +7,9 @@ pub const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 /// The same in days.
 pub const EPOCH_DAYS: i32 = 10_957;
 /// The most digits that a `Decimal128` holds.
-pub const MAX_PRECISION: u8 = 38;
+pub const SHORT_PRECISION: u8 = 38;
+/// The most digits that a `Decimal256` holds.
+pub const MAX_PRECISION: u8 = 76;
 
 /// A type, as far as types are told apart here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,10 @@ pub enum Kind {
     Float4,
     /// double precision
     Float8,
-    /// numeric(precision, scale) that fits a `Decimal128`
+    /// numeric(precision, scale) that fits a `Decimal128` or else a `Decimal256`
     Numeric(u8, i8),
-    /// numeric with more digits, or with any number of them
+    /// numeric with more digits, with any number of them, or with a scale that is negative or larger than the
+    /// precision
     WideNumeric,
     /// text, and varchar and char with the characters that fit
     Text(Option<usize>),
@@ -99,7 +102,8 @@ impl Kind {
             Self::Int8 => DataType::Int64,
             Self::Float4 => DataType::Float32,
             Self::Float8 => DataType::Float64,
-            Self::Numeric(precision, scale) => DataType::Decimal128(precision, scale),
+            Self::Numeric(precision, scale) if precision <= SHORT_PRECISION => DataType::Decimal128(precision, scale),
+            Self::Numeric(precision, scale) => DataType::Decimal256(precision, scale),
             Self::Bytea => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -124,7 +128,12 @@ mod tests {
         let modifier = |precision: i32, scale: i32| ((precision << 16) | (scale & 0x7ff)) + 4;
         assert_eq!(Kind::of(1700, modifier(10, 2)), Kind::Numeric(10, 2));
         assert_eq!(Kind::of(1700, modifier(38, 38)), Kind::Numeric(38, 38));
-        assert_eq!(Kind::of(1700, modifier(39, 2)), Kind::WideNumeric);
+        assert_eq!(Kind::of(1700, modifier(38, 38)).arrow(), DataType::Decimal128(38, 38));
+        assert_eq!(Kind::of(1700, modifier(39, 2)), Kind::Numeric(39, 2));
+        assert_eq!(Kind::of(1700, modifier(76, 76)).arrow(), DataType::Decimal256(76, 76));
+        assert_eq!(Kind::of(1700, modifier(77, 2)), Kind::WideNumeric);
+        assert_eq!(Kind::of(1700, modifier(1000, 0)), Kind::WideNumeric);
+        assert_eq!(Kind::of(1700, modifier(76, 77)), Kind::WideNumeric);
         assert_eq!(Kind::of(1700, modifier(5, -2)), Kind::WideNumeric);
         assert_eq!(Kind::of(1700, modifier(2, 5)), Kind::WideNumeric);
         assert_eq!(Kind::of(1700, -1), Kind::WideNumeric);

@@ -13,4 +13,4 @@ mod numeric;
 
 pub use decode::{Decoded, Decoder, Malformed, Refused};
 pub use encode::{Encoder, Form, HEADER, TRAILER};
-pub use kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind, MAX_PRECISION};
+pub use kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind, MAX_PRECISION, SHORT_PRECISION};

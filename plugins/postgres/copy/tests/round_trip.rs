@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, RecordBatch, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array,
+    Float64Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
 };
+use arrow_buffer::i256;
 use arrow_schema::{Field, Schema};
 use engine_postgres_copy::{Decoded, Decoder, Encoder, Form, HEADER, Kind, TRAILER};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 /// How each column crosses.
-const WAYS: [(Form, Kind); 15] = [
+const WAYS: [(Form, Kind); 16] = [
     (Form::Bool, Kind::Bool),
     (Form::Int2, Kind::Int2),
     (Form::Int4, Kind::Int4),
@@ -20,6 +22,7 @@ const WAYS: [(Form, Kind); 15] = [
     (Form::Float4, Kind::Float4),
     (Form::Float8, Kind::Float8),
     (Form::Numeric, Kind::Numeric(18, 5)),
+    (Form::LongNumeric, Kind::Numeric(76, 37)),
     (Form::Text, Kind::Text(None)),
     (Form::Jsonb, Kind::Jsonb),
     (Form::Bytea, Kind::Bytea),
@@ -52,6 +55,12 @@ fn arrays() -> impl Strategy<Value = Vec<ArrayRef>> {
         .prop_map(|cells| Arc::new(TimestampMicrosecondArray::from(cells).with_timezone("UTC")) as ArrayRef);
     let decimal = cells(-999_999_999_999_999_999..=999_999_999_999_999_999i128)
         .prop_map(|cells| Arc::new(Decimal128Array::from(cells).with_precision_and_scale(18, 5).unwrap()) as ArrayRef);
+    // Of every length up to 76 digits.
+    let long = (any::<[u8; 32]>(), 1..=76u32).prop_map(|(bytes, digits)| {
+        i256::from_be_bytes(bytes).checked_rem(i256::from_i128(10).checked_pow(digits).unwrap()).unwrap()
+    });
+    let long = cells(long)
+        .prop_map(|cells| Arc::new(Decimal256Array::from(cells).with_precision_and_scale(76, 37).unwrap()) as ArrayRef);
     let bytes = cells(prop::collection::vec(any::<u8>(), 0..9))
         .prop_map(|cells| Arc::new(BinaryArray::from_iter(cells)) as ArrayRef);
     vec![
@@ -62,6 +71,7 @@ fn arrays() -> impl Strategy<Value = Vec<ArrayRef>> {
         array::<_, Float32Array>(-1e30..1e30f32),
         array::<_, Float64Array>(-1e300..1e300f64),
         decimal.boxed(),
+        long.boxed(),
         array::<_, StringArray>(".{0,9}"),
         array::<_, StringArray>("\\[[0-9]{1,9}\\]"),
         bytes.boxed(),

@@ -1,10 +1,12 @@
 //! Against a real server, which `tests/services` starts.
 
+mod numbers;
 mod replace;
 mod round_trip;
 mod sink;
 mod source;
 mod tls;
+mod types;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,9 +1,10 @@
 //! What is written is read again, whatever it is.
 
 use arrow_array::{
-    BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
-    Time64MicrosecondArray, TimestampMicrosecondArray,
+    BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
+use arrow_buffer::i256;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -30,25 +31,32 @@ where
 
 fn rows() -> impl Strategy<Value = RecordBatch> {
     let text = "[^\\x00]{0,20}";
-    let moment = -62_135_596_800_000_000i64..253_402_300_800_000_000;
+    // From 4714 BC, where PostgreSQL begins, to where Arrow ends; more often near today.
+    let moment =
+        prop_oneof![-210_866_803_200_000_000i64..=i64::MAX, -62_135_596_800_000_000i64..253_402_300_800_000_000];
+    let day = prop_oneof![-2_440_588..=2_145_042_905, -700_000..2_900_000];
     let most = 10i128.pow(18) - 1;
+    // Of every length up to 76 digits.
+    let long = (any::<[u8; 32]>(), 1..=76u32).prop_map(|(bytes, digits)| {
+        i256::from_be_bytes(bytes).checked_rem(i256::from_i128(10).checked_pow(digits).unwrap()).unwrap()
+    });
     vec![
         column::<_, BooleanArray>("a_bool", cells(any::<bool>())),
         column::<_, Int16Array>("int2", cells(any::<i16>())),
         column::<_, Int32Array>("int4", cells(any::<i32>())),
         column::<_, Int64Array>("int8", cells(any::<i64>())),
-        column::<_, Float32Array>(
-            "float4",
-            cells(prop::num::f32::ANY.prop_filter("NaN differs from itself", |x| !x.is_nan())),
-        ),
-        column::<_, Float64Array>(
-            "float8",
-            cells(prop::num::f64::ANY.prop_filter("NaN differs from itself", |x| !x.is_nan())),
-        ),
+        column::<_, Float32Array>("float4", cells(prop::num::f32::ANY)),
+        column::<_, Float64Array>("float8", cells(prop::num::f64::ANY)),
         cells(-most..=most)
             .prop_map(|cells| {
                 let array = Decimal128Array::from(cells).with_precision_and_scale(18, 5).unwrap();
                 ("decimal", Arc::new(array) as ArrayRef)
+            })
+            .boxed(),
+        cells(long)
+            .prop_map(|cells| {
+                let array = Decimal256Array::from(cells).with_precision_and_scale(76, 37).unwrap();
+                ("long", Arc::new(array) as ArrayRef)
             })
             .boxed(),
         cells(text.prop_map(String::from))
@@ -57,8 +65,8 @@ fn rows() -> impl Strategy<Value = RecordBatch> {
         cells(prop::collection::vec(any::<u8>(), 0..20))
             .prop_map(|cells| ("bytes", Arc::new(BinaryArray::from_iter(cells)) as ArrayRef))
             .boxed(),
-        column::<_, Date32Array>("day", cells(-700_000..2_900_000)),
-        column::<_, Time64MicrosecondArray>("time", cells(0..86_400_000_000i64)),
+        column::<_, Date32Array>("day", cells(day)),
+        column::<_, Time64MicrosecondArray>("time", cells(0..=86_400_000_000i64)),
         column::<_, TimestampMicrosecondArray>("moment", cells(moment.clone())),
         cells(moment)
             .prop_map(|cells| {
