@@ -7,13 +7,11 @@ use arrow_array::builder::{
     BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float32Builder, Float64Builder,
     Int16Builder, Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
-use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind, SHORT_PRECISION};
-use crate::numeric;
+use crate::{numeric, show};
 
 /// What every binary COPY begins with; flags and an extension's length follow.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -21,6 +19,11 @@ const HEADER: usize = SIGNATURE.len() + 8;
 
 /// A batch is handed on when it has taken in this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Values that have a name of their own and no place in Arrow's types.
+const NAMES: [&str; 5] = ["infinity", "-infinity", "NaN", "Infinity", "-Infinity"];
+/// What PostgreSQL counts from 2000 on and Arrow from 1970 on, in as many bits.
+const TOO_FAR: &str = "a timestamp too far away";
 
 /// Bytes that are no binary COPY, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl std::error::Error for Malformed {}
 /// A row that has a value which Arrow cannot hold.
 #[derive(Debug)]
 pub struct Refused {
-    /// One row; every column as text.
+    /// One row; every column as text that PostgreSQL reads as the same value.
     pub row: RecordBatch,
     /// What is wrong, with the column's name.
     pub reason: String,
@@ -64,8 +67,18 @@ pub struct Decoder {
     rows: usize,
     bytes: usize,
     max_rows: usize,
-    /// Row, column and the value's name, in the order of the rows.
-    bad: Vec<(usize, usize, &'static str)>,
+    /// In the order of the rows, and in each of the columns.
+    bad: Vec<Bad>,
+}
+
+/// A value that its column cannot hold.
+struct Bad {
+    row: usize,
+    column: usize,
+    /// As text.
+    shown: String,
+    /// How it is called in the reason.
+    name: String,
 }
 
 impl Decoder {
@@ -164,12 +177,9 @@ impl Decoder {
                 Ok(length) => {
                     let value = &bytes[at..at + length];
                     at += length;
-                    if let Err(shown) = column.value(value) {
+                    if let Err(why) = column.value(value) {
                         column.null();
-                        // One reason a row is enough.
-                        if self.bad.last().is_none_or(|(row, ..)| *row != self.rows) {
-                            self.bad.push((self.rows, place, shown));
-                        }
+                        self.bad.push(Bad::new(self.rows, place, value, why, self.schema.field(place).data_type()));
                     }
                 }
             }
@@ -189,10 +199,10 @@ impl Decoder {
         if bad.is_empty() {
             return Ok(Decoded { batch, refused: vec![], bytes });
         }
-        let refused =
-            bad.iter().map(|(row, column, shown)| refuse(&batch, *row, *column, shown)).collect::<Result<_, _>>()?;
+        let of_one_row = bad.chunk_by(|one, next| one.row == next.row);
+        let refused = of_one_row.map(|bad| refuse(&batch, bad)).collect::<Result<_, _>>()?;
         let mut keep = vec![true; rows];
-        bad.iter().for_each(|(row, ..)| keep[*row] = false);
+        bad.iter().for_each(|bad| keep[bad.row] = false);
         let batch = arrow_select::filter::filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(internal)?;
         Ok(Decoded { batch, refused, bytes })
     }
@@ -207,28 +217,39 @@ fn read_length(bytes: &[u8], at: usize) -> Option<i32> {
     bytes.get(at..at + 4).map(|four| i32::from_be_bytes([four[0], four[1], four[2], four[3]]))
 }
 
-/// The row as text, with the value that does not fit in its place.
-fn refuse(batch: &RecordBatch, row: usize, bad: usize, shown: &str) -> Result<Refused, Malformed> {
+impl Bad {
+    #[cold]
+    fn new(row: usize, column: usize, value: &[u8], why: &'static str, data_type: &DataType) -> Self {
+        let same = |text: String| (text.clone(), text);
+        let (shown, name) = match (why, data_type) {
+            (TOO_FAR, DataType::Timestamp(_, zone)) => {
+                let moment = value.try_into().map_or(0, i64::from_be_bytes);
+                same(show::timestamp(i128::from(moment) + i128::from(EPOCH_MICROSECONDS), zone.is_some()))
+            }
+            _ if NAMES.contains(&why) => same(why.into()),
+            _ => (show::bytes(value), why.into()),
+        };
+        Self { row, column, shown, name }
+    }
+}
+
+/// The row of these values as text. The first of them is the reason: one is enough.
+fn refuse(batch: &RecordBatch, bad: &[Bad]) -> Result<Refused, Malformed> {
+    let internal = |error: ArrowError| Malformed(format!("a refused row cannot be shown: {error}"));
     let schema = batch.schema();
     let fields: Vec<_> = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
-    let columns = (0..batch.num_columns()).map(|column| -> Result<ArrayRef, Malformed> {
-        if column == bad {
-            return Ok(Arc::new(StringArray::from(vec![shown])));
-        }
-        let value = batch.column(column).slice(row, 1);
-        // UTC by definition; to write the zone's name out would take a table of zones.
-        let value = match value.as_primitive_opt::<TimestampMicrosecondType>() {
-            Some(moment) => Arc::new(moment.clone().with_timezone_opt(None::<&str>)),
-            None => value,
+    let columns = batch.columns().iter().enumerate().map(|(place, column)| -> Result<ArrayRef, ArrowError> {
+        let shown = match bad.iter().find(|bad| bad.column == place) {
+            Some(bad) => Some(bad.shown.clone()),
+            None => show::value(column, bad[0].row)?,
         };
-        arrow_cast::cast(&value, &DataType::Utf8)
-            .map_err(|error| Malformed(format!("a refused row cannot be shown: {error}")))
+        Ok(Arc::new(StringArray::from(vec![shown])))
     });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .map_err(|error| Malformed(format!("a refused row cannot be shown: {error}")))?;
-    let field = schema.field(bad);
-    Ok(Refused { row, reason: format!("{}: {shown} cannot be held by {}", field.name(), field.data_type()) })
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+    let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(internal)?;
+    let field = schema.field(bad[0].column);
+    let reason = format!("{}: {} cannot be held by {}", field.name(), bad[0].name, field.data_type());
+    Ok(Refused { row, reason })
 }
 
 enum Column {
@@ -303,7 +324,7 @@ impl Column {
         each!(self, builder => Arc::new(builder.finish()))
     }
 
-    /// Appends a value, or says how it is called and appends nothing.
+    /// Appends a value, or says how it is called or what is wrong with it and appends nothing.
     fn value(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         const BROKEN: &str = "a value of unexpected length";
         fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], &'static str> {
@@ -341,7 +362,7 @@ impl Column {
                 i64::MAX => return Err("infinity"),
                 i64::MIN => return Err("-infinity"),
                 moment => {
-                    builder.append_value(moment.checked_add(EPOCH_MICROSECONDS).ok_or("a timestamp too far away")?);
+                    builder.append_value(moment.checked_add(EPOCH_MICROSECONDS).ok_or(TOO_FAR)?);
                 }
             },
         }

@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod kind;
 mod numeric;
+mod show;
 
 pub use decode::{Decoded, Decoder, Malformed, Refused};
 pub use encode::{Encoder, Form, HEADER, TRAILER};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array,
     Float64Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray, Time64MicrosecondArray,
@@ -99,6 +100,68 @@ fn encoded(batch: &RecordBatch) -> Vec<u8> {
 
 fn decoder(batch: &RecordBatch) -> Decoder {
     Decoder::new(batch.schema(), &WAYS.map(|(_, kind)| kind), ROWS)
+}
+
+/// One row of these values, as PostgreSQL sends them.
+fn row(values: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = HEADER.to_vec();
+    bytes.extend_from_slice(&(values.len() as i16).to_be_bytes());
+    for value in values {
+        bytes.extend_from_slice(&(value.len() as i32).to_be_bytes());
+        bytes.extend_from_slice(value);
+    }
+    bytes.extend_from_slice(TRAILER);
+    bytes
+}
+
+#[test]
+fn a_refused_row_keeps_every_value_also_where_arrow_has_no_text_for_it() {
+    let kinds = [Kind::Timestamp, Kind::Time, Kind::Date, Kind::TimestampTz, Kind::Bytea, Kind::Float8, Kind::Date];
+    let field = |(place, kind): (usize, &Kind)| Field::new(format!("c{place}"), kind.arrow(), true);
+    let schema = Arc::new(Schema::new(kinds.iter().enumerate().map(field).collect::<Vec<_>>()));
+    let mut decoder = Decoder::new(schema, &kinds, ROWS);
+    let bytes = row(&[
+        &i64::MAX.to_be_bytes(),
+        &86_400_000_000i64.to_be_bytes(),
+        &2_145_031_948i32.to_be_bytes(),
+        &9_223_371_331_199_999_999i64.to_be_bytes(),
+        &[0xff, 0],
+        &f64::NEG_INFINITY.to_be_bytes(),
+        &i32::MIN.to_be_bytes(),
+    ]);
+    decoder.push(&bytes).unwrap();
+    let Decoded { batch, refused, .. } = decoder.finish().unwrap();
+    assert_eq!(batch.num_rows(), 0);
+    let shown: Vec<_> = refused[0].row.columns().iter().map(|column| column.as_string::<i32>().value(0)).collect();
+    assert_eq!(
+        shown,
+        [
+            "infinity",
+            "24:00:00",
+            "5874897-12-31",
+            "294276-12-31 23:59:59.999999+00",
+            "\\xff00",
+            "-Infinity",
+            "-infinity"
+        ]
+    );
+    assert!(refused[0].reason.starts_with("c0: infinity cannot be held by Timestamp"), "{}", refused[0].reason);
+    assert_eq!(refused.len(), 1);
+}
+
+#[test]
+fn what_arrow_cannot_count_to_is_refused_as_what_it_is() {
+    let schema = Arc::new(Schema::new(vec![Field::new("at", Kind::Timestamp.arrow(), true)]));
+    for (moment, shown) in [
+        (9_223_371_331_199_999_999i64, "294276-12-31 23:59:59.999999"),
+        (i64::MAX - 946_684_800_000_000 + 1, "294247-01-10 04:00:54.775808"),
+    ] {
+        let mut decoder = Decoder::new(Arc::clone(&schema), &[Kind::Timestamp], ROWS);
+        decoder.push(&row(&[&moment.to_be_bytes()])).unwrap();
+        let refused = decoder.finish().unwrap().refused;
+        assert!(refused[0].reason.starts_with(&format!("at: {shown} cannot be held by ")), "{}", refused[0].reason);
+        assert_eq!(refused[0].row.column(0).as_string::<i32>().value(0), shown);
+    }
 }
 
 proptest! {

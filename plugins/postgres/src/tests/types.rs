@@ -174,3 +174,45 @@ fn how_a_login_likes_to_see_values_makes_no_difference() {
          %20-cDateStyle%3DSQL%2CDMY%20-cTimeZone%3DAsia%2FKolkata%20-cstandard_conforming_strings%3Doff",
     );
 }
+
+#[test]
+fn values_that_no_arrow_type_holds_are_refused_by_name_and_their_rows_kept() {
+    let mut scratch = Scratch::new();
+    scratch.sql(
+        "CREATE TABLE calls (n integer PRIMARY KEY, at timestamp, clock time, cost numeric(50,2), day date, raw bytea)",
+    );
+    scratch.sql(
+        r"INSERT INTO calls VALUES
+            (1, 'infinity', '24:00', 1, '5874897-12-31', '\xff00'),
+            (2, '294276-12-31 23:59:59.999999', '12:00', 1, 'infinity', NULL),
+            (3, '294247-01-10 04:00:54.775808', NULL, -12345678901234567890123456789012345678901234567.89, NULL, NULL),
+            (4, '4714-11-24 BC', '24:00', 'NaN', '4714-11-24 BC', ''),
+            (5, NULL, '24:00', NULL, NULL, NULL)",
+    );
+    let host = Host::new();
+    let mut source: PostgresSource = host.open(json!({"url": scratch.url(), "table": "calls"})).unwrap();
+    let rows = read(&mut source).unwrap();
+    assert_eq!(rows.column(0).as_ref(), &arrow_array::Int32Array::from(vec![5]));
+    let rejections = host.rejections();
+    let shown = |rejected: &engine_sdk::testing::Rejected| {
+        let row = rejected.rows.clone().unwrap();
+        let text = |column: &ArrayRef| {
+            let column: &StringArray = column.as_any().downcast_ref().unwrap();
+            column.iter().next().unwrap().unwrap_or("NULL").to_owned()
+        };
+        row.columns().iter().map(text).collect::<Vec<_>>().join("|")
+    };
+    assert_eq!(
+        rejections.iter().map(shown).collect::<Vec<_>>(),
+        [
+            r"1|infinity|24:00:00|1.00|5874897-12-31|\xff00",
+            "2|294276-12-31 23:59:59.999999|12:00:00|1.00|infinity|NULL",
+            "3|294247-01-10 04:00:54.775808|NULL|-12345678901234567890123456789012345678901234567.89|NULL|NULL",
+            r"4|4714-11-24 00:00:00 BC|24:00:00|NaN|4714-11-24 BC|\x",
+        ]
+    );
+    let begins = ["at: infinity", "at: 294276-12-31 23:59:59.999999", "at: 294247-01-10 04:00:54.775808", "cost: NaN"];
+    for (rejected, begin) in rejections.iter().zip(begins) {
+        assert!(rejected.reason.starts_with(&format!("{begin} cannot be held by ")), "{}", rejected.reason);
+    }
+}
