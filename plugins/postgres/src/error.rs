@@ -19,8 +19,9 @@ pub fn kind(state: &str) -> ErrorKind {
     match state {
         "25006" | "25P03" | "25P04" | "55P03" | "55006" => ErrorKind::Unavailable,
         "42501" => ErrorKind::Denied,
-        // 54000: a row too big for an index or a page. P0001 to P0004: a function's RAISE, STRICT or ASSERT.
-        "54000" | "P0001" | "P0002" | "P0003" | "P0004" => ErrorKind::Rejected,
+        // 42622: a text too long for a name. 54000: a row too big for an index or a page. P0001 to P0004: a
+        // function's RAISE, STRICT or ASSERT.
+        "42622" | "54000" | "P0001" | "P0002" | "P0003" | "P0004" => ErrorKind::Rejected,
         _ => match state.get(..2).unwrap_or_default() {
             "08" | "40" | "53" | "57" | "58" => ErrorKind::Unavailable,
             "28" => ErrorKind::Denied,
@@ -39,6 +40,15 @@ pub struct Refusal {
     pub state: String,
     /// Message and detail in one line.
     pub message: String,
+    /// A type says so of its text, and nothing is wrong with the statement.
+    of_text: bool,
+}
+
+impl Refusal {
+    /// Whether it is about the rows, so that others may get in.
+    pub fn is_of_rows(&self) -> bool {
+        self.of_text || kind(&self.state) == ErrorKind::Rejected
+    }
 }
 
 /// What can go wrong on a connection.
@@ -78,7 +88,11 @@ fn refused(error: &PgDatabaseError) -> Failure {
     if let Some(detail) = error.detail() {
         message = format!("{message}: {detail}");
     }
-    let refusal = Refusal { state: error.code().to_owned(), message };
+    // Some types (tsvector, tsquery, jsonpath, regclass) call what is wrong with a value what others call
+    // what is wrong with SQL. SQL has a place in its text or in a function's.
+    let for_both = matches!(error.code(), "42601" | "42602" | "42704" | "42883" | "42P01");
+    let of_text = for_both && error.position().is_none() && error.r#where().is_none();
+    let refusal = Refusal { state: error.code().to_owned(), message, of_text };
     // 57P01 to 57P05: the server is going away, and the connection with it. 25P03 and 25P04: the
     // server has ended a session whose transaction took too long.
     let ends = |prefix| refusal.state.starts_with(prefix);
@@ -147,6 +161,7 @@ mod tests {
             ("42P01", ErrorKind::Config),
             ("3D000", ErrorKind::Config),
             ("22001", ErrorKind::Rejected),
+            ("42622", ErrorKind::Rejected),
             ("23505", ErrorKind::Rejected),
             ("P0001", ErrorKind::Rejected),
             ("P0004", ErrorKind::Rejected),

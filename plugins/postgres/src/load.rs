@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
 use crate::connection::{Server, execute};
-use crate::error::{Failure, Refusal, kind};
+use crate::error::{Failure, Refusal};
 use crate::prepare::{Piece, prepare};
 use crate::target::Mapping;
 
@@ -121,7 +121,7 @@ impl Load {
                     execute(connection, "RELEASE SAVEPOINT engine_load").await?;
                     loaded += rows as u64;
                 }
-                Err(Failure::Refused(refusal)) if kind(&refusal.state) == ErrorKind::Rejected => {
+                Err(Failure::Refused(refusal)) if refusal.is_of_rows() => {
                     execute(connection, "ROLLBACK TO SAVEPOINT engine_load; RELEASE SAVEPOINT engine_load").await?;
                     match rows {
                         // No row is to blame.

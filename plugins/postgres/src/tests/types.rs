@@ -216,3 +216,49 @@ fn values_that_no_arrow_type_holds_are_refused_by_name_and_their_rows_kept() {
         assert!(rejected.reason.starts_with(&format!("{begin} cannot be held by ")), "{}", rejected.reason);
     }
 }
+
+#[test]
+fn a_text_that_its_type_does_not_read_costs_only_its_row() {
+    for (declared, good, bad) in [
+        ("tsvector", "'a' 'b'", "'a"),
+        ("tsquery", "'a' & 'b'", "a &"),
+        ("jsonpath", "$.\"a\"", "$."),
+        ("regclass", "pg_class", "no_such_table"),
+        ("regtype", "integer", "no_such_type"),
+        ("name", "n", &"n".repeat(64)),
+        ("jsonb", "{}", "\"\\u0000\""),
+        ("json", "\"\\u0000\"", "{"),
+        ("xml", "<a/>", "<a"),
+        ("int4range", "[1,5)", "[5,1)"),
+        ("timestamptz[]", "{infinity}", "{\"2025-01-01 00:00 Nowhere/City\"}"),
+        ("cidr", "10.0.0.0/8", "10.0.0.1/8"),
+        ("time", "24:00:00", "24:00:01"),
+        ("numeric(76,76)", "0.1", "1"),
+        ("money", "$1.00", "one"),
+    ] {
+        let mut scratch = Scratch::new();
+        scratch.sql(&format!("CREATE TABLE calls (value {declared})"));
+        let host = Host::new();
+        let mut sink: PostgresSink = host.open(json!({"url": scratch.url(), "table": "calls"})).unwrap();
+        let values = batch(vec![("value", Arc::new(StringArray::from(vec![good, bad, good])) as ArrayRef)]);
+        assert_eq!(deliver(&mut sink, 1, values).unwrap().rows, 2, "{declared}");
+        let same = format!("SELECT DISTINCT value::text = '{}'::{declared}::text FROM calls", good.replace('\'', "''"));
+        assert_eq!(scratch.rows(&same), ["t"], "{declared}");
+        assert_eq!(host.rejections().len(), 1, "{declared}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_functions_sql_buries_no_row() {
+    let mut scratch = Scratch::new();
+    scratch.sql(
+        "CREATE TABLE calls (value tsvector);
+         CREATE FUNCTION wrong() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELEKT 1'; RETURN new; END $$;
+         CREATE TRIGGER wrong BEFORE INSERT ON calls FOR EACH ROW EXECUTE FUNCTION wrong()",
+    );
+    let host = Host::new();
+    let mut sink: PostgresSink = host.open(json!({"url": scratch.url(), "table": "calls"})).unwrap();
+    let rows = batch(vec![("value", Arc::new(StringArray::from(vec!["'a'", "'b'"])) as ArrayRef)]);
+    assert_eq!(deliver(&mut sink, 1, rows).unwrap_err().kind, ErrorKind::Config);
+    assert_eq!(host.rejections(), vec![]);
+}
