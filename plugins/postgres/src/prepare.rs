@@ -2,9 +2,10 @@
 //! rows that it would refuse.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, TimestampMicrosecondType};
+use arrow_array::types::{Date32Type, Float32Type, Float64Type, TimestampMicrosecondType};
 use arrow_array::{ArrayRef, BooleanArray, new_null_array};
 use arrow_cast::CastOptions;
 use engine_postgres_copy::{EPOCH_DAYS, EPOCH_MICROSECONDS, Form};
@@ -84,10 +85,21 @@ fn convert(source: &ArrayRef, column: &Mapped) -> Result<ArrayRef> {
         same if *same == column.arrow => Ok(source.clone()),
         DataType::Null => Ok(new_null_array(&column.arrow, source.len())),
         DataType::Dictionary(_, values) if values.is_decimal() => convert(&cast(values)?, column),
+        DataType::Float64 if column.arrow == DataType::Float32 => {
+            Ok(Arc::new(source.as_primitive::<Float64Type>().unary_opt::<_, Float32Type>(narrowed)))
+        }
+        from if from.is_decimal() && column.arrow == DataType::Float32 => convert(&cast(&DataType::Float64)?, column),
         from if decimal::is_rescaled_here(from, &column.arrow) => decimal::rescaled(source, &column.arrow)
             .map_err(|error| Error::config(format!("column `{}` cannot be converted: {error}", column.name))),
         _ => cast(&column.arrow),
     }
+}
+
+/// As PostgreSQL does it: digits may be lost, but not the whole number to an infinity or to zero.
+fn narrowed(number: f64) -> Option<f32> {
+    let narrow = number as f32;
+    let fits = narrow.is_infinite() == number.is_infinite() && (narrow == 0.0) == (number == 0.0);
+    fits.then_some(narrow)
 }
 
 fn refuse_nulls(source: &ArrayRef, array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Reason>) {

@@ -1,6 +1,6 @@
 //! Exact numbers into columns of other sizes.
 
-use arrow_array::{Decimal32Array, Decimal64Array, Decimal128Array, Decimal256Array};
+use arrow_array::{Decimal32Array, Decimal64Array, Decimal128Array, Decimal256Array, Float64Array};
 use arrow_buffer::i256;
 
 use super::*;
@@ -112,4 +112,16 @@ fn a_table_is_made_with_room_for_every_digit() {
     assert_eq!(scratch.rows(declared), ["numeric(76,76)", "numeric(39,0)", "numeric(9,2)"]);
     let exact = format!("-0.{}1|{}|0.01", "0".repeat(75), "9".repeat(39));
     assert_eq!(scratch.rows("SELECT * FROM calls"), [exact]);
+}
+
+#[test]
+fn a_number_too_large_or_too_small_for_a_real_is_refused() {
+    let numbers = vec![1e300, -1e300, 1e-300, f64::INFINITY, f64::NAN, 0.1, -0.0, 3.4028235e38];
+    let (rows, reasons) = written("real", Arc::new(Float64Array::from(numbers)));
+    assert_eq!(rows, ["Infinity", "NaN", "0.1", "-0", "3.4028235e+38"]);
+    assert_eq!(reasons.len(), 3);
+    assert_eq!(reasons[0], "cost: 1e300 does not fit real");
+    // Of as many digits, but not as large as any real is.
+    let (rows, reasons) = written("real", long(&[&"9".repeat(76), "25"], 76, 1));
+    assert_eq!((rows, reasons.len()), (vec!["2.5".into()], 1));
 }
