@@ -16,6 +16,9 @@ const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 /// What SQLite's own date functions know.
 const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
 
+const OTHER_YEAR: &str = "a date outside of the years 0 to 9999";
+const NO_TIME: &str = "not a time from 00:00:00 to 23:59:59.999999";
+
 /// Why a row is refused: a code and a reason.
 pub type Reason = (&'static str, String);
 
@@ -76,18 +79,20 @@ pub fn values(name: &str, array: &ArrayRef, bad: &mut BTreeMap<usize, Reason>) -
         DataType::Date32 | DataType::Date64 => {
             let days = converted(name, array, &DataType::Date32, bad)?;
             let days = days.as_primitive::<Date32Type>();
-            texts(name, days.iter().map(|day| day.map(|day| i64::from(day) * MICROSECONDS_A_DAY)), write_date, bad)
+            // A day that is too far away to be counted in microseconds is refused like others that are too far away.
+            let moments = days.iter().map(|day| day.map(|day| i64::from(day).saturating_mul(MICROSECONDS_A_DAY)));
+            texts(name, moments, write_date, OTHER_YEAR, bad)
         }
         DataType::Time32(_) | DataType::Time64(_) => {
             let times = converted(name, array, &DataType::Time64(microsecond), bad)?;
-            texts(name, times.as_primitive::<Time64MicrosecondType>().iter(), write_time, bad)
+            texts(name, times.as_primitive::<Time64MicrosecondType>().iter(), write_time, NO_TIME, bad)
         }
         DataType::Timestamp(_, zone) => {
             let wanted = DataType::Timestamp(microsecond, zone.clone());
             let moments = converted(name, array, &wanted, bad)?;
             let moments = moments.as_primitive::<TimestampMicrosecondType>();
             let write = if zone.is_some() { write_zoned } else { write_moment };
-            texts(name, moments.iter(), write, bad)
+            texts(name, moments.iter(), write, OTHER_YEAR, bad)
         }
         other => {
             return Err(Error::config(format!("column `{name}` is {other}, which SQLite has no type for"))
@@ -124,6 +129,7 @@ fn texts(
     name: &str,
     values: impl Iterator<Item = Option<i64>>,
     write: WriteText,
+    otherwise: &str,
     bad: &mut BTreeMap<usize, Reason>,
 ) -> Values {
     let mut builder = arrow_array::builder::StringBuilder::new();
@@ -133,7 +139,7 @@ fn texts(
         match value {
             Some(value) if write(value, &mut text) => builder.append_value(&text),
             Some(_) => {
-                refuse(bad, row, "out_of_range", name, "a date outside of the years 0 to 9999");
+                refuse(bad, row, "out_of_range", name, otherwise);
                 builder.append_null();
             }
             None => builder.append_null(),

@@ -45,3 +45,17 @@ fn a_table_that_rolls_the_transaction_back_for_one_row_stops_the_delivery_and_bu
         assert_eq!(scratch.rows("SELECT count(*) FROM calls"), ["1"]);
     }
 }
+
+#[test]
+fn days_and_times_that_sqlite_does_not_know_are_refused_by_what_they_are() {
+    let scratch = Scratch::without_file();
+    // The last day that Arrow counts to: as many microseconds are more than 64 bits hold.
+    let days = Date32Array::from(vec![Some(i32::MAX), Some(0), Some(i32::MIN), None]);
+    let times = Time64MicrosecondArray::from(vec![Some(0), Some(86_400_000_000), Some(0), Some(1)]);
+    let rows = batch(vec![("day", Arc::new(days) as ArrayRef), ("time", Arc::new(times))]);
+    deliver(&mut scratch.sink(json!({"create": true})), 1, rows).unwrap();
+    assert_eq!(scratch.rows("SELECT coalesce(day, 'none'), time FROM calls"), ["none|00:00:00.000001"]);
+    let reasons: Vec<_> = scratch.host.rejections().into_iter().map(|rejected| rejected.reason).collect();
+    let year = "day: a date outside of the years 0 to 9999";
+    assert_eq!(reasons, [year, "time: not a time from 00:00:00 to 23:59:59.999999", year]);
+}
