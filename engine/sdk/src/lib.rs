@@ -77,6 +77,7 @@ mod context;
 pub mod export;
 mod lookup;
 mod manifest;
+pub mod marks;
 #[cfg(feature = "async")]
 mod runtime;
 mod schema;

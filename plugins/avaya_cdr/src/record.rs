@@ -1,6 +1,7 @@
 //! One line of the PBX.
 
 use chrono::NaiveDate;
+use engine_sdk::marks::{BLOCK, marks};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -128,26 +129,31 @@ struct Fields<'a> {
 fn fields(text: &str) -> Result<Fields<'_>, Malformed> {
     let bytes = text.as_bytes();
     let mut found = [Field::default(); MOST_FIELDS];
-    let (mut count, mut at) = (0, 0);
-    loop {
-        // Numbers stand in columns far apart, so most of a line is spaces.
-        while bytes[at..].starts_with(&[b' '; 8]) {
-            at += 8;
+    let (mut count, mut start) = (0, None);
+    let mut edge = |at: usize| match start.take() {
+        None => start = Some(at),
+        Some(start) => {
+            if let Some(field) = found.get_mut(count) {
+                *field = Field { text: &text[start..at], column: start + 1 };
+            }
+            count += 1;
         }
-        while at < bytes.len() && is_blank(&bytes[at]) {
-            at += 1;
+    };
+    // Numbers stand in columns far apart, so most of a line is spaces: what is looked for is where
+    // fields begin and end, and not at each byte. In front of the line and behind it there are blanks.
+    let mut before = 1;
+    for (block, offset) in bytes.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+        let missing = u64::MAX.checked_shl(block.len() as u32).unwrap_or(0);
+        let blanks = marks(block, [b' ', b'\t']) | missing;
+        let mut edges = blanks ^ (blanks << 1 | before);
+        before = blanks >> 63;
+        while edges != 0 {
+            edge(offset + edges.trailing_zeros() as usize);
+            edges &= edges - 1;
         }
-        if at == bytes.len() {
-            break;
-        }
-        let start = at;
-        while at < bytes.len() && !is_blank(&bytes[at]) {
-            at += 1;
-        }
-        if let Some(field) = found.get_mut(count) {
-            *field = Field { text: &text[start..at], column: start + 1 };
-        }
-        count += 1;
+    }
+    if before == 0 {
+        edge(bytes.len());
     }
     match count {
         FEWEST_FIELDS..=MOST_FIELDS => Ok(Fields { found, count }),
@@ -266,6 +272,35 @@ mod tests {
             assert_eq!(numbers(line), ("2434", Some("0"), Some("2432")), "{line:?}");
         }
         assert_eq!(numbers("170925 1547 00252 *33# LONGCODE 0049#1*2"), ("*33#", Some("LONGCODE"), Some("0049#1*2")));
+    }
+
+    #[test]
+    fn fields_are_what_stands_between_blanks_wherever_they_are() {
+        // Every length around those that are looked at together, with gaps and fields of every length.
+        for length in 0..=200 {
+            for period in 1..=70 {
+                let mut line: Vec<u8> = (0..length).map(|at| b"x \t"[(at / period + at / 64) % 3]).collect();
+                line.truncate(line.trim_ascii_end().len());
+                let text = str::from_utf8(&line).unwrap();
+                let expected: Vec<_> = text
+                    .split([' ', '\t'])
+                    .filter(|field| !field.is_empty())
+                    .map(|field| (field.as_ptr() as usize - text.as_ptr() as usize + 1, field.len()))
+                    .collect();
+                match fields(text) {
+                    Ok(Fields { found, count }) => {
+                        let found: Vec<_> =
+                            found[..count].iter().map(|field| (field.column, field.text.len())).collect();
+                        assert_eq!(found, expected, "{text:?}");
+                    }
+                    Err(malformed) if expected.len() < FEWEST_FIELDS => assert_eq!(malformed.code, Code::TooFewFields),
+                    Err(malformed) => {
+                        assert!(expected.len() > MOST_FIELDS, "{text:?}");
+                        assert_eq!(malformed.code, Code::TooManyFields);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Rows to text.
 
+use arrow_array::ArrayRef;
 use engine_sdk::columns::Cells;
+use engine_sdk::marks::Marks;
 use engine_sdk::prelude::*;
 use engine_sdk::{file_piece, files_schema};
 
 use crate::config::{Config, Dialect, LineEnding, Quoting};
+use crate::text::BYTE_ORDER_MARK;
 
 /// How many bytes make a piece. Between 128 KiB and 2 MiB it makes no difference to the time.
 const PIECE: usize = 512 * 1024;
@@ -28,7 +31,7 @@ pub fn encode(config: &Config, dialect: Dialect, cx: Context, input: Batches) ->
     if config.header && !columns.is_empty() {
         for (at, &column) in columns.iter().enumerate() {
             style.delimit(at, &mut buffer);
-            style.text(schema.field(column).name(), at == 0, &mut buffer);
+            style.text(schema.field(column).name(), at == 0, false, &mut buffer);
         }
         buffer.extend_from_slice(style.line_end);
     }
@@ -63,9 +66,16 @@ struct Writing {
 
 /// A batch on its way.
 struct Rows {
-    cells: Vec<Cells>,
+    columns: Vec<Column>,
     next: usize,
     count: usize,
+}
+
+/// A column of it.
+struct Column {
+    cells: Cells,
+    /// None of its texts has a byte that could ask for quotes.
+    is_plain: bool,
 }
 
 impl Writing {
@@ -74,12 +84,12 @@ impl Writing {
             let Some(rows) = &mut self.batch else {
                 self.cx.check_cancelled()?;
                 let Some(batch) = self.input.next().transpose()? else { break };
-                let cells = self.columns.iter().map(|&column| Cells::new(batch.column(column)));
-                self.batch = Some(Rows { cells: cells.collect::<Result<_>>()?, next: 0, count: batch.num_rows() });
+                let columns = self.columns.iter().map(|&column| self.style.column(batch.column(column)));
+                self.batch = Some(Rows { columns: columns.collect::<Result<_>>()?, next: 0, count: batch.num_rows() });
                 continue;
             };
             while rows.next < rows.count && self.buffer.len() < PIECE {
-                self.style.row(&rows.cells, rows.next, &mut self.buffer);
+                self.style.row(&rows.columns, rows.next, &mut self.buffer);
                 rows.next += 1;
             }
             if rows.next == rows.count {
@@ -109,7 +119,7 @@ impl Iterator for Writing {
 struct Style {
     dialect: Dialect,
     /// Bytes that a field must not hold without quotes.
-    special: [bool; 256],
+    special: [u8; 4],
     /// Whether numbers and times could hold such a byte.
     odd: bool,
     always: bool,
@@ -121,14 +131,10 @@ struct Style {
 
 impl Style {
     fn new(config: &Config, dialect: Dialect) -> Self {
-        let mut special = [false; 256];
-        for byte in [dialect.delimiter, dialect.quote, b'\n', b'\r'] {
-            special[usize::from(byte)] = true;
-        }
         let in_values = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.:/= ".contains(&byte);
         Self {
             dialect,
-            special,
+            special: [dialect.delimiter, dialect.quote, b'\n', b'\r'],
             odd: in_values(dialect.delimiter) || in_values(dialect.quote) || dialect.comment.is_some_and(in_values),
             always: config.quoting == Quoting::Always,
             guard: config.guard_formulas,
@@ -147,40 +153,50 @@ impl Style {
         }
     }
 
-    fn row(&self, cells: &[Cells], row: usize, out: &mut Vec<u8>) {
-        for (at, column) in cells.iter().enumerate() {
+    /// A column of a batch. All its texts are looked through together, since hardly any has to be quoted.
+    fn column(&self, column: &ArrayRef) -> Result<Column> {
+        let cells = Cells::new(column)?;
+        let [delimiter, quote, ..] = self.special;
+        // Where there is no comment, any of the others will do.
+        let comment = self.dialect.comment.unwrap_or(quote);
+        let suspicious = [delimiter, quote, b'\n', b'\r', b' ', b'\t', comment, BYTE_ORDER_MARK[0]];
+        let is_plain = cells.texts().is_some_and(|texts| Marks::new(texts, suspicious).next().is_none());
+        Ok(Column { cells, is_plain })
+    }
+
+    fn row(&self, columns: &[Column], row: usize, out: &mut Vec<u8>) {
+        for (at, Column { cells, is_plain }) in columns.iter().enumerate() {
             self.delimit(at, out);
-            if column.is_null(row) {
+            if cells.is_null(row) {
                 out.extend_from_slice(self.nulls.first().map_or(b"", |text| text.as_bytes()));
-            } else if let Cells::Text(column) = column {
-                self.text(column.value(row), at == 0, out);
+            } else if let Some(text) = cells.text(row) {
+                self.text(text, at == 0, *is_plain, out);
             } else if self.always || self.odd {
                 let begin = out.len();
-                column.write(row, b' ', out);
+                cells.write(row, b' ', out);
                 let value = out.split_off(begin);
-                self.field(&value, at == 0, out);
+                self.field(&value, at == 0, false, out);
             } else {
-                column.write(row, b' ', out);
+                cells.write(row, b' ', out);
             }
         }
         out.extend_from_slice(self.line_end);
     }
 
-    fn text(&self, text: &str, first: bool, out: &mut Vec<u8>) {
+    fn text(&self, text: &str, first: bool, is_plain: bool, out: &mut Vec<u8>) {
         if self.guard && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-            self.field(format!("'{text}").as_bytes(), first, out);
+            // The apostrophe was not looked at, and it may be the quote.
+            self.field(format!("'{text}").as_bytes(), first, false, out);
         } else {
-            self.field(text.as_bytes(), first, out);
+            self.field(text.as_bytes(), first, is_plain, out);
         }
     }
 
-    fn field(&self, field: &[u8], first: bool, out: &mut Vec<u8>) {
+    fn field(&self, field: &[u8], first: bool, is_plain: bool, out: &mut Vec<u8>) {
         let quoted = self.always
+            || field.is_empty()
             || self.nulls.iter().any(|null| null.as_bytes() == field)
-            || field.iter().any(|byte| self.special[usize::from(*byte)])
-            || matches!(field, [b' ' | b'\t', ..] | [.., b' ' | b'\t'] | [])
-            || (first && field.first().copied() == self.dialect.comment)
-            || (first && field.starts_with(b"\xEF\xBB\xBF"));
+            || !is_plain && self.is_special(field, first);
         if !quoted {
             return out.extend_from_slice(field);
         }
@@ -193,5 +209,13 @@ impl Style {
             out.push(byte);
         }
         out.push(quote);
+    }
+
+    /// Whether a field would be read as something else without quotes.
+    fn is_special(&self, field: &[u8], first: bool) -> bool {
+        field.iter().any(|byte| self.special.contains(byte))
+            || matches!(field, [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
+            || (first && field.first().copied() == self.dialect.comment)
+            || (first && field.starts_with(BYTE_ORDER_MARK))
     }
 }

@@ -5,7 +5,8 @@
 //! be sure of what it takes, and takes nothing twice.
 
 use engine_sdk::columns::{ColumnType, RowBuilder, Value};
-use memchr::{memchr, memchr2, memchr3};
+use engine_sdk::marks::Marks;
+use memchr::memchr;
 
 use crate::config::Dialect;
 use crate::decode::{recycled, value};
@@ -67,14 +68,15 @@ impl Plain<'_> {
             Err(error) => std::str::from_utf8(&window[..error.valid_up_to()]).unwrap_or_default(),
         };
         let mut values = recycled(std::mem::take(&mut scratch.values));
+        let Dialect { delimiter, quote, escape, .. } = self.dialect;
+        let mut marks = Marks::new(text.as_bytes(), [delimiter, quote, escape, b'\n', b'\r']);
         while !rows.is_full() {
-            let rest = &text[passed.bytes..];
-            let Some(length) = self.fields(rest.as_bytes(), &mut scratch.fields) else { break };
-            if !self.values(rest, &scratch.fields, &mut values) {
+            let Some(end) = self.fields(text.as_bytes(), passed.bytes, &mut marks, &mut scratch.fields) else { break };
+            if !self.values(text, &scratch.fields, &mut values) {
                 break;
             }
             rows.push(&values);
-            passed.bytes += length;
+            passed.bytes = end;
             passed.records += 1;
         }
         scratch.values = recycled(values);
@@ -84,47 +86,53 @@ impl Plain<'_> {
         passed
     }
 
-    /// Finds the fields of the first record. Answers its length with its line end.
-    fn fields(&self, data: &[u8], fields: &mut Vec<Field>) -> Option<usize> {
-        let Dialect { delimiter, quote, escape, comment, .. } = self.dialect;
+    /// Finds the fields of the record that begins at `start`, with the marks from there on. Answers where the
+    /// next one begins.
+    fn fields(&self, data: &[u8], start: usize, marks: &mut Marks<'_, 5>, fields: &mut Vec<Field>) -> Option<usize> {
+        let Dialect { delimiter, quote, comment, .. } = self.dialect;
         fields.clear();
-        match *data.first()? {
+        match *data.get(start)? {
             b'\n' | b'\r' => return None,
             byte if comment == Some(byte) => return None,
             _ => {}
         }
-        let mut at = 0;
+        let mut begin = start;
         loop {
-            if *data.get(at)? == quote {
-                let start = at + 1;
-                let end = start + memchr2(quote, escape, &data[start..])?;
-                if data[end] != quote || memchr2(b'\n', b'\r', &data[start..end]).is_some() {
+            let end = if *data.get(begin)? == quote {
+                // The quote that opens the field, then the one that closes it.
+                marks.next();
+                let close = marks.find(|at| data[*at] != delimiter)?;
+                let end = marks.next()?;
+                if data[close] != quote || end != close + 1 {
                     return None;
                 }
-                fields.push(Field { start, end, quoted: true });
-                at = end + 1;
+                fields.push(Field { start: begin + 1, end: close, quoted: true });
+                end
             } else {
-                let end = at + memchr3(delimiter, b'\n', b'\r', &data[at..])?;
-                fields.push(Field { start: at, end, quoted: false });
-                at = end;
-            }
-            let length = match *data.get(at)? {
+                let end = marks.find(|at| data[*at] == delimiter || matches!(data[*at], b'\n' | b'\r'))?;
+                fields.push(Field { start: begin, end, quoted: false });
+                end
+            };
+            let next = match data[end] {
                 byte if byte == delimiter => {
-                    at += 1;
+                    begin = end + 1;
                     continue;
                 }
-                b'\n' => at + 1,
-                b'\r' if *data.get(at + 1)? == b'\n' => at + 2,
+                b'\n' => end + 1,
+                b'\r' if *data.get(end + 1)? == b'\n' => {
+                    marks.next();
+                    end + 2
+                }
                 _ => return None,
             };
-            return (fields.len() == self.columns.len() && at <= self.max_record).then_some(length);
+            return (fields.len() == self.columns.len() && end - start <= self.max_record).then_some(next);
         }
     }
 
-    fn values<'a>(&self, record: &'a str, fields: &[Field], values: &mut Vec<Value<'a>>) -> bool {
+    fn values<'a>(&self, text: &'a str, fields: &[Field], values: &mut Vec<Value<'a>>) -> bool {
         values.clear();
         for (field, (_, kind)) in fields.iter().zip(self.columns) {
-            match value(&record[field.start..field.end], field.quoted, *kind, self.nulls) {
+            match value(&text[field.start..field.end], field.quoted, *kind, self.nulls) {
                 Ok(value) => values.push(value),
                 Err(_) => return false,
             }

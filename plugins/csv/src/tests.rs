@@ -275,6 +275,31 @@ fn the_style_of_the_file_can_be_chosen() {
 }
 
 #[test]
+fn what_asks_for_quotes_is_found_wherever_it_stands_in_a_column() {
+    let one = |config: serde_json::Value, texts: &[&str]| {
+        let rows = batch(vec![("a", Arc::new(StringArray::from(texts.to_vec())) as ArrayRef)]);
+        write(config, rows).split_once('\n').unwrap().1.to_owned()
+    };
+    // Behind more texts than are looked at together.
+    let mut texts = vec!["plain"; 50];
+    for (special, written) in
+        [("a,b", "\"a,b\"\n"), (" b", "\" b\"\n"), ("\u{feff}b", "\"\u{feff}b\"\n"), ("é", "é\n"), ("#b", "\"#b\"\n")]
+    {
+        texts.push(special);
+        let expected = "plain\n".repeat(50) + written;
+        assert_eq!(one(json!({"comment": "#"}), &texts), expected);
+        texts.pop();
+    }
+    // The apostrophe is part of the text once it has been put there.
+    assert_eq!(one(json!({"guard_formulas": true, "quote": "'"}), &["=1"]), "'''=1'\n");
+    assert_eq!(one(json!({"nulls": ["NULL"]}), &["NULL", "NULLS"]), "\"NULL\"\nNULLS\n");
+    // Parts of a column are columns.
+    let rows = batch(vec![("a", Arc::new(StringArray::from(vec!["a,b", "c", "d,e"])) as ArrayRef)]);
+    assert_eq!(write(json!({}), rows.slice(1, 1)), "a\nc\n");
+    assert_eq!(write(json!({}), rows.slice(1, 2)), "a\nc\n\"d,e\"\n");
+}
+
+#[test]
 fn a_stream_without_rows_is_a_header_alone() {
     let rows = batch(vec![("a", Arc::new(StringArray::from(vec![""])) as ArrayRef)]);
     assert_eq!(write(json!({}), rows.slice(0, 0)), "a\n");

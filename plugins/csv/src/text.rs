@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use crate::config::Config;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The files of a stream, one after the other, as one window of bytes.
 pub struct Text {

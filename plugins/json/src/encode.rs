@@ -244,8 +244,10 @@ fn write_object<'a>(
 }
 
 fn write_leaf(cells: &Cells, row: usize, out: &mut Vec<u8>) {
+    if let Some(text) = cells.text(row) {
+        return write_string(text.as_bytes(), out);
+    }
     match cells {
-        Cells::Text(column) => write_string(column.value(row).as_bytes(), out),
         // JSON has no such numbers; as text they are at least not lost.
         Cells::Float32(column) if !column.value(row).is_finite() => {
             out.extend_from_slice(odd(column.value(row).into()))

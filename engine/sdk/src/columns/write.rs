@@ -3,12 +3,14 @@
 use std::io::Write;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, UInt64Type};
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array, Int64Array,
-    LargeBinaryArray, LargeStringArray, PrimitiveArray, UInt64Array,
+use arrow_array::types::{
+    ByteArrayType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int64Type, UInt64Type,
 };
-use arrow_buffer::i256;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array, GenericByteArray,
+    Int64Array, LargeBinaryArray, LargeStringArray, PrimitiveArray, StringArray, UInt64Array,
+};
+use arrow_buffer::{ArrowNativeType, i256};
 use arrow_cast::{cast, display};
 use arrow_schema::{DataType, TimeUnit};
 use engine_abi::{Error, Result};
@@ -42,7 +44,9 @@ pub enum Cells {
     /// Ticks since 1970-01-01, ticks a second, and whether they are moments (in UTC).
     Timestamp(Int64Array, i64, bool),
     /// Text.
-    Text(LargeStringArray),
+    Text(StringArray),
+    /// Text of whatever length.
+    LargeText(LargeStringArray),
     /// Bytes.
     Binary(LargeBinaryArray),
     /// Nulls only.
@@ -90,12 +94,13 @@ impl Cells {
             T::Timestamp(unit, zone) => {
                 Self::Timestamp(to(&T::Int64)?.as_primitive::<Int64Type>().clone(), ticks(unit), zone.is_some())
             }
-            T::Utf8 | T::LargeUtf8 | T::Utf8View => Self::Text(to(&T::LargeUtf8)?.as_string::<i64>().clone()),
+            T::Utf8 => Self::Text(column.as_string::<i32>().clone()),
+            T::LargeUtf8 | T::Utf8View => Self::LargeText(to(&T::LargeUtf8)?.as_string::<i64>().clone()),
             T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
                 Self::Binary(to(&T::LargeBinary)?.as_binary::<i64>().clone())
             }
             T::Dictionary(_, values) => return Self::new(&to(values)?),
-            T::Duration(_) | T::Interval(_) => Self::Text(displayed(column)?),
+            T::Duration(_) | T::Interval(_) => Self::LargeText(displayed(column)?),
             other => return Err(Error::config(format!("a column of the type {other} is not one text a cell"))),
         })
     }
@@ -113,8 +118,34 @@ impl Cells {
             Self::LongDecimal(column, _) => column.is_null(row),
             Self::Date(column) => column.is_null(row),
             Self::Text(column) => column.is_null(row),
+            Self::LargeText(column) => column.is_null(row),
             Self::Binary(column) => column.is_null(row),
             Self::Null(_) => true,
+        }
+    }
+
+    /// The texts of all rows of a column of text, one behind the other. What null rows have is among them.
+    pub fn texts(&self) -> Option<&[u8]> {
+        /// What the offsets of a part of an array leave of its bytes.
+        fn used<T: ByteArrayType>(column: &GenericByteArray<T>) -> &[u8] {
+            let offsets = column.value_offsets();
+            let end = |offset: Option<&T::Offset>| offset.map_or(0, |offset| offset.as_usize());
+            &column.value_data()[end(offsets.first())..end(offsets.last())]
+        }
+        match self {
+            Self::Text(column) => Some(used(column)),
+            Self::LargeText(column) => Some(used(column)),
+            _ => None,
+        }
+    }
+
+    /// The text of a row that is not null, of a column of text.
+    #[inline]
+    pub fn text(&self, row: usize) -> Option<&str> {
+        match self {
+            Self::Text(column) => Some(column.value(row)),
+            Self::LargeText(column) => Some(column.value(row)),
+            _ => None,
         }
     }
 
@@ -142,6 +173,7 @@ impl Cells {
                 }
             }
             Self::Text(column) => out.extend_from_slice(column.value(row).as_bytes()),
+            Self::LargeText(column) => out.extend_from_slice(column.value(row).as_bytes()),
             Self::Binary(column) => write_base64(column.value(row), out),
             Self::Null(_) => {}
         }
@@ -205,8 +237,8 @@ fn write_digits(digits: &str, scale: i8, out: &mut Vec<u8>) {
     }
 }
 
-fn two_digits(value: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]);
+fn two_digits(value: i64) -> [u8; 2] {
+    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
 }
 
 /// A day counted from 1970-01-01. Years have four digits, or as many as they need.
@@ -221,26 +253,24 @@ fn write_date(days: i64, out: &mut Vec<u8>) {
     let day = of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let ([m1, m2], [d1, d2]) = (two_digits(month), two_digits(day));
     match year {
         0..=9999 => {
-            two_digits(year / 100, out);
-            two_digits(year % 100, out);
+            let ([y1, y2], [y3, y4]) = (two_digits(year / 100), two_digits(year % 100));
+            out.extend_from_slice(&[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2]);
         }
-        _ => display_into(out, format_args!("{year:05}")),
+        _ => {
+            display_into(out, format_args!("{year:05}"));
+            out.extend_from_slice(&[b'-', m1, m2, b'-', d1, d2]);
+        }
     }
-    out.push(b'-');
-    two_digits(month, out);
-    out.push(b'-');
-    two_digits(day, out);
 }
 
 fn write_time(value: i64, ticks: i64, out: &mut Vec<u8>) {
     let (seconds, mut fraction) = (value / ticks, value % ticks);
-    two_digits(seconds / 3600, out);
-    out.push(b':');
-    two_digits(seconds / 60 % 60, out);
-    out.push(b':');
-    two_digits(seconds % 60, out);
+    let (hours, minutes) = (two_digits(seconds / 3600), two_digits(seconds / 60 % 60));
+    let ([h1, h2], [m1, m2], [s1, s2]) = (hours, minutes, two_digits(seconds % 60));
+    out.extend_from_slice(&[h1, h2, b':', m1, m2, b':', s1, s2]);
     if fraction != 0 {
         out.push(b'.');
         let mut place = ticks / 10;
@@ -271,8 +301,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{
-        DictionaryArray, Int8Array, StringArray, Time32SecondArray, TimestampMicrosecondArray,
-        TimestampNanosecondArray, types::Int32Type,
+        DictionaryArray, Int8Array, Time32SecondArray, TimestampMicrosecondArray, TimestampNanosecondArray,
+        types::Int32Type,
     };
 
     use super::*;

@@ -3,15 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
-};
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
-use crate::kind::{EPOCH_DAYS, EPOCH_MICROSECONDS, Kind, SHORT_PRECISION};
-use crate::{numeric, show};
+use crate::column::Column;
+use crate::kind::{EPOCH_MICROSECONDS, Kind};
+use crate::show;
 
 /// What every binary COPY begins with; flags and an extension's length follow.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -23,7 +20,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Values that have a name of their own and no place in Arrow's types.
 const NAMES: [&str; 5] = ["infinity", "-infinity", "NaN", "Infinity", "-Infinity"];
 /// What PostgreSQL counts from 2000 on and Arrow from 1970 on, in as many bits.
-const TOO_FAR: &str = "a timestamp too far away";
+pub(crate) const TOO_FAR: &str = "a timestamp too far away";
 
 /// Bytes that are no binary COPY, or not the one that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,10 +187,18 @@ impl Decoder {
     /// Hands over what was collected and starts anew.
     pub fn finish(&mut self) -> Result<Decoded, Malformed> {
         let internal = |error: ArrowError| Malformed(format!("rows cannot be put together: {error}"));
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
+        let mut bad = std::mem::take(&mut self.bad);
+        let found = bad.len();
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (place, column) in self.columns.iter_mut().enumerate() {
+            let data_type = self.schema.field(place).data_type();
+            columns.push(column.finish(|row, value, why| bad.push(Bad::new(row, place, value, why, data_type))));
+        }
+        if bad.len() > found {
+            bad.sort_by_key(|bad| (bad.row, bad.column));
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(internal)?;
-        let bad = std::mem::take(&mut self.bad);
         let bytes = std::mem::take(&mut self.bytes) as u64;
         let rows = std::mem::take(&mut self.rows);
         if bad.is_empty() {
@@ -250,122 +255,4 @@ fn refuse(batch: &RecordBatch, bad: &[Bad]) -> Result<Refused, Malformed> {
     let field = schema.field(bad[0].column);
     let reason = format!("{}: {} cannot be held by {}", field.name(), bad[0].name, field.data_type());
     Ok(Refused { row, reason })
-}
-
-enum Column {
-    Bool(BooleanBuilder),
-    Int2(Int16Builder),
-    Int4(Int32Builder),
-    Int8(Int64Builder),
-    Float4(Float32Builder),
-    Float8(Float64Builder),
-    Numeric(Decimal128Builder, i8),
-    LongNumeric(Decimal256Builder, i8),
-    Text(StringBuilder),
-    Jsonb(StringBuilder),
-    Uuid(StringBuilder),
-    Bytea(BinaryBuilder),
-    Date(Date32Builder),
-    Time(Time64MicrosecondBuilder),
-    Timestamp(TimestampMicrosecondBuilder),
-}
-
-/// Runs the same code on whatever builder a column has.
-macro_rules! each {
-    ($column:expr, $builder:ident => $code:expr) => {
-        match $column {
-            Column::Bool($builder) => $code,
-            Column::Int2($builder) => $code,
-            Column::Int4($builder) => $code,
-            Column::Int8($builder) => $code,
-            Column::Float4($builder) => $code,
-            Column::Float8($builder) => $code,
-            Column::Numeric($builder, _) => $code,
-            Column::LongNumeric($builder, _) => $code,
-            Column::Text($builder) | Column::Jsonb($builder) | Column::Uuid($builder) => $code,
-            Column::Bytea($builder) => $code,
-            Column::Date($builder) => $code,
-            Column::Time($builder) => $code,
-            Column::Timestamp($builder) => $code,
-        }
-    };
-}
-
-impl Column {
-    fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Bool => Self::Bool(BooleanBuilder::new()),
-            Kind::Int2 => Self::Int2(Int16Builder::new()),
-            Kind::Int4 => Self::Int4(Int32Builder::new()),
-            Kind::Int8 => Self::Int8(Int64Builder::new()),
-            Kind::Float4 => Self::Float4(Float32Builder::new()),
-            Kind::Float8 => Self::Float8(Float64Builder::new()),
-            Kind::Numeric(precision, scale) if precision <= SHORT_PRECISION => {
-                Self::Numeric(Decimal128Builder::new().with_data_type(kind.arrow()), scale)
-            }
-            Kind::Numeric(_, scale) => Self::LongNumeric(Decimal256Builder::new().with_data_type(kind.arrow()), scale),
-            Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
-            Kind::Date => Self::Date(Date32Builder::new()),
-            Kind::Time => Self::Time(Time64MicrosecondBuilder::new()),
-            Kind::Timestamp | Kind::TimestampTz => {
-                Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(kind.arrow()))
-            }
-            Kind::Uuid => Self::Uuid(StringBuilder::new()),
-            Kind::Jsonb => Self::Jsonb(StringBuilder::new()),
-            Kind::Text(_) | Kind::Json | Kind::WideNumeric | Kind::Other => Self::Text(StringBuilder::new()),
-        }
-    }
-
-    fn null(&mut self) {
-        each!(self, builder => builder.append_null());
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        each!(self, builder => Arc::new(builder.finish()))
-    }
-
-    /// Appends a value, or says how it is called or what is wrong with it and appends nothing.
-    fn value(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        const BROKEN: &str = "a value of unexpected length";
-        fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], &'static str> {
-            bytes.try_into().map_err(|_| BROKEN)
-        }
-        fn text(bytes: &[u8]) -> Result<&str, &'static str> {
-            std::str::from_utf8(bytes).map_err(|_| "text that is not UTF-8")
-        }
-        match self {
-            Self::Bool(builder) => builder.append_value(fixed::<1>(bytes)?[0] != 0),
-            Self::Int2(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes)?)),
-            Self::Int4(builder) => builder.append_value(i32::from_be_bytes(fixed(bytes)?)),
-            Self::Int8(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
-            Self::Float4(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
-            Self::Float8(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
-            Self::Numeric(builder, scale) => builder.append_value(numeric::decode(bytes, *scale)?),
-            Self::LongNumeric(builder, scale) => builder.append_value(numeric::decode_long(bytes, *scale)?),
-            Self::Text(builder) => builder.append_value(text(bytes)?),
-            Self::Jsonb(builder) => match bytes {
-                [1, json @ ..] => builder.append_value(text(json)?),
-                _ => return Err("a jsonb value of an unknown version"),
-            },
-            Self::Uuid(builder) => {
-                let mut buffer = uuid::Uuid::encode_buffer();
-                builder.append_value(uuid::Uuid::from_bytes(fixed(bytes)?).hyphenated().encode_lower(&mut buffer));
-            }
-            Self::Bytea(builder) => builder.append_value(bytes),
-            Self::Date(builder) => match i32::from_be_bytes(fixed(bytes)?) {
-                i32::MAX => return Err("infinity"),
-                i32::MIN => return Err("-infinity"),
-                days => builder.append_value(days.checked_add(EPOCH_DAYS).ok_or("a date too far away")?),
-            },
-            Self::Time(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
-            Self::Timestamp(builder) => match i64::from_be_bytes(fixed(bytes)?) {
-                i64::MAX => return Err("infinity"),
-                i64::MIN => return Err("-infinity"),
-                moment => {
-                    builder.append_value(moment.checked_add(EPOCH_MICROSECONDS).ok_or(TOO_FAR)?);
-                }
-            },
-        }
-        Ok(())
-    }
 }

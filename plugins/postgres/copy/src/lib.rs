@@ -6,6 +6,7 @@
 //!
 //! No connection, no SQL and nothing of the engine is in here: bytes on one side, arrays on the other.
 
+mod column;
 mod decode;
 mod encode;
 mod kind;

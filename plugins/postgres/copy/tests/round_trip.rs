@@ -164,6 +164,46 @@ fn what_arrow_cannot_count_to_is_refused_as_what_it_is() {
     }
 }
 
+/// A server whose databases have no encoding gives whatever bytes it was given.
+#[test]
+fn bytes_that_are_no_text_are_refused_with_their_row() {
+    let kinds = [Kind::Text(None), Kind::Timestamp, Kind::Json];
+    let field = |(place, kind): (usize, &Kind)| Field::new(format!("c{place}"), kind.arrow(), true);
+    let schema = Arc::new(Schema::new(kinds.iter().enumerate().map(field).collect::<Vec<_>>()));
+    let mut decoder = Decoder::new(schema, &kinds, ROWS);
+    let (moment, infinity) = (0i64.to_be_bytes(), i64::MAX.to_be_bytes());
+    // The two halves of an "é": together they are text.
+    let rows: [[&[u8]; 3]; 5] = [
+        [b"\xc3", &moment, b"1"],
+        [b"\xa9", &moment, b"2"],
+        ["é".as_bytes(), &moment, b"3"],
+        [b"late", &infinity, b"\xff"],
+        [b"", &moment, b"5"],
+    ];
+    let mut bytes = HEADER.to_vec();
+    for values in rows {
+        let row = row(&values);
+        bytes.extend_from_slice(&row[HEADER.len()..row.len() - TRAILER.len()]);
+    }
+    bytes.extend_from_slice(TRAILER);
+    decoder.push(&bytes).unwrap();
+    let Decoded { batch, refused, .. } = decoder.finish().unwrap();
+    assert_eq!(batch.column(0).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("é"), Some("")]);
+    assert_eq!(batch.column(2).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("3"), Some("5")]);
+    let reasons: Vec<_> = refused.iter().map(|refused| refused.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "c0: text that is not UTF-8 cannot be held by Utf8",
+            "c0: text that is not UTF-8 cannot be held by Utf8",
+            "c1: infinity cannot be held by Timestamp(µs)",
+        ]
+    );
+    let shown = |row: &RecordBatch, place| row.column(place).as_string::<i32>().value(0).to_owned();
+    assert_eq!(shown(&refused[0].row, 0), "\\xc3");
+    assert_eq!([0, 1, 2].map(|place| shown(&refused[2].row, place)), ["late", "infinity", "\\xff"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..ProptestConfig::default() })]
 
