@@ -2,6 +2,7 @@
 //! that makes them appear whole or not at all.
 
 mod disk;
+mod planned;
 mod sink;
 mod source;
 #[cfg(test)]

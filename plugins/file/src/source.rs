@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use engine_sdk::prelude::*;
@@ -11,6 +11,7 @@ use engine_sdk::{file_piece, files_schema};
 use glob::{MatchOptions, Pattern, glob_with};
 
 use crate::disk::fault;
+use crate::planned::Planned;
 
 /// How many bytes are read at a time, at most. With more a run is no faster, and every stage that holds a piece
 /// holds more.
@@ -40,50 +41,6 @@ pub struct Config {
 /// more means that one of them waits for the other at the end.
 const fn default_split() -> ByteSize {
     ByteSize(16 * 1024 * 1024)
-}
-
-/// What a split says about its file: enough to know it again.
-#[derive(Debug, Serialize, Deserialize)]
-struct Planned {
-    /// As matched: relative, if the pattern was.
-    path: String,
-    /// Bytes to read; what was appended later belongs to a later run.
-    size: u64,
-    /// When the file was written last, in nanoseconds since 1970.
-    modified_ns: i64,
-    inode: u64,
-    /// Only this much of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    range: Option<ByteRange>,
-}
-
-impl Planned {
-    fn new(path: String, found: &Metadata) -> Self {
-        Self { path, size: found.len(), modified_ns: modified_ns(found), inode: found.ino(), range: None }
-    }
-
-    /// Whether the planned bytes are still what the file begins with: nobody
-    /// has touched it, or it is the same file and has grown.
-    fn still_fits(&self, found: &Metadata) -> Result<()> {
-        let untouched = found.len() == self.size && modified_ns(found) == self.modified_ns;
-        let grown = found.len() > self.size && found.ino() == self.inode;
-        if untouched || grown {
-            return Ok(());
-        }
-        let what = if found.len() < self.size {
-            format!("is shorter than planned: {} bytes instead of {}", found.len(), self.size)
-        } else if found.ino() != self.inode {
-            "is another file than the one that was planned".into()
-        } else {
-            "was written to since it was planned".into()
-        };
-        Err(Error::config(format!("{} {what}", self.path))
-            .hint("put the file back as it was, so that this window gives the same rows again; new content belongs into a new file"))
-    }
-}
-
-fn modified_ns(found: &Metadata) -> i64 {
-    found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())
 }
 
 /// Reads files.
@@ -141,6 +98,10 @@ impl FileSource {
         Ok(files)
     }
 
+    fn file(&self, path: &str) -> Result<File> {
+        File::open(self.cx.resolve(path)).map_err(|error| self.unreadable(path, error))
+    }
+
     fn look(&self, path: &str) -> Result<Metadata> {
         std::fs::metadata(self.cx.resolve(path)).map_err(|error| self.unreadable(path, error))
     }
@@ -194,9 +155,12 @@ impl Source for FileSource {
 
     fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
         let every = self.config.split.0;
-        let split = |(at, file): (usize, Planned)| {
-            let size = file.size;
-            let split = Split::new(format!("{at:08}"), file)?;
+        let split = |(at, mut planned): (usize, Planned)| {
+            let size = planned.size;
+            let place = self.cx.resolve(&planned.path);
+            let file = self.file(&planned.path)?;
+            planned.remember_ends(&file).map_err(|error| changing(&planned.path, &place, error))?;
+            let split = Split::new(format!("{at:08}"), planned)?;
             Ok(if size > every { split.cuttable(size, every) } else { split })
         };
         let splits = self.matched()?.into_iter().enumerate().map(split).collect::<Result<_>>()?;
@@ -205,7 +169,7 @@ impl Source for FileSource {
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
         let planned: Planned = split.spec_as()?;
-        let file = File::open(self.cx.resolve(&planned.path)).map_err(|error| self.unreadable(&planned.path, error))?;
+        let file = self.file(&planned.path)?;
         let (head, body) = match planned.range {
             None => (0..0, 0..planned.size),
             Some(ByteRange { head, from, to, .. }) => (0..head, from..to),
@@ -236,9 +200,15 @@ struct Reading {
 }
 
 impl Reading {
+    /// Refuses a file whose planned bytes may be others by now.
     fn still_fits(&self) -> Result<()> {
-        let found = self.file.metadata().map_err(|error| fault("reading", Path::new(&self.planned.path), error))?;
-        self.planned.still_fits(&found)
+        let path = &self.planned.path;
+        let another = self.planned.is_another(&self.file);
+        match another.map_err(|error| changing(path, &self.cx.resolve(path), error))? {
+            None => Ok(()),
+            Some(what) => Err(Error::config(format!("{path} {what}"))
+                .hint("put the file back as it was, so that this window gives the same rows again; new content belongs into a new file")),
+        }
     }
 
     fn piece(&mut self) -> Result<Option<RecordBatch>> {
@@ -257,16 +227,18 @@ impl Reading {
         if self.body.is_empty() || read.is_err() {
             self.still_fits()?;
         }
-        match read {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(Error::unavailable(format!("{} changes while it is read", self.planned.path))
-                    .hint("write files under another name, and rename them when they are complete"));
-            }
-            Err(error) => return Err(fault("reading", Path::new(&self.planned.path), error)),
-        }
+        read.map_err(|error| changing(&self.planned.path, &self.cx.resolve(&self.planned.path), error))?;
         self.cx.progress(0, length);
         Ok(Some(file_piece(&self.planned.path, &data)))
+    }
+}
+
+/// What went wrong in a file, of which there may be less than there was a moment ago.
+fn changing(path: &str, place: &Path, error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Error::unavailable(format!("{path} changes while it is read"))
+            .hint("write files under another name, and rename them when they are complete"),
+        _ => fault("reading", place, error),
     }
 }
 

@@ -149,6 +149,15 @@ fn a_file_that_no_longer_is_what_was_planned_is_refused() {
     assert_eq!(error.kind, ErrorKind::Config);
     assert!(error.message.contains("shorter than planned: 3 bytes instead of 7"), "{error}");
 
+    // In its place, so that it stays the same file.
+    for longer in ["ONE two three", "one TWO three"] {
+        fs::write(&path, longer).unwrap();
+        let error = read(&mut source, &split).unwrap_err();
+        assert_eq!(error.message, "log was written to since it was planned, and not only at its end");
+    }
+    fs::write(&path, "ONE TWO").unwrap();
+    assert_eq!(read(&mut source, &split).unwrap_err().message, "log was written to since it was planned");
+
     put(&folder, "new", "another file, and longer");
     fs::rename(folder.path().join("new"), &path).unwrap();
     assert!(read(&mut source, &split).unwrap_err().message.contains("another file"));
