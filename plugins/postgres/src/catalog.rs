@@ -40,9 +40,17 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The columns of its primary key, in the key's order.
     pub primary_key: Vec<String>,
+    /// An ordinary table whose rows are all its own and seen by everyone.
+    is_ordinary: bool,
 }
 
 impl Table {
+    /// Whether COPY can read it by its name: it would leave out the rows of tables that inherit from it, and it
+    /// refuses views and generated columns.
+    pub fn can_be_copied(&self) -> bool {
+        self.is_ordinary && !self.columns.is_empty() && !self.columns.iter().any(|column| column.generated)
+    }
+
     /// The name with its schema, as SQL text.
     pub fn quoted(&self) -> String {
         format!("{}.{}", quote(&self.schema), quote(&self.name))
@@ -50,7 +58,8 @@ impl Table {
 }
 
 const FIND: &str = "
-SELECT c.oid::int8, n.nspname::text, c.relname::text
+SELECT c.oid::int8, n.nspname::text, c.relname::text,
+       c.relkind = 'r' AND NOT c.relhassubclass AND NOT c.relrowsecurity
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND CASE WHEN $1::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $1 END";
@@ -110,6 +119,7 @@ pub async fn find(connection: &mut PgConnection, name: &TableName) -> Result<Opt
     Ok(Some(Table {
         schema: found.try_get(1)?,
         name: found.try_get(2)?,
+        is_ordinary: found.try_get(3)?,
         oid,
         columns,
         primary_key: key.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?,

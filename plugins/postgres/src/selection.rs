@@ -140,6 +140,18 @@ impl Reading {
         })
     }
 
+    /// The rows of a piece as COPY takes them. A table that lies in one place and is read whole, as it lies there, can
+    /// be named itself: the server then passes its rows on without executing a query over them.
+    pub fn source(&self, piece: &Piece) -> Result<String> {
+        let is_plain = self.table.as_ref().is_some_and(catalog::Table::can_be_copied);
+        let is_whole = piece.window.is_none() && piece.range.is_none() && self.order.is_empty();
+        if is_plain && is_whole && self.columns.iter().all(|column| column.kind.is_read_in_binary()) {
+            let list: Vec<_> = self.columns.iter().map(|column| column.sql.as_str()).collect();
+            return Ok(format!("{} ({})", self.from, list.join(", ")));
+        }
+        Ok(format!("({})", self.select(piece)?))
+    }
+
     /// The rows of a piece, always in one order.
     pub fn select(&self, piece: &Piece) -> Result<String> {
         let list: Vec<_> = self

@@ -180,13 +180,13 @@ impl Source for PostgresSource {
             Some(session) => session,
             None => self.begin(&piece)?,
         };
-        let (select, reading) = session.server.run(async |connection| {
+        let (copied, reading) = session.server.run(async |connection| {
             let reading = Reading::new(connection, &piece.selection).await?;
-            Ok((reading.select(&piece)?, reading))
+            Ok((reading.source(&piece)?, reading))
         })?;
         let schema = reading.schema();
         let decoder = Decoder::new(Arc::clone(&schema), &reading.kinds(), self.batch);
-        let rows = Rows::new(session, select, decoder, self.home.clone(), self.cx.clone())?;
+        let rows = Rows::new(session, copied, decoder, self.home.clone(), self.cx.clone())?;
         Ok(Batches::new(schema, rows))
     }
 }

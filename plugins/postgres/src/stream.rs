@@ -51,15 +51,15 @@ impl Home {
     }
 }
 
-/// Reads to the end and sends what was decoded. Owns the connection, which the
+/// Reads `copied` to the end and sends what was decoded. Owns the connection, which the
 /// driver's stream of rows only borrows, and gives it back.
 async fn copy(
     mut connection: PgConnection,
-    select: String,
+    copied: String,
     mut decoder: Decoder,
     sender: mpsc::Sender<Decoded>,
 ) -> Result<PgConnection, Failure> {
-    let mut pieces = connection.copy_out_raw(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
+    let mut pieces = connection.copy_out_raw(&format!("COPY {copied} TO STDOUT (FORMAT binary)")).await?;
     while let Some(piece) = pieces.try_next().await? {
         decoder.push(&piece)?;
         if decoder.is_full() {
@@ -91,10 +91,10 @@ pub struct Rows {
 
 impl Rows {
     /// Begins to read. The session goes home when its rows have been read.
-    pub fn new(mut session: Session, select: String, decoder: Decoder, home: Home, cx: Context) -> Result<Self> {
+    pub fn new(mut session: Session, copied: String, decoder: Decoder, home: Home, cx: Context) -> Result<Self> {
         let connection = session.server.take_connection()?;
         let (sender, receiver) = mpsc::channel(1);
-        let copy: Copying = Box::pin(copy(connection, select, decoder, sender));
+        let copy: Copying = Box::pin(copy(connection, copied, decoder, sender));
         Ok(Self { copy: Some(copy), receiver, session: Some(session), home, cx })
     }
 

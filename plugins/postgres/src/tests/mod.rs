@@ -11,6 +11,7 @@ mod types;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use engine_sdk::prelude::*;
 use engine_sdk::testing::Host;

@@ -26,6 +26,35 @@ fn a_table_is_read_in_the_order_of_its_key_in_batches() {
 }
 
 #[test]
+fn a_table_without_a_key_is_read_with_all_that_belongs_to_it() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE \"the calls\" (id integer, \"is it\" boolean)");
+    scratch.sql("INSERT INTO \"the calls\" SELECT id, id > 2 FROM generate_series(3, 1, -1) AS id");
+    scratch.sql("CREATE TABLE parent (id integer); INSERT INTO parent VALUES (1)");
+    scratch.sql("CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (2)");
+    scratch.sql("CREATE TABLE parts (id integer) PARTITION BY LIST (id)");
+    scratch.sql("CREATE TABLE one PARTITION OF parts FOR VALUES IN (1); INSERT INTO parts VALUES (1)");
+    scratch.sql("CREATE TABLE doubled (id integer, twice integer GENERATED ALWAYS AS (id * 2) STORED)");
+    scratch.sql("INSERT INTO doubled VALUES (4); CREATE VIEW seen AS SELECT id FROM doubled");
+    scratch.sql("CREATE TABLE spans (id integer, span interval); INSERT INTO spans VALUES (1, '1 day')");
+    let host = Host::new();
+    for (table, expected) in [
+        ("the calls", vec!["3 true", "2 false", "1 false"]),
+        ("parent", vec!["1", "2"]),
+        ("parts", vec!["1"]),
+        ("doubled", vec!["4 8"]),
+        ("seen", vec!["4"]),
+        ("spans", vec!["1 1 day"]),
+    ] {
+        let rows = read(&mut open(&host, &scratch, json!({ "table": table }))).unwrap();
+        let columns: Vec<_> =
+            rows.columns().iter().map(|column| arrow_cast::cast(column, &DataType::Utf8).unwrap()).collect();
+        let texts = |row| columns.iter().map(|column| column.as_string::<i32>().value(row)).collect::<Vec<_>>();
+        assert_eq!((0..rows.num_rows()).map(|row| texts(row).join(" ")).collect::<Vec<_>>(), expected, "{table}");
+    }
+}
+
+#[test]
 fn a_query_keeps_its_order_its_names_and_the_sizes_of_its_numbers() {
     let mut scratch = Scratch::new();
     scratch.sql("CREATE TABLE calls (id integer, cost numeric(10,2))");
