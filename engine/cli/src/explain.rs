@@ -2,7 +2,7 @@
 //! is promised.
 
 use engine_abi::message::{PlanRequest, Split};
-use engine_abi::{Promise, Result, Unit};
+use engine_abi::{Cuttable, Promise, Result, Unit};
 use engine_runtime::{Assembly, Collected, Letters, SinkPart, StageHost, Stop};
 use engine_spec::TemplateVariables;
 use serde::Serialize;
@@ -89,7 +89,7 @@ fn planned(assembly: &Assembly) -> Planned {
     }
     match plan(assembly) {
         Ok(plan) => Planned {
-            parallelism: match assembly.cuts_files() && plan.splits.iter().any(|split| split.cut.is_some()) {
+            parallelism: match plan.splits.iter().any(|split| assembly.cuts(split).is_some()) {
                 true => assembly.parallelism.get(),
                 false => plan.splits.len().clamp(1, assembly.parallelism.get()),
             },
@@ -99,7 +99,7 @@ fn planned(assembly: &Assembly) -> Planned {
                 (_, Some(upper)) => format!("reads up to {upper}; the next run goes on there"),
                 (_, None) => "has no cursor: every run reads everything".into(),
             },
-            splits: plan.splits.iter().map(|split| readable(split, assembly.cuts_files())).collect(),
+            splits: plan.splits.iter().map(|split| readable(split, assembly.cuts(split))).collect(),
         },
         Err(error) => Planned {
             splits: Vec::new(),
@@ -112,14 +112,14 @@ fn planned(assembly: &Assembly) -> Planned {
 
 /// A split that is a file as its path and size, any other as its source wrote it. `is_cut`: a large
 /// file is read in pieces.
-fn readable(split: &Split, is_cut: bool) -> String {
+fn readable(split: &Split, cut: Option<Cuttable>) -> String {
     let path = split.spec.get("path").and_then(Value::as_str);
     let whole = match (path, split.spec.get("size").and_then(Value::as_u64)) {
         (Some(path), Some(size)) => format!("{path}, {}", output::bytes(size)),
         (Some(path), None) => path.to_owned(),
         (None, _) => format!("{} {}", split.id, split.spec),
     };
-    match split.cut.filter(|_| is_cut) {
+    match cut {
         Some(file) => format!("{whole}, in pieces of about {}", output::bytes(file.every)),
         None => whole,
     }

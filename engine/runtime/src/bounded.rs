@@ -8,10 +8,10 @@ use engine_abi::{Error, Result};
 use engine_spec::OnExhausted;
 use engine_state::{NewWindow, SinkPlan, Window, WindowKind};
 
-use crate::catch_up::catch_up;
+use crate::catch_up::{Left, catch_up};
 use crate::cut::cut;
 use crate::outlet::Target;
-use crate::pass;
+use crate::pass::{self, Straggler};
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
 use crate::stop::Stop;
@@ -144,25 +144,25 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
     };
     let mut budget = Budget::new(&job.assembly.source.retry);
     let mut upstream = upstream.unwrap_or_else(|| shared.upstream(&job.assembly, &shared.stop));
-    let mut behind: BTreeMap<String, Error> = BTreeMap::new();
+    let mut behind: BTreeMap<String, Behind> = BTreeMap::new();
     let mut job = job;
     loop {
         let names: Vec<_> = waiting(&job, ending).into_iter().filter(|name| !behind.contains_key(name)).collect();
         let outlets =
             names.iter().map(|name| shared.outlet(&job.assembly, name, &shared.stop)).collect::<Result<_>>()?;
         let end = pass::run(&shared.pass(&job, &shared.stop)?, &mut upstream, outlets);
+        let several = end.several;
         for (outlet, result) in end.outlets {
             match result {
-                Err(error) if !is_stop(&error) => _ = behind.insert(outlet.name().to_owned(), error),
+                Err(error) if !is_stop(&error) => {
+                    behind.insert(outlet.name().to_owned(), Behind { why: Some(error), several, call: None });
+                }
                 _ => {}
             }
         }
         for straggler in end.stalled {
-            let stalled = Error::unavailable(format!("held the other sinks up for {:?}", shared.options.stall));
             let name = straggler.name().to_owned();
-            if let Err(error) = straggler.wait() {
-                behind.insert(name, if is_stop(&error) { stalled } else { error });
-            }
+            behind.insert(name, Behind { why: None, several, call: Some(straggler) });
         }
         let fresh = shared.fresh(id)?;
         match end.source {
@@ -187,7 +187,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
     drop(upstream);
     // Without a source there is nothing to catch up with.
     let results = match ending.source {
-        Some(_) => behind.into_iter().map(|(name, error)| (name, Err(error))).collect(),
+        Some(_) => behind.into_iter().map(|(name, it)| (name, it.returned(shared).map_or(Ok(()), Err))).collect(),
         None => each_alone(shared, id, behind, &job),
     };
     for (name, result) in results {
@@ -206,6 +206,27 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
     Ok(())
 }
 
+/// A sink that goes on by itself.
+struct Behind {
+    why: Option<Error>,
+    /// Several of its splits were worked on at the same time.
+    several: bool,
+    /// It held the others up, and may still be in the middle of a call.
+    call: Option<Straggler>,
+}
+
+impl Behind {
+    /// Waits until nothing of the sink is at work, and answers what it failed with.
+    fn returned(self, shared: &Shared) -> Option<Error> {
+        match self.call.map(Straggler::wait) {
+            None => self.why,
+            Some(Ok(())) => None,
+            Some(Err(error)) if !is_stop(&error) => Some(error),
+            Some(Err(_)) => Some(Error::unavailable(format!("held the other sinks up for {:?}", shared.options.stall))),
+        }
+    }
+}
+
 /// How many deliveries of a window have been made.
 fn deliveries(window: &Window) -> usize {
     window.sinks.iter().map(|sink| sink.committed.len()).sum()
@@ -216,6 +237,10 @@ fn deliveries(window: &Window) -> usize {
 /// a window keeps the pipeline that it was begun with.
 fn leave_open(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Result<()> {
     let id = job.window.id;
+    if ending.source.is_none() && ending.sinks.is_empty() && !shared.stop.draining() {
+        let error = Error::internal(format!("window {id} is not complete, and no stage says why"));
+        ending.source = Some(error.hint("this is a bug of the engine; the next run goes on with the window"));
+    }
     let failures: Vec<_> = ending.source.iter().chain(ending.sinks.values()).collect();
     let hopeless = !failures.is_empty() && failures.iter().all(|error| !error.kind.is_retryable() && !is_stop(error));
     if hopeless && take_back(shared, &job).unwrap_or(false) && shared.state.give_up_window(shared.pipeline(), id)? {
@@ -258,13 +283,13 @@ fn take_back(shared: &Arc<Shared>, job: &Job) -> Result<bool> {
 fn each_alone(
     shared: &Arc<Shared>,
     window: u64,
-    behind: BTreeMap<String, Error>,
+    behind: BTreeMap<String, Behind>,
     job: &Job,
 ) -> Vec<(String, Result<()>)> {
     std::thread::scope(|scope| {
         let workers: Vec<_> = behind
             .into_iter()
-            .map(|(name, error)| {
+            .map(|(name, it)| {
                 let stop: Stop = shared.stop.child();
                 let mut retry = job.assembly.sink(&name).map(|sink| sink.retry.clone()).unwrap_or_default();
                 // Somebody waits for a replay's answer.
@@ -272,8 +297,11 @@ fn each_alone(
                     retry.on_exhausted = OnExhausted::Fail;
                 }
                 let of = name.clone();
-                let worker = scope
-                    .spawn(move || catch_up(shared, &of, Some(window), Some(error), &mut Budget::new(&retry), &stop));
+                let worker = scope.spawn(move || {
+                    let several = it.several;
+                    let left = Left { why: it.returned(shared), several };
+                    catch_up(shared, &of, Some(window), left, &mut Budget::new(&retry), &stop)
+                });
                 (name, worker)
             })
             .collect();

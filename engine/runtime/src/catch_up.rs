@@ -14,20 +14,31 @@ use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, Solo, is_stop};
 use crate::stop::Stop;
 
+/// Why a sink goes on by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// What it failed with. None: it was only too slow, or comes from an earlier run.
+    pub(crate) why: Option<Error>,
+    /// Several of its splits were worked on at the same time.
+    pub(crate) several: bool,
+}
+
 /// Delivers to one sink all that it misses, with its own budget of attempts.
 /// `window`: only this one; otherwise all, until none is left.
 pub(crate) fn catch_up(
     shared: &Arc<Shared>,
     sink: &str,
     window: Option<u64>,
-    first: Option<Error>,
+    left: Left,
     budget: &mut Budget,
     stop: &Stop,
 ) -> Result<()> {
     let mut solo: Option<Solo> = None;
-    let mut failure = first.map(Failure::Sink);
+    let mut failure = left.why.map(Failure::Sink);
+    let mut several = left.several;
     let mut reading = Budget::new(&shared.current.source.retry);
-    // Which of several splits was refused is known when they come one after the other.
+    // Which of several splits was refused is known when they come one after the other, and a server that
+    // gives away few connections has one for them.
     let mut in_order = false;
     loop {
         if let Some(failed) = failure.take() {
@@ -53,8 +64,11 @@ pub(crate) fn catch_up(
                         return Err(Error::cancelled());
                     }
                 }
+                // A server may have given away as many connections as it may: one reader needs the fewest.
                 Next::Spent
-                    if (refused || (of_sink && budget.on_exhausted() == OnExhausted::DeadLetter))
+                    if of_sink
+                        && (refused || error.kind.is_retryable())
+                        && several
                         && !in_order
                         && misses_several(shared, sink, window)? =>
                 {
@@ -81,7 +95,7 @@ pub(crate) fn catch_up(
         };
         let before = delivered(&next, sink);
         let id = next.window.id;
-        match attempt(shared, sink, next, &mut solo, in_order, stop) {
+        match attempt(shared, sink, next, &mut solo, in_order, &mut several, stop) {
             Ok(()) => {
                 budget.succeeded();
                 reading.succeeded();
@@ -92,6 +106,8 @@ pub(crate) fn catch_up(
                 let now = shared.fresh(id)?.and_then(|window| window.sink(sink).map(|sink| sink.committed.len()));
                 if now.is_none_or(|now| now > before) {
                     budget.succeeded();
+                } else if matches!(&failed, Failure::Sink(error) if error.kind.is_retryable()) {
+                    in_order = true;
                 }
                 failure = Some(failed);
             }
@@ -133,13 +149,14 @@ fn misses_several(shared: &Shared, sink: &str, window: Option<u64>) -> Result<bo
     Ok(job.and_then(missing).unwrap_or(false))
 }
 
-/// `in_order`: the splits one after the other, whatever the sink would take.
+/// `in_order`: the splits one after the other, whatever the sink would take. `several`: whether they were not.
 fn attempt(
     shared: &Arc<Shared>,
     sink: &str,
     job: Job,
     solo: &mut Option<Solo>,
     in_order: bool,
+    several: &mut bool,
     stop: &Stop,
 ) -> Result<(), Failure> {
     let mut context = shared.pass(&job, stop)?;
@@ -149,6 +166,7 @@ fn attempt(
     let outlet = shared.outlet(&job.assembly, sink, stop)?;
     let solo = shared.solo(solo, &job, stop);
     let end = pass::run(&context, &mut solo.upstream, vec![outlet]);
+    *several = end.several;
     // The reading's failure comes first: the sink's is its consequence.
     end.source.map_err(Failure::Source)?;
     for (_, result) in end.outlets {

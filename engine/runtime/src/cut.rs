@@ -1,6 +1,7 @@
 //! Large files into several splits, before their window is stored.
 
 use engine_abi::message::{Plan, Split};
+use engine_abi::stream::Batches;
 use engine_abi::{ByteRange, Cut, Cuttable, Error, Result, Scope, Unit};
 use engine_spec::TemplateVariables;
 
@@ -21,11 +22,13 @@ impl Assembly {
             && self.sinks.iter().all(|sink| sink.unit() == Unit::Split)
             && self.transforms.iter().all(|part| part.component.description().scope != Scope::Window)
     }
-}
 
-/// Whether a file is large enough for a second piece; others are not looked through for nothing.
-const fn is_large(file: Cuttable) -> bool {
-    file.bytes >= file.every.saturating_add(file.every / 2)
+    /// The file of a split that is cut where its decoder finds places. One that is not large enough for a second
+    /// piece is not looked through for nothing.
+    pub fn cuts(&self, split: &Split) -> Option<Cuttable> {
+        let is_large = |file: &Cuttable| file.bytes >= file.every.saturating_add(file.every / 2);
+        split.cut.filter(|file| is_large(file) && self.cuts_files())
+    }
 }
 
 /// Cuts the files of a plan that may be cut, at places that the decoder finds.
@@ -36,31 +39,24 @@ pub(crate) fn cut(
     variables: &TemplateVariables,
     stop: &Stop,
 ) -> Result<Plan> {
-    if !assembly.cuts_files() {
-        return Ok(plan);
-    }
     let mut splits = Vec::with_capacity(plan.splits.len());
     for split in plan.splits {
-        match split.cut {
-            Some(file) if is_large(file) => {
+        match assembly.cuts(&split) {
+            Some(file) => {
                 let cuts = upstream.cuts(&split, variables, stop)?;
-                splits.extend(pieces(split, file.bytes, &places(cuts, file.every, file.bytes, stop)?)?);
+                splits.extend(pieces(split, file.bytes, &places(cuts, file.every, file.bytes)?)?);
             }
-            _ => splits.push(split),
+            None => splits.push(split),
         }
     }
     Ok(Plan { splits, ..plan })
 }
 
 /// Of all places, those that are about as far from each other as pieces should be long.
-fn places(cuts: impl Iterator<Item = Result<Cut>>, every: u64, bytes: u64, stop: &Stop) -> Result<Vec<Cut>> {
+fn places(cuts: impl Iterator<Item = Result<Cut>>, every: u64, bytes: u64) -> Result<Vec<Cut>> {
     let mut places: Vec<Cut> = Vec::new();
     let mut before = None;
     for cut in cuts {
-        // There is no window yet that would have to be completed.
-        if stop.draining() {
-            return Err(Error::cancelled());
-        }
         let cut = cut?;
         let before = before.replace(cut).unwrap_or(Cut { head: cut.head, at: cut.head, lines: 0 });
         if cut.head != before.head || cut.at <= before.at || cut.at > bytes || cut.lines < before.lines {
@@ -103,11 +99,18 @@ fn pieces(split: Split, bytes: u64, places: &[Cut]) -> Result<Vec<Split>> {
         .collect()
 }
 
+/// A file that is looked through for as long as nobody asks to stop: there is no window yet that would have to be
+/// completed, and a file may be large and have no place to be cut at.
+fn until_draining(file: Batches, stop: &Stop) -> Batches {
+    let (schema, stop) = (file.schema(), stop.clone());
+    Batches::new(schema, file.map(move |piece| if stop.draining() { Err(Error::cancelled()) } else { piece }))
+}
+
 impl Upstream {
     /// The places at which a file can be cut.
     fn cuts(&mut self, split: &Split, variables: &TemplateVariables, stop: &Stop) -> Result<engine_abi::Cuts> {
         let opened = self.source.instance(variables).and_then(|source| source.read(split));
-        let file = plain(opened.map_err(|error| error.at("source"))?);
+        let file = until_draining(plain(opened.map_err(|error| error.at("source"))?), stop);
         let file = ahead("source", file, stop, self.queue_bytes)?;
         let Some(decoder) = &mut self.decoder else { return Ok(Box::new(std::iter::empty())) };
         let cuts = decoder.instance(variables).and_then(|it| it.cut(file)).map_err(|error| error.at("source"))?;
@@ -127,34 +130,32 @@ mod tests {
 
     #[test]
     fn pieces_are_about_as_long_as_asked_for() {
-        let found: Vec<u64> = places(at(&[10, 40, 54, 90, 104, 150, 205, 230]), 50, 240, &Stop::new())
-            .unwrap()
-            .iter()
-            .map(|cut| cut.at)
-            .collect();
+        let found: Vec<u64> =
+            places(at(&[10, 40, 54, 90, 104, 150, 205, 230]), 50, 240).unwrap().iter().map(|cut| cut.at).collect();
         assert_eq!(found, [54, 104, 205]);
-        assert_eq!(places(at(&[10, 120, 225]), 100, 240, &Stop::new()).unwrap().len(), 1);
-        assert_eq!(places(at(&[]), 100, 240, &Stop::new()).unwrap(), []);
+        assert_eq!(places(at(&[10, 120, 225]), 100, 240).unwrap().len(), 1);
+        assert_eq!(places(at(&[]), 100, 240).unwrap(), []);
     }
 
     #[test]
     fn places_that_go_back_or_beyond_the_file_are_a_bug_of_the_format() {
         for wrong in [&[90, 80][..], &[90, 250], &[4]] {
-            assert_eq!(places(at(wrong), 50, 240, &Stop::new()).unwrap_err().kind, engine_abi::ErrorKind::Internal);
+            assert_eq!(places(at(wrong), 50, 240).unwrap_err().kind, engine_abi::ErrorKind::Internal);
         }
     }
 
     #[test]
     fn a_head_that_changes_would_read_some_bytes_twice() {
         let cuts = [Cut { head: 4, at: 60, lines: 3 }, Cut { head: 9, at: 120, lines: 5 }].map(Ok);
-        assert_eq!(places(cuts.into_iter(), 50, 240, &Stop::new()).unwrap_err().kind, engine_abi::ErrorKind::Internal);
+        assert_eq!(places(cuts.into_iter(), 50, 240).unwrap_err().kind, engine_abi::ErrorKind::Internal);
     }
 
     #[test]
     fn nothing_is_looked_through_after_a_request_to_stop() {
         let stop = Stop::new();
         stop.drain();
-        assert_eq!(places(at(&[60]), 50, 240, &stop).unwrap_err(), Error::cancelled());
+        let piece = arrow_array::RecordBatch::new_empty(std::sync::Arc::new(arrow_schema::Schema::empty()));
+        assert_eq!(until_draining(Batches::once(piece), &stop).next().unwrap().unwrap_err(), Error::cancelled());
     }
 
     #[test]

@@ -129,14 +129,18 @@ impl Lane {
         self.sender.is_some()
     }
 
+    /// Whether it may take another split in this pass.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.alive() && !self.of.gone.load(Ordering::SeqCst)
+    }
+
     /// Whether it is in the middle of an artefact that all splits make together.
     pub(crate) fn is_joining(&self) -> bool {
         self.alive() && self.of.unit == Unit::Run && self.begun
     }
 
     pub(crate) fn wants(&self, split: &Split) -> bool {
-        let open = self.alive() && !self.of.gone.load(Ordering::SeqCst);
-        open && (self.of.unit == Unit::Run || self.of.missing.contains(&split.id))
+        self.goes_on() && (self.of.unit == Unit::Run || self.of.missing.contains(&split.id))
     }
 
     pub(crate) fn begin(&mut self, context: &PassContext, split: &Split, schema: &SchemaRef) {

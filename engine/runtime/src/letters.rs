@@ -1,5 +1,6 @@
 //! Refused records on their way into the state, as dead letters.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::cast::AsArray;
@@ -19,8 +20,9 @@ const PAGE: usize = 256;
 /// How many bytes of letters wait in memory for their transaction.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Where the ordinals of a stage's second component begin.
+/// Where the ordinals of a stage's second component begin, and where they end.
 const SECOND: u64 = 1 << 40;
+const END: u64 = 1 << 41;
 
 /// The part of a record that is shown to a person, in bytes.
 const SHOWN: usize = 4096;
@@ -90,42 +92,44 @@ pub struct Stored {
     state: Arc<State>,
     pipeline: String,
     stage: String,
-    first: u64,
+    ordinals: Range<u64>,
     open: Mutex<Open>,
 }
 
 impl Stored {
     /// The letters of one stage.
     pub fn new(state: &Arc<State>, pipeline: &str, stage: &str) -> Self {
-        Self::from(state, pipeline, stage, 0)
+        Self::from(state, pipeline, stage, 0..SECOND)
     }
 
     /// The letters of a second component of one stage: its ordinals begin where
     /// the first one's never come, so that they do not depend on which of the two
     /// is faster.
     pub fn second(state: &Arc<State>, pipeline: &str, stage: &str) -> Self {
-        Self::from(state, pipeline, stage, SECOND)
+        Self::from(state, pipeline, stage, SECOND..END)
     }
 
-    fn from(state: &Arc<State>, pipeline: &str, stage: &str, first: u64) -> Self {
+    fn from(state: &Arc<State>, pipeline: &str, stage: &str, ordinals: Range<u64>) -> Self {
         let open = Mutex::default();
-        Self { state: Arc::clone(state), pipeline: pipeline.into(), stage: stage.into(), first, open }
+        Self { state: Arc::clone(state), pipeline: pipeline.into(), stage: stage.into(), ordinals, open }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An attempt at a split begins: what an earlier one left pending goes.
-    pub fn begin(&self, at: At) -> Result<()> {
-        self.state.clear_pending(&self.pipeline, at.window, &at.split, &self.stage)?;
-        *self.lock() = Open { at, ordinal: self.first, ..Open::default() };
-        Ok(())
+    /// An attempt at a split begins. What an earlier one left pending stays until this one has come to its end:
+    /// the same records have the same keys, and another sink that reads for itself may count on them.
+    pub fn begin(&self, at: At) {
+        *self.lock() = Open { at, ordinal: self.ordinals.start, ..Open::default() };
     }
 
-    /// Stores what is still in memory.
-    pub fn flush(&self) -> Result<()> {
-        self.store(&mut self.lock())
+    /// The end of an attempt: stores what is still in memory, and clears what an earlier attempt refused beyond it.
+    pub fn finish(&self) -> Result<()> {
+        let mut open = self.lock();
+        self.store(&mut open)?;
+        let (at, beyond) = (&open.at, open.ordinal..self.ordinals.end);
+        self.state.clear_pending(&self.pipeline, at.window, &at.split, &self.stage, beyond)
     }
 
     fn store(&self, open: &mut Open) -> Result<()> {
@@ -284,6 +288,37 @@ mod tests {
                 json!({"wide": "12345678901234.56", "usual": 123_456_789_012_345.0, "whole": 0}),
             ]
         );
+    }
+
+    #[test]
+    fn an_attempt_leaves_what_another_one_stored_until_it_knows_better() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(State::open(folder.path()).unwrap());
+        let at = At { window: 1, split: "0000".into(), run: "r".into() };
+        let attempt = |stored: &Stored, refused: usize| {
+            for record in 0..refused {
+                let payload = Payload::Bytes { name: String::new(), data: vec![record as u8] };
+                stored.keep(Rejection { code: "bad".into(), reason: "bad".into(), payload }).unwrap();
+            }
+        };
+        let kept = || state.dead_letters(&engine_state::DeadLetterFilter::default()).unwrap().len();
+        let (one, two) = (Stored::new(&state, "p", "source"), Stored::second(&state, "p", "source"));
+        for stored in [&one, &two] {
+            stored.begin(at.clone());
+            attempt(stored, 3);
+            stored.finish().unwrap();
+        }
+        assert_eq!(kept(), 6);
+        // Another sink reads for itself; what the first has counted on is there all the time.
+        let other = Stored::new(&state, "p", "source");
+        other.begin(at.clone());
+        assert_eq!(kept(), 6);
+        attempt(&other, 2);
+        other.finish().unwrap();
+        assert_eq!(kept(), 5);
+        two.begin(at);
+        two.finish().unwrap();
+        assert_eq!(kept(), 2);
     }
 
     #[test]

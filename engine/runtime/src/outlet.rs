@@ -218,9 +218,9 @@ impl Outlet {
         // From here on, something of it may be at the other side.
         self.state.attempt(delivery)?;
         let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
-        self.letters.begin(at)?;
+        self.letters.begin(at);
         let sealed = self.write(target, message, input, stop)?;
-        self.letters.flush()?;
+        self.letters.finish()?;
         fail_point!("runtime::written");
         if sealed.sha256.is_some() {
             self.state.seal(delivery, &sealed)?;
@@ -368,7 +368,7 @@ impl Outlet {
         let delivery = self.delivery(target.window, split);
         if ends.0 {
             let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
-            self.letters.begin(at)?;
+            self.letters.begin(at);
         }
         let letters = Letters::Stored(Arc::clone(&self.letters));
         let mut rows = 0;
@@ -376,7 +376,7 @@ impl Outlet {
             let payload = Payload::Rows(batch?);
             rows += letters.keep(Rejection { code: why.kind.to_string(), reason: why.message.clone(), payload })?;
         }
-        self.letters.flush()?;
+        self.letters.finish()?;
         // What the stages before refused must be stored before it becomes final.
         read()?;
         self.meter.delivered(0, 0, rows, None);

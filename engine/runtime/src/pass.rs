@@ -57,6 +57,8 @@ pub(crate) struct PassEnd {
     pub(crate) stalled: Vec<Straggler>,
     /// What ended the reading early.
     pub(crate) source: Result<()>,
+    /// Several splits were worked on at the same time.
+    pub(crate) several: bool,
 }
 
 /// A sink that was left behind in the middle of a call.
@@ -89,7 +91,7 @@ impl Waiting {
 
 /// Reads what is missing of a window and delivers it to the sinks.
 pub(crate) fn run(context: &PassContext, upstream: &mut Upstream, outlets: Vec<Outlet>) -> PassEnd {
-    let mut end = PassEnd { outlets: Vec::new(), stalled: Vec::new(), source: Ok(()) };
+    let mut end = PassEnd { outlets: Vec::new(), stalled: Vec::new(), source: Ok(()), several: false };
     let mut waiting = Vec::new();
     for mut outlet in outlets {
         match prepare(context, &mut outlet) {
@@ -107,6 +109,7 @@ pub(crate) fn run(context: &PassContext, upstream: &mut Upstream, outlets: Vec<O
         return end;
     }
     let readers = readers(context, &waiting);
+    end.several = readers > 1;
     let context = &PassContext { queue_bytes: (QUEUE_BYTES / readers).max(MIN_QUEUE_BYTES), ..context.clone() };
     let (crews, sinks, started) = start(context, waiting, readers, &mut end);
     end.source = started.and_then(|()| read(context, upstream, crews));
@@ -199,6 +202,10 @@ fn start(
         }
         if !threads.lanes.is_empty() {
             sinks.push(threads);
+        } else if let (Err(error), Some(sink)) = (&started, context.assembly.sink(&of.name)) {
+            // The one that was to work in the thread went with it; whoever asks must hear of the sink.
+            let outlet = Outlet::new(&context.assembly, sink, &context.state, &context.stop, &context.meters);
+            end.outlets.push((outlet, Err(Error::clone(error))));
         }
     }
     // Without their senders, lanes that were started end by themselves.

@@ -3,7 +3,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{BinaryArray, RecordBatch, StringArray};
 use engine_abi::stream::Batches;
-use engine_abi::{Error, Result};
+use engine_abi::{ByteRange, Error, Result};
 
 /// How compressed files begin, and what reads them.
 const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", &[0x1F, 0x8B, 0x08]), ("zstd", &[0x28, 0xB5, 0x2F, 0xFD])];
@@ -12,6 +12,10 @@ const COMPRESSED: [(&str, &[u8]); 2] = [("gzip", &[0x1F, 0x8B, 0x08]), ("zstd", 
 /// of every piece that looks like a record.
 pub(crate) fn plain(files: Batches) -> Batches {
     let schema = files.schema();
+    // What begins in the middle of a file is a record, whatever it begins with.
+    if ByteRange::of(&schema).is_some_and(|range| range.head == 0 && range.from > 0) {
+        return files;
+    }
     let mut last = None;
     Batches::new(schema, files.map(move |item| item.and_then(|batch| look(batch, &mut last))))
 }
@@ -38,6 +42,8 @@ fn look(batch: RecordBatch, last: &mut Option<String>) -> Result<RecordBatch> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::upstream::files;
 
@@ -45,6 +51,24 @@ mod tests {
         let mut batch = files::Pieces::default();
         pieces.iter().for_each(|(name, data)| batch.push(name, data));
         plain(Batches::once(batch.finish())).map(|batch| batch.map(|batch| batch.num_rows())).sum()
+    }
+
+    #[test]
+    fn a_record_in_the_middle_of_a_file_may_begin_with_anything() {
+        let mut batch = files::Pieces::default();
+        batch.push("a", b"\x1f\x8b\x08,1\n");
+        let batch = batch.finish();
+        let of = |range: ByteRange| {
+            let schema = range.on(&batch.schema()).unwrap();
+            let batch = batch.clone().with_schema(Arc::clone(&schema)).unwrap();
+            plain(Batches::new(schema, std::iter::once(Ok(batch))))
+                .map(|batch| batch.map(|batch| batch.num_rows()))
+                .sum()
+        };
+        let range = ByteRange { head: 0, from: 40, to: 50, lines: 3 };
+        assert_eq!(of(range), Ok(1));
+        let from_the_beginning: Result<usize> = of(ByteRange { from: 0, ..range });
+        assert_eq!(from_the_beginning.unwrap_err().kind, engine_abi::ErrorKind::Config);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::assembly::Assembly;
 use crate::bounded::Ending;
-use crate::catch_up::catch_up;
+use crate::catch_up::{Left, catch_up};
 use crate::letters::{Collected, Letters};
 use crate::outlet::Outlet;
 use crate::pass;
@@ -166,7 +166,8 @@ impl Push {
         let spawned =
             std::thread::Builder::new().name(format!("catch-up {name}").chars().take(15).collect()).spawn(move || {
                 before();
-                catch_up(&shared, &sink, None, why, &mut Budget::patient(&retry), &stop)
+                let left = Left { why, several: false };
+                catch_up(&shared, &sink, None, left, &mut Budget::patient(&retry), &stop)
             });
         match spawned {
             Ok(worker) => _ = self.behind.insert(name.to_owned(), Behind { worker }),

@@ -196,7 +196,13 @@ impl Iterator for Ahead {
             }
             None => {
                 self.receiver = None;
-                Some(Err(Error::cancelled()))
+                let thread = self.thread.take().map(std::thread::JoinHandle::join);
+                // A request to stop would make the work vanish instead of fail.
+                Some(Err(if matches!(thread, Some(Err(_))) {
+                    Error::internal("a stage panicked").hint("this is a bug: the log has the panic's message")
+                } else {
+                    Error::cancelled()
+                }))
             }
         }
     }
@@ -255,6 +261,14 @@ mod tests {
                 .unwrap())
         });
         Batches::new(schema, rows.chain(end.map(Err)))
+    }
+
+    #[test]
+    fn a_panic_is_no_request_to_stop() {
+        let schema = std::sync::Arc::new(Schema::empty());
+        let panics = Batches::new(schema, std::iter::from_fn(|| panic!("on purpose")));
+        let error = ahead("test", panics, &Stop::new(), QUEUE_BYTES).unwrap().next().unwrap().unwrap_err();
+        assert_eq!(error.kind, engine_abi::ErrorKind::Internal);
     }
 
     #[test]

@@ -196,13 +196,13 @@ impl Reader<'_> {
             }
             context.meters.passing(batch.num_rows() as u64);
             for at in &wanted {
-                // Nobody else waits for the only one.
-                let patient = lanes.iter().filter(|lane| lane.alive()).count() < 2;
+                // Nobody else waits for the only one that goes on.
+                let patient = lanes.iter().filter(|lane| lane.goes_on()).count() < 2;
                 if lanes[*at].alive() {
                     lanes[*at].rows(context, batch.clone(), patient);
                 }
             }
-            if !lanes.iter().any(|lane| lane.alive()) {
+            if !wanted.iter().any(|at| lanes[*at].alive()) {
                 // Nobody takes it: what the stages counted so far means nothing.
                 return Ok(());
             }

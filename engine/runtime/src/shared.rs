@@ -151,7 +151,8 @@ impl Shared {
             stop: stop.clone(),
             stall: self.options.stall,
             queue_bytes: QUEUE_BYTES,
-            most_readers: job.assembly.parallelism.get(),
+            // Fewer are always right, so that they can be had also for a window that has begun with more.
+            most_readers: job.assembly.parallelism.min(self.current.parallelism).get(),
         })
     }
 

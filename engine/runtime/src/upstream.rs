@@ -131,7 +131,7 @@ impl Upstream {
         stop: &Stop,
     ) -> Result<Batches> {
         for letters in &self.letters {
-            letters.begin(at.clone())?;
+            letters.begin(at.clone());
         }
         self.edges.iter().for_each(Edge::reset);
         self.slots().for_each(|slot| slot.host.counts.reset());
@@ -180,7 +180,7 @@ impl Upstream {
     /// no stage lost or made up a row.
     pub(crate) fn finish(&self, feed: &Feed) -> Result<SplitCounts> {
         for letters in &self.letters {
-            letters.flush()?;
+            letters.finish()?;
         }
         let mut counts = SplitCounts { rows: self.edges[self.edges.len() - 1].rows(), ..SplitCounts::default() };
         let decoded = self.edges[1].rows();

@@ -1,5 +1,7 @@
 //! Dead letters: records that a stage refused, kept whole until someone decides.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use engine_abi::Result;
 use fail::fail_point;
@@ -164,16 +166,24 @@ const COLUMNS: &str = "SELECT id, pipeline, window, split, stage, ordinal, run, 
                        length(payload), created FROM dead_letters";
 
 impl State {
-    /// Removes what an earlier attempt left pending for one stage and split: the attempt
-    /// that begins may refuse fewer records.
-    pub fn clear_pending(&self, pipeline: &str, window: u64, split: &str, stage: &str) -> Result<()> {
+    /// Removes what an earlier attempt left pending for one stage and split under these ordinals: a later one
+    /// may refuse fewer records.
+    pub fn clear_pending(
+        &self,
+        pipeline: &str,
+        window: u64,
+        split: &str,
+        stage: &str,
+        ordinals: Range<u64>,
+    ) -> Result<()> {
         self.write("clear dead letters of an earlier attempt", |transaction| {
             transaction
                 .prepare_cached(
                     "DELETE FROM dead_letters \
-                     WHERE pipeline = ?1 AND window = ?2 AND split = ?3 AND stage = ?4 AND status = 'pending'",
+                     WHERE pipeline = ?1 AND window = ?2 AND split = ?3 AND stage = ?4 AND status = 'pending' \
+                     AND ordinal >= ?5 AND ordinal < ?6",
                 )?
-                .execute(params![pipeline, int(window), split, stage])?;
+                .execute(params![pipeline, int(window), split, stage, int(ordinals.start), int(ordinals.end)])?;
             Ok(())
         })?;
         fail_point!("state::dead_letters_cleared");

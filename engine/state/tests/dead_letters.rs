@@ -38,7 +38,11 @@ fn an_attempt_overwrites_what_the_one_before_left_pending() {
     state.put_dead_letters(&[letter(1, "0000", "source", 4, "new")]).unwrap();
     let reasons = |state: &State| all(state).into_iter().map(|(_, _, at, _, reason)| (at, reason)).collect::<Vec<_>>();
     assert_eq!(reasons(&state), [(4, "new".into()), (9, "old".into())]);
-    state.clear_pending("p", 1, "0000", "source").unwrap();
+    state.clear_pending("p", 1, "0000", "source", 5..9).unwrap();
+    assert_eq!(all(&state).len(), 2);
+    state.clear_pending("p", 1, "0000", "source", 5..10).unwrap();
+    assert_eq!(reasons(&state), [(4, "new".into())]);
+    state.clear_pending("p", 1, "0000", "source", 0..5).unwrap();
     assert!(all(&state).is_empty());
 }
 
@@ -83,7 +87,7 @@ fn a_final_letter_is_neither_overwritten_nor_cleared() {
     settle(&state, "postgres", 1, "0000");
     let id = state.dead_letters(&DeadLetterFilter::default()).unwrap()[0].id;
     // The other sink catches up with a read of its own, which refuses the same record.
-    state.clear_pending("p", 1, "0000", "source").unwrap();
+    state.clear_pending("p", 1, "0000", "source", 0..9).unwrap();
     state.put_dead_letters(&[letter(1, "0000", "source", 0, "second")]).unwrap();
     let kept = state.dead_letter(id).unwrap().unwrap();
     assert_eq!((kept.reason.as_str(), kept.status), ("first", DeadLetterStatus::Final));

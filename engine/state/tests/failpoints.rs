@@ -38,8 +38,8 @@ fn every_point_is_reached_by_a_delivery() {
     create(&state, 0, &["0000"], &[("sqlite", Unit::Split)]);
     let delivery = delivery("sqlite", 1, "0000");
     state.attempt(&delivery).unwrap();
-    state.clear_pending("p", 1, "0000", "source").unwrap();
     state.put_dead_letters(&[letter(1, "0000", "source", 0, "why")]).unwrap();
+    state.clear_pending("p", 1, "0000", "source", 1..9).unwrap();
     state.seal(&delivery, &Sealed::default()).unwrap();
 
     // A death before the commit: no receipt, no cursor, nothing final.
