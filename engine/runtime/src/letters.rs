@@ -199,7 +199,7 @@ pub(crate) fn shown_row(row: &RecordBatch) -> String {
     rows_as_json(row).ok().and_then(|mut rows| rows.pop()).unwrap_or_default().to_string()
 }
 
-/// Rows as JSON objects, nulls included. A decimal with more digits than a number in JSON is sure to keep is text.
+/// Rows as JSON objects, nulls included. A decimal column's value with more digits than a number in JSON is sure to keep is text.
 pub fn rows_as_json(rows: &RecordBatch) -> Result<Vec<serde_json::Value>> {
     let failed = |error: &dyn std::fmt::Display| Error::internal(format!("rows cannot be shown as JSON: {error}"));
     let mut text = Vec::new();

@@ -19,9 +19,9 @@ pub fn kind(state: &str) -> ErrorKind {
     match state {
         "25006" | "25P03" | "25P04" | "55P03" | "55006" => ErrorKind::Unavailable,
         "42501" => ErrorKind::Denied,
-        // 42622: a text too long for a name. 54000: a row too big for an index or a page. P0001 to P0004: a
-        // function's RAISE, STRICT or ASSERT.
-        "42622" | "54000" | "P0001" | "P0002" | "P0003" | "P0004" => ErrorKind::Rejected,
+        // 42622: a text too long for a name. 54000: a row too big for an index or a page. 54001: JSON nested too
+        // deep to be read. P0001 to P0004: a function's RAISE, STRICT or ASSERT.
+        "42622" | "54000" | "54001" | "P0001" | "P0002" | "P0003" | "P0004" => ErrorKind::Rejected,
         _ => match state.get(..2).unwrap_or_default() {
             "08" | "40" | "53" | "57" | "58" => ErrorKind::Unavailable,
             "28" => ErrorKind::Denied,
@@ -40,14 +40,12 @@ pub struct Refusal {
     pub state: String,
     /// Message and detail in one line.
     pub message: String,
-    /// A type says so of its text, and nothing is wrong with the statement.
-    of_text: bool,
 }
 
 impl Refusal {
     /// Whether it is about the rows, so that others may get in.
     pub fn is_of_rows(&self) -> bool {
-        self.of_text || kind(&self.state) == ErrorKind::Rejected
+        kind(&self.state) == ErrorKind::Rejected
     }
 }
 
@@ -88,11 +86,7 @@ fn refused(error: &PgDatabaseError) -> Failure {
     if let Some(detail) = error.detail() {
         message = format!("{message}: {detail}");
     }
-    // Some types (tsvector, tsquery, jsonpath, regclass) call what is wrong with a value what others call
-    // what is wrong with SQL. SQL has a place in its text or in a function's.
-    let for_both = matches!(error.code(), "42601" | "42602" | "42704" | "42883" | "42P01");
-    let of_text = for_both && error.position().is_none() && error.r#where().is_none();
-    let refusal = Refusal { state: error.code().to_owned(), message, of_text };
+    let refusal = Refusal { state: error.code().to_owned(), message };
     // 57P01 to 57P05: the server is going away, and the connection with it. 25P03 and 25P04: the
     // server has ended a session whose transaction took too long.
     let ends = |prefix| refusal.state.starts_with(prefix);
@@ -167,7 +161,8 @@ mod tests {
             ("P0004", ErrorKind::Rejected),
             ("P0000", ErrorKind::Internal),
             ("54000", ErrorKind::Rejected),
-            ("54001", ErrorKind::Internal),
+            ("54001", ErrorKind::Rejected),
+            ("54011", ErrorKind::Internal),
             ("BZ007", ErrorKind::Rejected),
             ("25P03", ErrorKind::Unavailable),
             ("25P04", ErrorKind::Unavailable),

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
 use crate::connection::{Server, execute};
-use crate::error::{Failure, Refusal};
+use crate::error::{Failure, Refusal, kind};
 use crate::prepare::{Piece, prepare};
 use crate::target::Mapping;
 
@@ -19,6 +19,9 @@ const SEND_BYTES: usize = 256 << 10;
 /// are kept in memory, and one bad row costs it again.
 const LOAD_ROWS: usize = 65_536;
 const LOAD_BYTES: usize = 8 << 20;
+
+/// Undoes what has been done under the savepoint.
+const FORGET: &str = "ROLLBACK TO SAVEPOINT engine_load; RELEASE SAVEPOINT engine_load";
 
 /// What has been loaded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,8 +124,13 @@ impl Load {
                     execute(connection, "RELEASE SAVEPOINT engine_load").await?;
                     loaded += rows as u64;
                 }
-                Err(Failure::Refused(refusal)) if refusal.is_of_rows() => {
-                    execute(connection, "ROLLBACK TO SAVEPOINT engine_load; RELEASE SAVEPOINT engine_load").await?;
+                Err(Failure::Refused(refusal)) => {
+                    execute(connection, FORGET).await?;
+                    if !refusal.is_of_rows()
+                        && !is_of_texts(connection, mapping, &refusal, &pieces, &mut self.sent).await?
+                    {
+                        return Err(Failure::Refused(refusal));
+                    }
                     match rows {
                         // No row is to blame.
                         0 => return Err(Failure::Refused(refusal)),
@@ -196,6 +204,35 @@ impl<'a> Sending<'a> {
         self.send(sent).await?;
         self.copy.finish().await?;
         Ok(())
+    }
+}
+
+/// Whether it is the texts that PostgreSQL cannot read, and nothing is wrong with the statement or the table: some
+/// types (tsvector, tsquery, jsonpath, regclass) say of a value what others say of SQL. Reading them alone tells.
+async fn is_of_texts(
+    connection: &mut PgConnection,
+    mapping: &Mapping,
+    refusal: &Refusal,
+    pieces: &[Piece],
+    sent: &mut u64,
+) -> Result<bool, Failure> {
+    let read = mapping.stage.as_ref().and_then(|stage| stage.read.as_deref());
+    let Some(read) = read.filter(|_| kind(&refusal.state) == ErrorKind::Config) else { return Ok(false) };
+    execute(connection, "SAVEPOINT engine_load").await?;
+    let done = match copy(connection, mapping, pieces, sent).await {
+        Ok(()) => execute(connection, read).await.map(drop),
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => {
+            execute(connection, FORGET).await?;
+            Ok(false)
+        }
+        Err(Failure::Refused(_)) => {
+            execute(connection, FORGET).await?;
+            Ok(true)
+        }
+        Err(failure) => Err(failure),
     }
 }
 

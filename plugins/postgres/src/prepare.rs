@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Float32Type, Float64Type, TimestampMicrosecondType};
-use arrow_array::{ArrayRef, BooleanArray, new_null_array};
+use arrow_array::types::{Date32Type, Date64Type, Float32Type, Float64Type, TimestampMicrosecondType};
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, new_null_array};
 use arrow_cast::CastOptions;
 use engine_postgres_copy::{EPOCH_DAYS, EPOCH_MICROSECONDS, Form};
 use engine_sdk::prelude::*;
@@ -84,15 +84,35 @@ fn convert(source: &ArrayRef, column: &Mapped) -> Result<ArrayRef> {
     match source.data_type() {
         same if *same == column.arrow => Ok(source.clone()),
         DataType::Null => Ok(new_null_array(&column.arrow, source.len())),
-        DataType::Dictionary(_, values) if values.is_decimal() => convert(&cast(values)?, column),
+        DataType::Dictionary(_, values) => convert(&cast(values)?, column),
+        // Arrow does not look whether it still fits in microseconds.
+        DataType::Date64 if matches!(column.arrow, DataType::Timestamp(..)) => Ok(Arc::new(
+            source
+                .as_primitive::<Date64Type>()
+                .unary_opt::<_, TimestampMicrosecondType>(|milliseconds| milliseconds.checked_mul(1_000)),
+        )),
         DataType::Float64 if column.arrow == DataType::Float32 => {
             Ok(Arc::new(source.as_primitive::<Float64Type>().unary_opt::<_, Float32Type>(narrowed)))
         }
-        from if from.is_decimal() && column.arrow == DataType::Float32 => convert(&cast(&DataType::Float64)?, column),
+        // By way of text, as PostgreSQL does it: a division would not give the nearest number.
+        from if from.is_decimal() && column.arrow == DataType::Float32 => {
+            let near =
+                |text: &str| text.parse().ok().filter(|near: &f32| near.is_finite() && (*near != 0.0 || is_zero(text)));
+            let texts = cast(&DataType::Utf8)?;
+            Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text.and_then(near)).collect::<Float32Array>()))
+        }
+        from if from.is_decimal() && column.arrow == DataType::Float64 => {
+            let texts = cast(&DataType::Utf8)?;
+            Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text?.parse().ok()).collect::<Float64Array>()))
+        }
         from if decimal::is_rescaled_here(from, &column.arrow) => decimal::rescaled(source, &column.arrow)
             .map_err(|error| Error::config(format!("column `{}` cannot be converted: {error}", column.name))),
         _ => cast(&column.arrow),
     }
+}
+
+fn is_zero(decimal: &str) -> bool {
+    !decimal.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
 }
 
 /// As PostgreSQL does it: digits may be lost, but not the whole number to an infinity or to zero.

@@ -51,6 +51,8 @@ pub struct Stage {
     pub insert: String,
     /// Empties it for the next rows.
     pub clear: String,
+    /// Has PostgreSQL read its texts, and does nothing else. Absent: there are none that it has to read.
+    pub read: Option<String>,
 }
 
 impl Mapping {
@@ -122,6 +124,8 @@ fn stage(into: &str, targets: &[&Column], casts: &[bool], places: &[String], key
         if *cast { format!("{place}::{}", column.cast) } else { place.clone() }
     };
     let values: Vec<_> = places.iter().zip(targets).zip(casts).map(value).collect();
+    let read: Vec<_> =
+        values.iter().zip(casts).filter(|(_, cast)| **cast).map(|(value, _)| format!("count({value})")).collect();
     let into = format!("INSERT INTO {into} ({names}) OVERRIDING SYSTEM VALUE");
     let insert = if key.is_empty() {
         format!("{into} SELECT {} FROM {STAGE} ORDER BY n", values.join(", "))
@@ -156,6 +160,7 @@ fn stage(into: &str, targets: &[&Column], casts: &[bool], places: &[String], key
         ),
         insert,
         clear: format!("TRUNCATE {STAGE}"),
+        read: (!read.is_empty()).then(|| format!("SELECT {} FROM {STAGE}", read.join(", "))),
     }
 }
 

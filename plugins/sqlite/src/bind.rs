@@ -72,6 +72,8 @@ pub fn values(name: &str, array: &ArrayRef, bad: &mut BTreeMap<usize, Reason>) -
         | DataType::LargeUtf8
         | DataType::Utf8View
         | DataType::Null
+        | DataType::Decimal32(..)
+        | DataType::Decimal64(..)
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => {
             Values::Text(converted(name, array, &DataType::Utf8, bad)?.as_string::<i32>().clone())
@@ -111,7 +113,8 @@ fn converted(name: &str, array: &ArrayRef, wanted: &DataType, bad: &mut BTreeMap
     let nulls = array.logical_nulls();
     for row in (0..converted.len()).filter(|row| converted.is_null(*row)) {
         if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-            let shown = arrow_cast::display::array_value_to_string(array, row).unwrap_or_default();
+            let shown = arrow_cast::display::array_value_to_string(array, row);
+            let shown = shown.unwrap_or_else(|_| "a value".into());
             refuse(bad, row, "out_of_range", name, &format!("{shown} is more than SQLite's {wanted} holds"));
         }
     }

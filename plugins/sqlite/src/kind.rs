@@ -92,7 +92,12 @@ pub fn declared_for(data_type: &DataType) -> Option<String> {
         data_type if data_type.is_integer() => "INTEGER",
         data_type if data_type.is_floating() => "REAL",
         // The word TEXT keeps SQLite from making a binary number of it.
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) if *scale >= 0 => {
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale)
+            if *scale >= 0 =>
+        {
             return Some(format!("DECIMALTEXT({precision},{scale})"));
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "TEXT",

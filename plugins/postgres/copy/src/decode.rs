@@ -37,7 +37,7 @@ impl std::error::Error for Malformed {}
 /// A row that has a value which Arrow cannot hold.
 #[derive(Debug)]
 pub struct Refused {
-    /// One row; every column as text that PostgreSQL reads as the same value.
+    /// One row: bytes as they are, every other column as text that PostgreSQL reads as the same value.
     pub row: RecordBatch,
     /// What is wrong, with the column's name.
     pub reason: String,
@@ -238,12 +238,18 @@ impl Bad {
     }
 }
 
-/// The row of these values as text. The first of them is the reason: one is enough.
+/// The row of these values as text, bytes apart, which have no place for more than they hold. The first of them is
+/// the reason: one is enough.
 fn refuse(batch: &RecordBatch, bad: &[Bad]) -> Result<Refused, Malformed> {
     let internal = |error: ArrowError| Malformed(format!("a refused row cannot be shown: {error}"));
     let schema = batch.schema();
-    let fields: Vec<_> = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
+    let shown_as =
+        |field: &Field| if *field.data_type() == DataType::Binary { DataType::Binary } else { DataType::Utf8 };
+    let fields: Vec<_> = schema.fields().iter().map(|field| Field::new(field.name(), shown_as(field), true)).collect();
     let columns = batch.columns().iter().enumerate().map(|(place, column)| -> Result<ArrayRef, ArrowError> {
+        if *column.data_type() == DataType::Binary {
+            return Ok(column.slice(bad[0].row, 1));
+        }
         let shown = match bad.iter().find(|bad| bad.column == place) {
             Some(bad) => Some(bad.shown.clone()),
             None => show::value(column, bad[0].row)?,

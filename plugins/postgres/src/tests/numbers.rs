@@ -115,12 +115,50 @@ fn a_table_is_made_with_room_for_every_digit() {
 }
 
 #[test]
+fn decimals_become_the_nearest_floating_point_numbers() {
+    let values = |scale: usize| {
+        let values = ["0.1", "1.1", "19.99", "-0.95", "0"].map(|value: &str| {
+            let (whole, decimals) = value.split_once('.').unwrap_or((value, ""));
+            format!("{whole}{decimals}{}", "0".repeat(scale - decimals.len()))
+        });
+        values.to_vec()
+    };
+    let long = |scale: usize| {
+        let values = values(scale);
+        long(&values.iter().map(String::as_str).collect::<Vec<_>>(), 76, scale as i8)
+    };
+    let short = values(30).iter().map(|value| value.parse::<i128>().unwrap()).collect::<Vec<_>>();
+    let short: ArrayRef = Arc::new(Decimal128Array::from(short).with_precision_and_scale(38, 30).unwrap());
+    for values in [long(40), long(70), short] {
+        for declared in ["double precision", "real"] {
+            assert_eq!(written(declared, values.clone()).0, ["0.1", "1.1", "19.99", "-0.95", "0"], "{declared}");
+        }
+    }
+    // Between two numbers of 32 bits, and nearer to the upper one only in its last digit.
+    let between = format!("1000000059604644775390625{}1", "0".repeat(30));
+    let between = super::numbers::long(&[&between], 76, 55);
+    assert_eq!(written("real", between).0, ["1.0000001"]);
+}
+
+#[test]
+fn a_moment_too_far_away_for_microseconds_is_refused() {
+    let days: ArrayRef = Arc::new(arrow_array::Date64Array::from(vec![86_400_000, 18_446_744_073_709_552]));
+    let (rows, reasons) = written("timestamp", days);
+    assert_eq!(rows, ["1970-01-02 00:00:00"]);
+    assert_eq!(reasons.len(), 1);
+}
+
+#[test]
 fn a_number_too_large_or_too_small_for_a_real_is_refused() {
     let numbers = vec![1e300, -1e300, 1e-300, f64::INFINITY, f64::NAN, 0.1, -0.0, 3.4028235e38];
     let (rows, reasons) = written("real", Arc::new(Float64Array::from(numbers)));
     assert_eq!(rows, ["Infinity", "NaN", "0.1", "-0", "3.4028235e+38"]);
     assert_eq!(reasons.len(), 3);
     assert_eq!(reasons[0], "cost: 1e300 does not fit real");
+    let keys = arrow_array::Int32Array::from(vec![0, 1, 2]);
+    let values = Arc::new(Float64Array::from(vec![1e300, 1e-300, 0.5]));
+    let (rows, reasons) = written("real", Arc::new(arrow_array::DictionaryArray::new(keys, values)));
+    assert_eq!((rows, reasons.len()), (vec!["0.5".into()], 2));
     // Of as many digits, but not as large as any real is.
     let (rows, reasons) = written("real", long(&[&"9".repeat(76), "25"], 76, 1));
     assert_eq!((rows, reasons.len()), (vec!["2.5".into()], 1));

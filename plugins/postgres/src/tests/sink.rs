@@ -228,6 +228,25 @@ fn upsert_replaces_rows_by_key_and_the_last_of_a_key_stays() {
     assert_eq!(scratch.rows("SELECT number FROM calls WHERE id = 2"), ["c"]);
 }
 
+/// Its SQLSTATE is also that of some texts which their types cannot read.
+#[test]
+fn what_is_wrong_with_the_table_costs_no_row() {
+    for (mode, default, column) in [
+        (json!({"mode": "upsert", "key": ["id"]}), "text DEFAULT current_setting('app.tenant')", "integer"),
+        (json!({"mode": "append"}), "bigint DEFAULT nextval('no_such_sequence'::text)", "tsquery"),
+    ] {
+        let mut scratch = Scratch::new();
+        scratch.sql(&format!("CREATE TABLE calls (id {column} UNIQUE, tenant {default})"));
+        let host = Host::new();
+        let mut sink = open(&host, &scratch, mode);
+        let ids = batch(vec![("id", Arc::new(StringArray::from(vec!["1", "2", "3"])) as ArrayRef)]);
+        let error = deliver(&mut sink, 1, ids).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
+        assert_eq!(host.rejections().len(), 0);
+        assert_eq!(scratch.rows("SELECT count(*) FROM calls"), ["0"]);
+    }
+}
+
 #[test]
 fn upsert_without_a_unique_index_says_so() {
     let mut scratch = Scratch::new();

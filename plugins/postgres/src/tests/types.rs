@@ -196,19 +196,20 @@ fn values_that_no_arrow_type_holds_are_refused_by_name_and_their_rows_kept() {
     let rejections = host.rejections();
     let shown = |rejected: &engine_sdk::testing::Rejected| {
         let row = rejected.rows.clone().unwrap();
-        let text = |column: &ArrayRef| {
-            let column: &StringArray = column.as_any().downcast_ref().unwrap();
-            column.iter().next().unwrap().unwrap_or("NULL").to_owned()
+        let text = |column: &ArrayRef| match column.as_string_opt::<i32>() {
+            _ if column.is_null(0) => "NULL".to_owned(),
+            Some(texts) => texts.value(0).to_owned(),
+            None => format!("{:?}", column.as_binary::<i32>().value(0)),
         };
         row.columns().iter().map(text).collect::<Vec<_>>().join("|")
     };
     assert_eq!(
         rejections.iter().map(shown).collect::<Vec<_>>(),
         [
-            r"1|infinity|24:00:00|1.00|5874897-12-31|\xff00",
+            r"1|infinity|24:00:00|1.00|5874897-12-31|[255, 0]",
             "2|294276-12-31 23:59:59.999999|12:00:00|1.00|infinity|NULL",
             "3|294247-01-10 04:00:54.775808|NULL|-12345678901234567890123456789012345678901234567.89|NULL|NULL",
-            r"4|4714-11-24 00:00:00 BC|24:00:00|NaN|4714-11-24 BC|\x",
+            r"4|4714-11-24 00:00:00 BC|24:00:00|NaN|4714-11-24 BC|[]",
         ]
     );
     let begins = ["at: infinity", "at: 294276-12-31 23:59:59.999999", "at: 294247-01-10 04:00:54.775808", "cost: NaN"];
@@ -224,7 +225,12 @@ fn a_text_that_its_type_does_not_read_costs_only_its_row() {
         ("tsquery", "'a' & 'b'", "a &"),
         ("jsonpath", "$.\"a\"", "$."),
         ("regclass", "pg_class", "no_such_table"),
+        ("regclass", "pg_class", "no_such_schema.pg_class"),
+        ("regclass", "pg_class", "a.b.c"),
+        ("regproc", "pg_backend_pid", "abs"),
         ("regtype", "integer", "no_such_type"),
+        ("regtype", "integer", "integer("),
+        ("jsonb", "{}", &("[".repeat(100_000) + &"]".repeat(100_000))),
         ("name", "n", &"n".repeat(64)),
         ("jsonb", "{}", "\"\\u0000\""),
         ("json", "\"\\u0000\"", "{"),
