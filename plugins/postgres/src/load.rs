@@ -124,7 +124,7 @@ impl Load {
                     execute(connection, "RELEASE SAVEPOINT engine_load").await?;
                     loaded += rows as u64;
                 }
-                Err(Failure::Refused(refusal)) => {
+                Err(Failure::Refused(refusal)) if refusal.is_of_rows() || texts(mapping, &refusal).is_some() => {
                     execute(connection, FORGET).await?;
                     if !refusal.is_of_rows()
                         && !is_of_texts(connection, mapping, &refusal, &pieces, &mut self.sent).await?
@@ -207,8 +207,15 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// Whether it is the texts that PostgreSQL cannot read, and nothing is wrong with the statement or the table: some
-/// types (tsvector, tsquery, jsonpath, regclass) say of a value what others say of SQL. Reading them alone tells.
+/// What reads the texts of a load that was refused in words that may be about them: some types (tsvector, tsquery,
+/// jsonpath, regclass) say of a value what others say of SQL.
+fn texts<'a>(mapping: &'a Mapping, refusal: &Refusal) -> Option<&'a str> {
+    let read = mapping.stage.as_ref()?.read.as_deref();
+    read.filter(|_| kind(&refusal.state) == ErrorKind::Config)
+}
+
+/// Whether PostgreSQL cannot read the texts by themselves. If it can, something is wrong with the statement or the
+/// table.
 async fn is_of_texts(
     connection: &mut PgConnection,
     mapping: &Mapping,
@@ -216,24 +223,19 @@ async fn is_of_texts(
     pieces: &[Piece],
     sent: &mut u64,
 ) -> Result<bool, Failure> {
-    let read = mapping.stage.as_ref().and_then(|stage| stage.read.as_deref());
-    let Some(read) = read.filter(|_| kind(&refusal.state) == ErrorKind::Config) else { return Ok(false) };
+    let Some(read) = texts(mapping, refusal) else { return Ok(false) };
     execute(connection, "SAVEPOINT engine_load").await?;
     let done = match copy(connection, mapping, pieces, sent).await {
         Ok(()) => execute(connection, read).await.map(drop),
         Err(failure) => Err(failure),
     };
-    match done {
-        Ok(()) => {
-            execute(connection, FORGET).await?;
-            Ok(false)
-        }
-        Err(Failure::Refused(_)) => {
-            execute(connection, FORGET).await?;
-            Ok(true)
-        }
-        Err(failure) => Err(failure),
-    }
+    let is_theirs = match done {
+        Ok(()) => false,
+        Err(Failure::Refused(again)) if matches!(kind(&again.state), ErrorKind::Config | ErrorKind::Rejected) => true,
+        Err(failure) => return Err(failure),
+    };
+    execute(connection, FORGET).await?;
+    Ok(is_theirs)
 }
 
 /// From the stage into the table, where there is a stage.
