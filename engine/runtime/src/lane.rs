@@ -66,6 +66,11 @@ impl Delivering {
         self.stalled.load(Ordering::SeqCst)
     }
 
+    /// Whether it may take another split in this pass.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.gone.load(Ordering::SeqCst)
+    }
+
     fn has_committed_all(&self) -> bool {
         self.open.load(Ordering::SeqCst) == 0
     }
@@ -102,7 +107,7 @@ impl SinkThreads {
 
 /// A sink as one reader sees it.
 pub(crate) struct Lane {
-    of: Arc<Delivering>,
+    pub(crate) of: Arc<Delivering>,
     /// Gone once the lane takes nothing more.
     sender: Option<Sender<Item>>,
     sent: u64,
@@ -129,18 +134,13 @@ impl Lane {
         self.sender.is_some()
     }
 
-    /// Whether it may take another split in this pass.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.alive() && !self.of.gone.load(Ordering::SeqCst)
-    }
-
     /// Whether it is in the middle of an artefact that all splits make together.
     pub(crate) fn is_joining(&self) -> bool {
         self.alive() && self.of.unit == Unit::Run && self.begun
     }
 
     pub(crate) fn wants(&self, split: &Split) -> bool {
-        self.goes_on() && (self.of.unit == Unit::Run || self.of.missing.contains(&split.id))
+        self.alive() && self.of.goes_on() && (self.of.unit == Unit::Run || self.of.missing.contains(&split.id))
     }
 
     pub(crate) fn begin(&mut self, context: &PassContext, split: &Split, schema: &SchemaRef) {
@@ -148,26 +148,27 @@ impl Lane {
             let id = if self.of.unit == Unit::Run { RUN_SPLIT.to_owned() } else { split.id.clone() };
             self.begun = true;
             self.sent = 0;
-            self.send(context, Item::Begin { split: id, schema: Arc::clone(schema) }, true);
+            self.send(context, Item::Begin { split: id, schema: Arc::clone(schema) }, || false);
         }
     }
 
-    pub(crate) fn rows(&mut self, context: &PassContext, batch: RecordBatch, patient: bool) {
+    /// `is_waited_for`: whether it holds up another sink while it does not take them.
+    pub(crate) fn rows(&mut self, context: &PassContext, batch: RecordBatch, is_waited_for: impl Fn() -> bool) {
         self.sent += batch.num_rows() as u64;
-        self.send(context, Item::Rows(batch), patient);
+        self.send(context, Item::Rows(batch), is_waited_for);
     }
 
     /// The end of a split.
     pub(crate) fn end_split(&mut self, context: &PassContext) {
         if self.of.unit == Unit::Split {
-            self.send(context, Item::End { rows: self.sent }, true);
+            self.send(context, Item::End { rows: self.sent }, || false);
         }
     }
 
     /// The end of the last split.
     pub(crate) fn end_run(&mut self, context: &PassContext) {
         if self.of.unit == Unit::Run && self.begun {
-            self.send(context, Item::End { rows: self.sent }, true);
+            self.send(context, Item::End { rows: self.sent }, || false);
         }
     }
 
@@ -178,25 +179,28 @@ impl Lane {
         }
     }
 
-    /// Hands an item over. A sink that is gone takes no more part; one that
-    /// holds others up (`patient` is false) is left behind.
-    fn send(&mut self, context: &PassContext, item: Item, patient: bool) {
+    /// Hands an item over. A sink that is gone takes no more part; one that holds others up is left behind.
+    fn send(&mut self, context: &PassContext, item: Item, is_waited_for: impl Fn() -> bool) {
         let Some(sender) = &self.sender else { return };
-        if patient {
-            if !sender.send_until(item, &context.stop) {
-                self.sender = None;
+        let item = if is_waited_for() {
+            match sender.send(item, context.stall) {
+                Ok(()) => return,
+                Err(Refused::Closed(_)) => return self.sender = None,
+                // Whoever waited may have gone meanwhile.
+                Err(Refused::Full(item)) if !is_waited_for() => item,
+                Err(Refused::Full(_)) => {
+                    self.sender = None;
+                    self.of.gone.store(true, Ordering::SeqCst);
+                    self.of.stalled.store(true, Ordering::SeqCst);
+                    self.of.stop.now();
+                    return;
+                }
             }
-            return;
-        }
-        match sender.send(item, context.stall) {
-            Ok(()) => {}
-            Err(Refused::Closed(_)) => self.sender = None,
-            Err(Refused::Full(_)) => {
-                self.sender = None;
-                self.of.gone.store(true, Ordering::SeqCst);
-                self.of.stalled.store(true, Ordering::SeqCst);
-                self.of.stop.now();
-            }
+        } else {
+            item
+        };
+        if !sender.send_until(item, &context.stop) {
+            self.sender = None;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use engine_abi::message::Split;
 use engine_abi::stream::Batches;
@@ -196,10 +196,10 @@ impl Reader<'_> {
             }
             context.meters.passing(batch.num_rows() as u64);
             for at in &wanted {
-                // Nobody else waits for the only one that goes on.
-                let patient = lanes.iter().filter(|lane| lane.goes_on()).count() < 2;
+                let others = lanes.iter().enumerate().filter(|(other, lane)| other != at && lane.alive());
+                let others: Vec<_> = others.map(|(_, lane)| Arc::clone(&lane.of)).collect();
                 if lanes[*at].alive() {
-                    lanes[*at].rows(context, batch.clone(), patient);
+                    lanes[*at].rows(context, batch.clone(), || others.iter().any(|of| of.goes_on()));
                 }
             }
             if !wanted.iter().any(|at| lanes[*at].alive()) {
