@@ -155,14 +155,17 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
         for (outlet, result) in end.outlets {
             match result {
                 Err(error) if !is_stop(&error) => {
-                    behind.insert(outlet.name().to_owned(), Behind { why: Some(error), several, call: None });
+                    behind.insert(
+                        outlet.name().to_owned(),
+                        Behind { left: Left { why: Some(error), several }, call: None },
+                    );
                 }
                 _ => {}
             }
         }
         for straggler in end.stalled {
             let name = straggler.name().to_owned();
-            behind.insert(name, Behind { why: None, several, call: Some(straggler) });
+            behind.insert(name, Behind { left: Left { why: None, several }, call: Some(straggler) });
         }
         let fresh = shared.fresh(id)?;
         match end.source {
@@ -187,7 +190,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
     drop(upstream);
     // Without a source there is nothing to catch up with.
     let results = match ending.source {
-        Some(_) => behind.into_iter().map(|(name, it)| (name, it.returned(shared).map_or(Ok(()), Err))).collect(),
+        Some(_) => behind.into_iter().map(|(name, it)| (name, it.returned(shared).why.map_or(Ok(()), Err))).collect(),
         None => each_alone(shared, id, behind, &job),
     };
     for (name, result) in results {
@@ -208,22 +211,21 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
 
 /// A sink that goes on by itself.
 struct Behind {
-    why: Option<Error>,
-    /// Several of its splits were worked on at the same time.
-    several: bool,
+    left: Left,
     /// It held the others up, and may still be in the middle of a call.
     call: Option<Straggler>,
 }
 
 impl Behind {
-    /// Waits until nothing of the sink is at work, and answers what it failed with.
-    fn returned(self, shared: &Shared) -> Option<Error> {
-        match self.call.map(Straggler::wait) {
-            None => self.why,
+    /// Waits until nothing of the sink is at work, and answers with what the call has come to.
+    fn returned(self, shared: &Shared) -> Left {
+        let why = match self.call.map(Straggler::wait) {
+            None => self.left.why,
             Some(Ok(())) => None,
             Some(Err(error)) if !is_stop(&error) => Some(error),
             Some(Err(_)) => Some(Error::unavailable(format!("held the other sinks up for {:?}", shared.options.stall))),
-        }
+        };
+        Left { why, ..self.left }
     }
 }
 
@@ -298,9 +300,7 @@ fn each_alone(
                 }
                 let of = name.clone();
                 let worker = scope.spawn(move || {
-                    let several = it.several;
-                    let left = Left { why: it.returned(shared), several };
-                    catch_up(shared, &of, Some(window), left, &mut Budget::new(&retry), &stop)
+                    catch_up(shared, &of, Some(window), it.returned(shared), &mut Budget::new(&retry), &stop)
                 });
                 (name, worker)
             })

@@ -15,7 +15,7 @@ use crate::shared::{Job, Shared, Solo, is_stop};
 use crate::stop::Stop;
 
 /// Why a sink goes on by itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Left {
     /// What it failed with. None: it was only too slow, or comes from an earlier run.
     pub(crate) why: Option<Error>,
