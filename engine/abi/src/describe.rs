@@ -205,6 +205,26 @@ pub struct ModuleIdentity {
     pub version: String,
     /// What it holds.
     pub components: Vec<ComponentIdentity>,
+    /// How rows cross the border of a WASM module.
+    #[serde(default, skip_serializing_if = "RowForm::is_arrow")]
+    pub rows: RowForm,
+}
+
+/// How the rows of a WASM module cross its border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowForm {
+    /// As pieces of an Arrow IPC stream.
+    #[default]
+    Arrow,
+    /// As arrays of JSON objects.
+    Json,
+}
+
+impl RowForm {
+    fn is_arrow(&self) -> bool {
+        *self == Self::Arrow
+    }
 }
 
 /// Whether a component may have this name: `[a-z][a-z0-9_]*`, so that it can be

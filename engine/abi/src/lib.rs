@@ -9,13 +9,17 @@ pub mod cut;
 pub mod describe;
 pub mod error;
 pub mod ffi;
+#[cfg(feature = "ipc")]
+pub mod ipc;
+pub mod loader;
 pub mod message;
 pub mod stream;
+pub mod table;
 
 pub use cut::{ByteRange, Cut, Cuts, Cuttable};
 pub use describe::{
-    ComponentDescription, ComponentIdentity, ComponentKind, Example, ModuleIdentity, Promise, Scope, Shape, Unit,
-    is_component_name,
+    ComponentDescription, ComponentIdentity, ComponentKind, Example, ModuleIdentity, Promise, RowForm, Scope, Shape,
+    Unit, is_component_name,
 };
 pub use error::{Error, ErrorKind, Result};
 

@@ -1,5 +1,7 @@
 //! The JSON messages of `plugin.h`, as types.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +22,51 @@ pub struct OpenRequest {
     /// The folder that relative paths are relative to. Empty: the process's own.
     #[serde(default)]
     pub folder: String,
+}
+
+/// What a module that does not share the engine's process may do. By default
+/// nothing, within the default limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sandbox {
+    /// What it may reach.
+    pub permissions: Permissions,
+    /// What it may use up.
+    pub limits: Limits,
+}
+
+/// What a sandboxed module may reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Permissions {
+    /// Hosts that it may send HTTP requests to: `api.example.com`, `api.example.com:8443`,
+    /// `*.example.com`, `192.0.2.7`.
+    pub hosts: Vec<String>,
+    /// Private networks that the names of `hosts` may stand for, such as `10.1.0.0/16`.
+    /// An address that `hosts` names itself needs no network.
+    pub networks: Vec<String>,
+    /// The environment that it sees.
+    pub environment: BTreeMap<String, String>,
+    /// Folders that it may read, absolute.
+    pub read: Vec<String>,
+    /// Folders that it may read and write, absolute.
+    pub write: Vec<String>,
+}
+
+/// What a sandboxed module may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Memory of one instance.
+    pub memory_bytes: u64,
+    /// Time of one call, without what it waits for its input.
+    pub deadline_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20, deadline_ms: 30_000 }
+    }
 }
 
 /// `check`: what was found.

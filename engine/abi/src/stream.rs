@@ -268,10 +268,10 @@ pub unsafe fn borrow_array(array: &FFI_ArrowArray) -> FFI_ArrowArray {
         }
     }
     /// 5 lengths, 3 pointers, then `release`: see `struct ArrowArray`.
-    const RELEASE_WORD: usize = 8;
+    const RELEASE_WORD: usize = 5 * size_of::<i64>() / size_of::<usize>() + 3;
     let mut copy = std::mem::MaybeUninit::<FFI_ArrowArray>::uninit();
     // SAFETY: a bitwise copy of a C struct whose release is replaced right away
-    // (both are pointer-sized, at the place that the C layout gives).
+    // (it is pointer-sized, at the place that the C layout gives).
     unsafe {
         std::ptr::copy_nonoverlapping(std::ptr::from_ref(array), copy.as_mut_ptr(), 1);
         let words = copy.as_mut_ptr().cast::<*mut std::ffi::c_void>();

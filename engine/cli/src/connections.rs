@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error};
 use engine_host::Modules;
 use engine_runtime::{Collected, Letters, StageHost, Stop};
@@ -108,5 +108,5 @@ fn try_out(modules: &Modules, around: &Around, connection: &Connection, folder: 
     let host = StageHost::new("connections", &connection.component, &Stop::new(), letters);
     let folder = std::path::absolute(folder).map_err(Error::from)?.display().to_string();
     let request = OpenRequest { config, pipeline: "connections".into(), stage: connection.component.clone(), folder };
-    Ok(component.open(&request, host)?.check()?.summary)
+    Ok(component.open(&request, &Sandbox::default(), host)?.check()?.summary)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_abi::ffi::{self, Module, ModuleFn, Reply};
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{
     ABI_VERSION, ComponentDescription, ComponentKind, Error, ErrorKind, MODULE_SYMBOL, ModuleIdentity, Result,
 };
@@ -14,12 +14,22 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use crate::callbacks::Host;
 use crate::instance::Instance;
+use crate::loader::Held;
 
 /// A component that can be opened. Cheap to share.
 pub struct Component {
     table: ffi::Component,
     description: ComponentDescription,
     module: PathBuf,
+    carrier: Carrier,
+}
+
+/// Who runs a component.
+pub(crate) enum Carrier {
+    /// The engine's process: `open` of the component's own table.
+    Native,
+    /// A loader.
+    Loader(Held),
 }
 
 impl Component {
@@ -68,12 +78,27 @@ impl Component {
         if status != ffi::OK {
             return Err(wrong(format!("{kind} `{name}` cannot describe itself (status {status})")));
         }
-        let mut description: ComponentDescription = serde_json::from_slice(&text)
-            .map_err(|error| wrong(format!("the description of {kind} `{name}` cannot be read: {error}")))?;
-        description.name = name;
-        description.kind = kind;
+        let mut description = Self::read_description(&text, kind, &name, path)?;
         description.push = kind == ComponentKind::Source && table.listen.is_some();
-        Ok(Self { table, description, module: path.to_owned() })
+        Ok(Self { table, description, module: path.to_owned(), carrier: Carrier::Native })
+    }
+
+    /// A component that a loader runs.
+    pub(crate) fn held(held: Held, table: ffi::Component, description: ComponentDescription, path: &Path) -> Self {
+        Self { table, description, module: path.to_owned(), carrier: Carrier::Loader(held) }
+    }
+
+    /// Reads what `describe` answered.
+    pub(crate) fn read_description(
+        text: &[u8],
+        kind: ComponentKind,
+        name: &str,
+        path: &Path,
+    ) -> Result<ComponentDescription> {
+        let description: ComponentDescription = serde_json::from_slice(text).map_err(|error| {
+            wrong_table(path, &format!("the description of {kind} `{name}` cannot be read: {error}"))
+        })?;
+        Ok(ComponentDescription { name: name.to_owned(), kind, ..description })
     }
 
     /// Everything that is known without opening it.
@@ -100,9 +125,14 @@ impl Component {
         &self.table
     }
 
-    /// Makes an instance; `host` serves it until it is dropped.
-    pub fn open(self: &Arc<Self>, request: &OpenRequest, host: Arc<dyn Host>) -> Result<Instance> {
-        Instance::open(Arc::clone(self), request, host)
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// Makes an instance; `host` serves it until it is dropped. `sandbox` is what
+    /// it may do where it does not share the engine's process.
+    pub fn open(self: &Arc<Self>, request: &OpenRequest, sandbox: &Sandbox, host: Arc<dyn Host>) -> Result<Instance> {
+        Instance::open(Arc::clone(self), request, sandbox, host)
     }
 }
 

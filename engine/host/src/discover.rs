@@ -6,11 +6,13 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use engine_abi::loader::WASM_LOADER;
 use engine_abi::{ComponentKind, Error, ModuleIdentity, Result};
 use sha2::{Digest, Sha256};
 
 use crate::component::Component;
-use crate::{Lock, manifest};
+use crate::loader::LazyLoader;
+use crate::{Lock, manifest, wasm_sections};
 
 /// How the files of the modules that are built with the engine begin.
 const BUNDLED_PREFIX: &str = "libengine_plugin_";
@@ -51,6 +53,8 @@ pub struct Modules {
     files: Vec<Arc<ModuleFile>>,
     problems: Vec<Error>,
     lock: Option<Lock>,
+    wasm: LazyLoader,
+    cache: Option<PathBuf>,
     loaded: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
 }
 
@@ -58,8 +62,15 @@ impl Modules {
     /// Looks through `folders`. Folders that do not exist are passed over;
     /// files that look like modules but cannot be used become [`problems`](Self::problems).
     pub fn discover(folders: &[PathBuf], lock: Option<Lock>) -> Self {
-        let mut found =
-            Self { folders: Vec::new(), files: Vec::new(), problems: Vec::new(), lock, loaded: Mutex::default() };
+        let mut found = Self {
+            folders: Vec::new(),
+            files: Vec::new(),
+            problems: Vec::new(),
+            lock,
+            wasm: LazyLoader::default(),
+            cache: None,
+            loaded: Mutex::default(),
+        };
         let mut seen = BTreeSet::new();
         for folder in folders {
             let Ok(folder) = folder.canonicalize() else { continue };
@@ -81,6 +92,15 @@ impl Modules {
         }
     }
 
+    /// Says where the library is that runs WASM modules, and where it may keep
+    /// what it compiled.
+    #[must_use]
+    pub fn with_wasm(mut self, folder: &Path, cache: Option<PathBuf>) -> Self {
+        self.wasm.path = Some(folder.join(WASM_LOADER));
+        self.cache = cache;
+        self
+    }
+
     fn search(&mut self, folder: &Path, prefix: &str) {
         let entries = match std::fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -93,13 +113,16 @@ impl Modules {
         let mut paths: Vec<_> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
-            .filter(|path| path.extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION))
+            .filter(|path| {
+                let extension = path.extension();
+                extension.is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION || extension == "wasm")
+            })
             .collect();
         paths.sort();
         for path in paths {
-            match open(&path).and_then(|file| manifest::read(&path, &file)) {
+            match open(&path).and_then(|mut file| manifest::read(&path, &mut file)) {
                 Ok(Some(identity)) => self.files.push(Arc::new(ModuleFile { path, identity, sha256: OnceLock::new() })),
-                Ok(None) => tracing::debug!(path = %path.display(), "a shared library without a manifest is no module"),
+                Ok(None) => tracing::debug!(path = %path.display(), "a file without a manifest is no module"),
                 Err(error) => self.problems.push(error),
             }
         }
@@ -176,12 +199,29 @@ impl Modules {
 
     fn load(&self, module: &ModuleFile) -> Result<Vec<Arc<Component>>> {
         let mut file = open(&module.path)?;
+        if wasm_sections::is_wasm(&mut file) {
+            return self.load_wasm(module, &mut file);
+        }
         if let Some(lock) = &self.lock {
             // Hashed from the same open file that is then loaded, so that
             // nobody can change it in between.
             lock.admit(&module.path, &hash(&module.path, &mut file)?)?;
         }
         Component::load(&module.path, file, &module.identity)
+    }
+
+    /// The bytes that were hashed are the ones that are loaded.
+    fn load_wasm(&self, module: &ModuleFile, file: &mut File) -> Result<Vec<Arc<Component>>> {
+        let failed =
+            |error: std::io::Error| Error::from(error).context(format_args!("module {}", module.path.display()));
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(failed)?;
+        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        if let Some(lock) = &self.lock {
+            lock.admit(&module.path, &sha256)?;
+        }
+        let loader = self.wasm.get(&module.path)?;
+        loader.take_in(&module.path, &bytes, &sha256, &module.identity, self.cache.as_deref())
     }
 }
 
@@ -200,5 +240,9 @@ fn hash(path: &Path, file: &mut File) -> Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+fn hexadecimal(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_abi::ffi::{self, ExchangeFn, FFI_ArrowArrayStream, NotifyFn, Reply, Status, Text};
 use engine_abi::message::{
-    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split,
+    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sandbox, Sealed, SinkRun, Split,
 };
 use engine_abi::stream::{self, Batches};
 use engine_abi::{Cuts, Error, ErrorKind, Result, cut};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::callbacks::{Host, Table};
-use crate::component::Component;
+use crate::component::{Carrier, Component};
 
 /// Which way `apply` works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,19 +129,35 @@ impl Open {
     }
 }
 
-fn json(message: &impl Serialize) -> Result<String> {
+pub(crate) fn json(message: &impl Serialize) -> Result<String> {
     serde_json::to_string(message)
         .map_err(|error| Error::internal(format!("a message cannot be written as JSON: {error}")))
 }
 
 impl Instance {
-    pub(crate) fn open(component: Arc<Component>, request: &OpenRequest, host: Arc<dyn Host>) -> Result<Self> {
+    pub(crate) fn open(
+        component: Arc<Component>,
+        request: &OpenRequest,
+        sandbox: &Sandbox,
+        host: Arc<dyn Host>,
+    ) -> Result<Self> {
         let table = Table::new(host);
-        let open = component.table().open.ok_or_else(|| Error::internal("a component without `open` was loaded"))?;
-        let request = json(request)?;
         let mut raw = std::ptr::null_mut();
-        // SAFETY: plugin.h; the host's table is boxed and kept until after `close`.
-        let status = unsafe { open(&raw const table.table, Text::new(&request), &raw mut raw) };
+        let host = &raw const table.table;
+        let status = match component.carrier() {
+            Carrier::Native => {
+                let open =
+                    component.table().open.ok_or_else(|| Error::internal("a component without `open` was loaded"))?;
+                let request = json(request)?;
+                // SAFETY: plugin.h; the host's table is boxed and kept until after `close`.
+                unsafe { open(host, Text::new(&request), &raw mut raw) }
+            }
+            Carrier::Loader(held) => {
+                let named = (component.kind(), component.name());
+                // SAFETY: as above.
+                unsafe { held.open(named, host, (request, sandbox), &raw mut raw) }?
+            }
+        };
         let open = Arc::new(Open { raw, component, table });
         if status != ffi::OK {
             return Err(open.error(status));

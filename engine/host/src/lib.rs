@@ -12,8 +12,10 @@ mod callbacks;
 mod component;
 mod discover;
 mod instance;
+mod loader;
 mod lock;
 mod manifest;
+mod wasm_sections;
 
 pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
 pub use component::Component;

@@ -6,8 +6,23 @@ use std::path::Path;
 use engine_abi::{ABI_VERSION, Error, MANIFEST_SECTION, ModuleIdentity, Result, is_component_name};
 use object::read::{Object, ObjectSection, ReadCache};
 
-/// The manifest of a shared library; `None` if it is one, but not a module.
-pub(crate) fn read(path: &Path, file: &File) -> Result<Option<ModuleIdentity>> {
+use crate::wasm_sections;
+
+/// The manifest of a shared library or a WASM file; `None` if it is one, but not
+/// a module.
+pub(crate) fn read(path: &Path, file: &mut File) -> Result<Option<ModuleIdentity>> {
+    let text = if wasm_sections::is_wasm(file) {
+        wasm_sections::find(file, MANIFEST_SECTION).map_err(|what| {
+            Error::config(format!("module {} cannot be read: {what}", path.display()))
+                .hint("the file is damaged; build or copy it again")
+        })?
+    } else {
+        section_of_library(path, file)?
+    };
+    text.map(|text| identity(path, &text)).transpose()
+}
+
+fn section_of_library(path: &Path, file: &File) -> Result<Option<Vec<u8>>> {
     let shown = path.display();
     let damaged = |what: String| {
         Error::config(format!("module {shown} cannot be read: {what}"))
@@ -26,9 +41,13 @@ pub(crate) fn read(path: &Path, file: &File) -> Result<Option<ModuleIdentity>> {
             found = Some(section.data().map_err(|error| damaged(error.to_string()))?.to_vec());
         }
     }
-    let Some(text) = found else { return Ok(None) };
+    Ok(found)
+}
+
+fn identity(path: &Path, text: &[u8]) -> Result<ModuleIdentity> {
+    let shown = path.display();
     // A C string brings its NUL along.
-    let text = text.strip_suffix(b"\0").unwrap_or(&text);
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
     let identity: ModuleIdentity = serde_json::from_slice(text).map_err(|error| {
         Error::config(format!("module {shown} has a manifest that cannot be read: {error}"))
             .hint("its section `engine_manifest` must hold JSON as described in schemas/plugin.h")
@@ -44,5 +63,5 @@ pub(crate) fn read(path: &Path, file: &File) -> Result<Option<ModuleIdentity>> {
         return Err(Error::config(format!("module {shown} names a {} `{}`", wrong.kind, wrong.name.escape_debug()))
             .hint("a name is small letters, digits and `_`, and begins with a letter; this is a bug in the module"));
     }
-    Ok(Some(identity))
+    Ok(identity)
 }

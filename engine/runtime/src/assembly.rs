@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
@@ -66,7 +66,7 @@ impl Part {
             stage: self.stage.clone(),
             folder: self.folder.display().to_string(),
         };
-        self.component.open(&request, host).map_err(|error| error.at(&self.stage))
+        self.component.open(&request, &Sandbox::default(), host).map_err(|error| error.at(&self.stage))
     }
 }
 

@@ -33,13 +33,12 @@ macro_rules! module {
         const _: () = {
             $crate::export::require_names(&[$first $(, $name)*]);
 
-            static COMPONENTS: &[&$crate::export::Component] = &[
+            const COMPONENTS: &[&$crate::export::Component] = &[
                 &$crate::export::$first_kind::<$first_type>($first),
                 $(&$crate::export::$kind::<$type>($name),)*
             ];
 
-            static MODULE: $crate::export::Module =
-                $crate::export::module($module, env!("CARGO_PKG_VERSION"), COMPONENTS);
+            $crate::__exports!($module, COMPONENTS);
 
             const MANIFEST: &str = concat!(
                 "{\"abi\":1,\"name\":\"", $module, "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
@@ -53,11 +52,6 @@ macro_rules! module {
             #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,engine_manifest"))]
             #[cfg_attr(not(target_os = "macos"), unsafe(link_section = "engine_manifest"))]
             static MANIFEST_BYTES: [u8; MANIFEST.len()] = $crate::export::bytes(MANIFEST);
-
-            #[unsafe(no_mangle)]
-            extern "C" fn engine_module_v1() -> *const $crate::export::Module {
-                &raw const MODULE
-            }
         };
     };
 }
@@ -86,5 +80,38 @@ macro_rules! __kind {
     };
     (sink) => {
         "sink"
+    };
+}
+
+/// The symbol of `plugin.h`.
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __exports {
+    ($module:literal, $components:ident) => {
+        static MODULE: $crate::export::Module = $crate::export::module($module, env!("CARGO_PKG_VERSION"), $components);
+
+        #[unsafe(no_mangle)]
+        extern "C" fn engine_module_v1() -> *const $crate::export::Module {
+            &raw const MODULE
+        }
+    };
+}
+
+/// The exports of `plugin.wit`.
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __exports {
+    ($module:literal, $components:ident) => {
+        struct Listed;
+
+        impl $crate::export::Listed for Listed {
+            const COMPONENTS: &'static [&'static $crate::export::Component] = $components;
+        }
+
+        type Guest = $crate::export::Serve<Listed>;
+
+        $crate::export::bindings::export_guest!(Guest with_types_in $crate::export::bindings);
     };
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine_abi::message::{PlanRequest, Split};
+use engine_abi::message::{PlanRequest, Sandbox, Split};
 use engine_abi::{ComponentKind, ErrorKind};
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ fn bad_config(subject: &Subject) -> Verdict {
     let place = subject.place()?;
     let good = place.fill(subject.config()?, 1)?;
     for (what, config) in wrong_configs(&subject.component.description().schema, &good) {
-        match subject.component.open(&request(&place, &config), Arc::new(Recorder::default())) {
+        match subject.component.open(&request(&place, &config), &Sandbox::default(), Arc::new(Recorder::default())) {
             Ok(_) => return Err(Stop::Failed(format!("{what} was accepted"))),
             Err(error) => {
                 require(error.kind == ErrorKind::Config, || {

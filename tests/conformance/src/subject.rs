@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, ErrorKind, Result};
 use engine_host::{Component, Host, Instance, Modules};
 use serde_json::Value;
@@ -136,7 +136,7 @@ pub(crate) fn open(
     config: &Value,
 ) -> Result<(Instance, Arc<Recorder>), Stop> {
     let host = Arc::new(Recorder::default());
-    Ok((component.open(&request(place, config), Arc::clone(&host) as Arc<dyn Host>)?, host))
+    Ok((component.open(&request(place, config), &Sandbox::default(), Arc::clone(&host) as Arc<dyn Host>)?, host))
 }
 
 /// What the engine would open an instance with.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch, StringArray};
-use engine_abi::message::{OpenRequest, PlanRequest};
+use engine_abi::message::{OpenRequest, PlanRequest, Sandbox};
 use engine_abi::{Batches, ComponentKind};
 use engine_conformance_tests::{Fixtures, Recorder, check_module, modules};
 use engine_host::{Component, Direction, Modules};
@@ -17,7 +17,7 @@ fn module() -> std::path::PathBuf {
 
 fn open(component: &Arc<Component>, config: Value, host: &Arc<Recorder>) -> engine_host::Instance {
     let request = OpenRequest { config, pipeline: "test".into(), stage: "test".into(), folder: String::new() };
-    component.open(&request, Arc::clone(host) as Arc<dyn engine_host::Host>).unwrap()
+    component.open(&request, &Sandbox::default(), Arc::clone(host) as Arc<dyn engine_host::Host>).unwrap()
 }
 
 fn component(kind: ComponentKind, name: &str) -> Arc<Component> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch};
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{Batches, ComponentKind, ErrorKind};
 use engine_conformance_tests::{Check, Fixtures, Outcome, Recorder, check_module, modules};
 use engine_host::{Direction, Host, Instance, Modules};
@@ -134,7 +134,7 @@ fn open(name: &str) -> Instance {
     let component = modules.component(ComponentKind::Transform, name).unwrap();
     let request =
         OpenRequest { config: json!({}), pipeline: "test".into(), stage: "test".into(), folder: String::new() };
-    component.open(&request, Arc::new(Recorder::default()) as Arc<dyn Host>).unwrap()
+    component.open(&request, &Sandbox::default(), Arc::new(Recorder::default()) as Arc<dyn Host>).unwrap()
 }
 
 fn numbers() -> RecordBatch {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::stream::Batches;
 use engine_abi::{ComponentKind, Error, Result};
 use engine_host::{Arrival, Direction, Host, Level, Modules, Rejection};
@@ -69,7 +69,7 @@ fn pass(
     modules.add_bundled(program.parent().unwrap_or(&program));
     let component = modules.component(ComponentKind::Format, format)?;
     let request = OpenRequest { config, pipeline: String::new(), stage: String::new(), folder: String::new() };
-    let mut instance = component.open(&request, Arc::new(Counting::default()))?;
+    let mut instance = component.open(&request, &Sandbox::default(), Arc::new(Counting::default()))?;
     for batch in instance.apply(direction, input)? {
         take(&batch?);
     }

@@ -1,0 +1,159 @@
+//! Modules that the engine does not run itself: a loader, a library beside the
+//! engine's program, runs them and lends the calls of their instances.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use engine_abi::ffi::{self, Host, Instance, Reply, Status, Text};
+use engine_abi::loader::{LOADER_SYMBOL, LoadRequest, Loaded, Loader, LoaderFn, OpenInLoader};
+use engine_abi::message::{OpenRequest, Sandbox};
+use engine_abi::{ComponentIdentity, ComponentKind, Error, ErrorKind, ModuleIdentity, Result};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+use crate::component::Component;
+
+/// A loader's table; the library is never unloaded.
+#[derive(Clone, Copy)]
+pub(crate) struct LoaderTable(&'static Loader);
+
+/// Where a loader is, and the loader once it was needed.
+#[derive(Debug, Default)]
+pub(crate) struct LazyLoader {
+    pub(crate) path: Option<PathBuf>,
+    loaded: OnceLock<LoaderTable>,
+}
+
+impl std::fmt::Debug for LoaderTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoaderTable")
+    }
+}
+
+impl LazyLoader {
+    /// The loader; loads its library on first use.
+    pub(crate) fn get(&self, module: &Path) -> Result<LoaderTable> {
+        if let Some(loader) = self.loaded.get() {
+            return Ok(*loader);
+        }
+        let path = self.path.as_deref().filter(|path| path.is_file()).ok_or_else(|| {
+            let place =
+                self.path.as_ref().map_or_else(|| "beside the engine's program".into(), |it| it.display().to_string());
+            Error::config(format!(
+                "module {} is WASM, and the library that runs such modules is not there",
+                module.display()
+            ))
+            .hint(format!(
+                "it belongs at {place}: install it with the engine, or build it with `cargo build -p engine-wasm`"
+            ))
+        })?;
+        let loader = LoaderTable::load(path)?;
+        Ok(*self.loaded.get_or_init(|| loader))
+    }
+}
+
+impl LoaderTable {
+    fn load(path: &Path) -> Result<Self> {
+        let broken = |what: String| {
+            Error::config(format!("{} cannot be used: {what}", path.display()))
+                .hint("it must come from the same build as the engine's program")
+        };
+        // SAFETY: the library is a part of the engine and lies beside its program.
+        let library =
+            unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| broken(error.to_string()))?;
+        // SAFETY: the symbol has the type that `engine_abi::loader` gives it.
+        let entry =
+            unsafe { library.get::<LoaderFn>(LOADER_SYMBOL.as_bytes()) }.map_err(|error| broken(error.to_string()))?;
+        // SAFETY: answers with a static table or NULL.
+        let loader = unsafe { entry().as_ref() }.ok_or_else(|| broken("its table is NULL".into()))?;
+        // SAFETY: the table is static.
+        let version = unsafe { loader.version.read() };
+        if loader.size as usize != size_of::<Loader>() || version != env!("CARGO_PKG_VERSION") {
+            return Err(broken(format!("it is of version {version}, the engine of {}", env!("CARGO_PKG_VERSION"))));
+        }
+        std::mem::forget(library);
+        Ok(Self(loader))
+    }
+
+    /// Takes in a module and gives its components.
+    pub(crate) fn take_in(
+        self,
+        path: &Path,
+        bytes: &[u8],
+        sha256: &str,
+        identity: &ModuleIdentity,
+        cache: Option<&Path>,
+    ) -> Result<Vec<Arc<Component>>> {
+        let request = LoadRequest {
+            path: path.display().to_string(),
+            sha256: sha256.into(),
+            identity: identity.clone(),
+            cache: cache.map(|path| path.display().to_string()).unwrap_or_default(),
+        };
+        let request = crate::instance::json(&request)?;
+        let (mut loaded, mut error) = (std::ptr::null(), Vec::new());
+        let bytes = Text { data: bytes.as_ptr(), length: bytes.len() };
+        // SAFETY: texts and places live until the call returns.
+        let status = unsafe { (self.0.load)(Text::new(&request), bytes, &raw mut loaded, Reply::collect(&mut error)) };
+        if status != ffi::OK {
+            return Err(read_error(status, &error, path));
+        }
+        let held = Held { loader: self, loaded };
+        identity.components.iter().map(|component| held.component(component, path).map(Arc::new)).collect()
+    }
+}
+
+fn read_error(status: Status, text: &[u8], path: &Path) -> Error {
+    let kind = ErrorKind::from_status(status);
+    match serde_json::from_slice::<Error>(text) {
+        Ok(error) => Error { kind, ..error },
+        Err(_) => Error::new(kind, format!("module {} failed without saying why", path.display())),
+    }
+}
+
+/// A module inside a loader. It stays there: instances may outlive every use.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    loader: LoaderTable,
+    loaded: *const Loaded,
+}
+
+// SAFETY: a loader's functions may be called from any thread, and what it has
+// taken in stays for ever.
+unsafe impl Send for Held {}
+// SAFETY: as above.
+unsafe impl Sync for Held {}
+
+impl Held {
+    fn component(self, identity: &ComponentIdentity, path: &Path) -> Result<Component> {
+        let (kind, name) = (identity.kind, &identity.name);
+        let mut text = Vec::new();
+        // SAFETY: what `load` gave; the reply collects into `text` until the call returns.
+        let status =
+            unsafe { (self.loader.0.describe)(self.loaded, kind.number(), Text::new(name), Reply::collect(&mut text)) };
+        if status != ffi::OK {
+            return Err(read_error(status, &text, path));
+        }
+        let description = Component::read_description(&text, kind, name, path)?;
+        // SAFETY: answers with a static table for every kind.
+        let table = unsafe { *(self.loader.0.calls)(kind.number(), i32::from(description.push)) };
+        Ok(Component::held(self, table, description, path))
+    }
+
+    /// Opens a component of the module.
+    ///
+    /// # Safety
+    /// As `open` of `plugin.h`.
+    pub(crate) unsafe fn open(
+        self,
+        (kind, name): (ComponentKind, &str),
+        host: *const Host,
+        (request, sandbox): (&OpenRequest, &Sandbox),
+        instance: *mut *mut Instance,
+    ) -> Result<Status> {
+        let request = crate::instance::json(&OpenInLoader { request: request.clone(), sandbox: sandbox.clone() })?;
+        // SAFETY: passed on to the caller; the texts live until the call returns.
+        Ok(unsafe {
+            (self.loader.0.open)(self.loaded, kind.number(), Text::new(name), host, Text::new(&request), instance)
+        })
+    }
+}
