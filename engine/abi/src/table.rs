@@ -122,19 +122,23 @@ pub const fn calls<C: Calls>(kind: ComponentKind, push: bool, name: &'static str
     }
 }
 
+/// Runs code of a module's side; a panic in it is an error.
+pub fn guarded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(payload.as_ref())))
+}
+
 /// Makes an instance for the functions of [`calls`]; a panic in `make` is an error.
 ///
 /// # Safety
 /// `out` must be a place for an instance, as `open` of `plugin.h` gives it.
 pub unsafe fn open<C: Calls>(out: *mut *mut Instance, make: impl FnOnce() -> Result<C>) -> Status {
     let mut opened = Open::<C> { component: None, last_error: Arc::new(Mutex::new(Error::internal("no error"))) };
-    let status = match catch_unwind(AssertUnwindSafe(make)) {
-        Ok(Ok(component)) => {
+    let status = match guarded(make) {
+        Ok(component) => {
             opened.component = Some(component);
             ffi::OK
         }
-        Ok(Err(error)) => opened.fail(error),
-        Err(payload) => opened.fail(panicked(payload.as_ref())),
+        Err(error) => opened.fail(error),
     };
     // SAFETY: the caller gives a place for the instance.
     unsafe { *out = Box::into_raw(Box::new(opened)).cast() };
@@ -162,7 +166,7 @@ impl<C> Open<C> {
 }
 
 /// Runs a component's code; a panic in it poisons this instance alone.
-fn guarded<C, R>(open: &mut Open<C>, work: impl FnOnce(&mut C) -> Result<R>) -> Result<R, Status> {
+fn on_instance<C, R>(open: &mut Open<C>, work: impl FnOnce(&mut C) -> Result<R>) -> Result<R, Status> {
     let Some(component) = open.component.as_mut() else {
         return Err(open.fail(
             Error::internal("this instance failed before and can do nothing more")
@@ -250,13 +254,13 @@ unsafe extern "C" fn finish_run<C: Calls>(handle: *mut Instance, run: Text) -> S
 
 unsafe extern "C" fn listen<C: Calls>(handle: *mut Instance) -> Status {
     // SAFETY: the engine passes what `open` made.
-    guarded(unsafe { instance::<C>(handle) }, C::listen).map_or_else(|status| status, |()| ffi::OK)
+    on_instance(unsafe { instance::<C>(handle) }, C::listen).map_or_else(|status| status, |()| ffi::OK)
 }
 
 unsafe extern "C" fn read<C: Calls>(handle: *mut Instance, split: Text, out: *mut FFI_ArrowArrayStream) -> Status {
     // SAFETY: the engine passes what `open` made.
     let open = unsafe { instance::<C>(handle) };
-    let opened = guarded(open, |source| {
+    let opened = on_instance(open, |source| {
         // SAFETY: the text lives for the call.
         source.read(&parse::<Split>(unsafe { split.bytes() })?)
     });
@@ -274,7 +278,7 @@ unsafe extern "C" fn apply<C: Calls>(
     let input = unsafe { FFI_ArrowArrayStream::from_raw(input) };
     // SAFETY: the engine passes what `open` made.
     let open = unsafe { instance::<C>(handle) };
-    let applied = guarded(open, |component| component.apply(direction, import(input)?));
+    let applied = on_instance(open, |component| component.apply(direction, import(input)?));
     // SAFETY: the engine gives a place for the stream.
     unsafe { hand_out(open, applied, output) }
 }
@@ -319,7 +323,7 @@ unsafe fn notify<C: Calls, M: DeserializeOwned>(
     // SAFETY: the engine passes what `open` made.
     let open = unsafe { instance::<C>(handle) };
     // SAFETY: the text lives for the call.
-    guarded(open, |component| work(component, &parse(unsafe { message.bytes() })?))
+    on_instance(open, |component| work(component, &parse(unsafe { message.bytes() })?))
         .map_or_else(|status| status, |()| ffi::OK)
 }
 
@@ -336,7 +340,7 @@ unsafe fn exchange<C: Calls, M: DeserializeOwned, A: Serialize>(
 }
 
 fn answer<C, A: Serialize>(open: &mut Open<C>, reply: Reply, work: impl FnOnce(&mut C) -> Result<A>) -> Status {
-    let text = guarded(open, |component| {
+    let text = on_instance(open, |component| {
         serde_json::to_string(&work(component)?)
             .map_err(|error| Error::internal(format!("an answer cannot be written as JSON: {error}")))
     });

@@ -1,0 +1,61 @@
+//! Machine code that was compiled before. Compiling a guest that brings a Python
+//! along takes a quarter of a minute; loading the result takes none.
+//!
+//! What lies in the cache is run as it is, so the folder belongs to the user and
+//! is closed to others; a folder that others may write to is not used.
+
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use engine_abi::loader::LoadRequest;
+use engine_abi::{Error, Result};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The module, compiled. Where nothing can be kept, it is compiled each time.
+pub fn compiled(engine: &Engine, request: &LoadRequest, bytes: &[u8], folder: Option<&Path>) -> Result<Component> {
+    let place = folder.filter(|folder| own(folder)).map(|folder| entry(engine, folder, &request.sha256));
+    if let Some(place) = place.as_deref().filter(|place| place.exists()) {
+        // SAFETY: the file was written by `keep` of this same engine version and settings, which its name
+        // tells, into a folder that nobody else may write to.
+        if let Ok(component) = unsafe { Component::deserialize_file(engine, place) } {
+            return Ok(component);
+        }
+    }
+    let compiled = engine.precompile_component(bytes).map_err(|error| {
+        Error::config(format!("module {} cannot be compiled: {error:#}", request.path))
+            .hint("it must be a WASM component; `engine plugins build` makes one")
+    })?;
+    if let Some(place) = place {
+        // A full disk costs the next start some seconds, and nothing else.
+        let _ = keep(&place, &compiled);
+    }
+    // SAFETY: made by this engine just now.
+    unsafe { Component::deserialize(engine, compiled) }
+        .map_err(|error| Error::internal(format!("module {} was compiled, but cannot be loaded: {error:#}", request.path)))
+}
+
+/// Makes the folder, and says whether it belongs to this user alone.
+fn own(folder: &Path) -> bool {
+    let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let Ok(found) = fs::metadata(folder) else { return false };
+    found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0
+}
+
+/// Where a module's code lies: its name tells the module, the compiler and its settings.
+fn entry(engine: &Engine, folder: &Path, sha256: &str) -> PathBuf {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    let settings = BuildHasherDefault::<DefaultHasher>::default().hash_one(engine.precompile_compatibility_hash());
+    folder.join(format!("{sha256}-{settings:016x}.cwasm"))
+}
+
+/// Writes beside and renames, so that no half file is ever loaded.
+fn keep(place: &Path, compiled: &[u8]) -> std::io::Result<()> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(compiled)?;
+    file.persist(place)?;
+    Ok(())
+}
