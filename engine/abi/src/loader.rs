@@ -43,6 +43,9 @@ pub struct Loader {
         request: Text,
         instance: *mut *mut Instance,
     ) -> Status,
+    /// Makes a component of what a compiler gave; `request` is a [`ComponentizeRequest`]. Answers
+    /// with its bytes, or with the error.
+    pub componentize: unsafe extern "C" fn(request: Text, bytes: Text, answer: Reply) -> Status,
     /// The calls of an instance that `open` made.
     pub calls: unsafe extern "C" fn(kind: i32, push: i32) -> *const Component,
 }
@@ -73,4 +76,15 @@ pub struct OpenInLoader {
     pub request: OpenRequest,
     /// What it may do.
     pub sandbox: Sandbox,
+}
+
+/// What `componentize` needs to know beside the bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ComponentizeRequest {
+    /// For messages.
+    pub path: String,
+    /// The world of `schemas/plugin.wit` that a core module was written for, unless it says so itself.
+    pub world: Option<String>,
+    /// The manifest to put in, unless it is there already.
+    pub manifest: Option<String>,
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use engine_abi::loader::WASM_LOADER;
+use engine_abi::loader::{ComponentizeRequest, WASM_LOADER};
 use engine_abi::{ComponentKind, Error, ModuleIdentity, Result};
 use sha2::{Digest, Sha256};
 
@@ -99,6 +99,11 @@ impl Modules {
         self.wasm.path = Some(folder.join(WASM_LOADER));
         self.cache = cache;
         self
+    }
+
+    /// Makes a WASM component of what a compiler gave.
+    pub fn componentize(&self, request: &ComponentizeRequest, bytes: &[u8]) -> Result<Vec<u8>> {
+        self.wasm.get(Path::new(&request.path))?.componentize(request, bytes)
     }
 
     fn search(&mut self, folder: &Path, prefix: &str) {

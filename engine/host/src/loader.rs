@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use engine_abi::ffi::{self, Host, Instance, Reply, Status, Text};
-use engine_abi::loader::{LOADER_SYMBOL, LoadRequest, Loaded, Loader, LoaderFn, OpenInLoader};
+use engine_abi::loader::{ComponentizeRequest, LOADER_SYMBOL, LoadRequest, Loaded, Loader, LoaderFn, OpenInLoader};
 use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentIdentity, ComponentKind, Error, ErrorKind, ModuleIdentity, Result};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -99,6 +99,19 @@ impl LoaderTable {
         }
         let held = Held { loader: self, loaded };
         identity.components.iter().map(|component| held.component(component, path).map(Arc::new)).collect()
+    }
+}
+
+impl LoaderTable {
+    /// Makes a component of what a compiler gave.
+    pub(crate) fn componentize(self, request: &ComponentizeRequest, bytes: &[u8]) -> Result<Vec<u8>> {
+        let path = Path::new(&request.path);
+        let text = crate::instance::json(request)?;
+        let bytes = Text { data: bytes.as_ptr(), length: bytes.len() };
+        let mut answer = Vec::new();
+        // SAFETY: the texts live and the reply collects into `answer` until the call returns.
+        let status = unsafe { (self.0.componentize)(Text::new(&text), bytes, Reply::collect(&mut answer)) };
+        if status == ffi::OK { Ok(answer) } else { Err(read_error(status, &answer, path)) }
     }
 }
 

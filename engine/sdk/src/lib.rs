@@ -78,6 +78,7 @@ pub mod export;
 mod lookup;
 mod manifest;
 pub mod marks;
+mod rows;
 #[cfg(feature = "async")]
 mod runtime;
 mod schema;
@@ -89,6 +90,7 @@ pub use context::{Arrival, Context, Level};
 pub use engine_abi::message;
 pub use engine_abi::{Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
 pub use lookup::{find_column, find_text_column};
+pub use rows::{Verdict, map_text};
 #[cfg(feature = "async")]
 pub use runtime::Runtime;
 pub use traits::{Component, Decoder, Encoder, PushSource, Sink, Source, Transform, example};
@@ -98,7 +100,7 @@ pub mod prelude {
     pub use crate::types::{ByteSize, Duration, Secret, Template};
     pub use crate::{
         Arrival, Batches, ByteRange, Component, Context, Cut, Cuts, Decoder, Encoder, Error, ErrorKind, Example, Level,
-        Promise, PushSource, Result, Scope, Shape, Sink, Source, Transform, Unit, example,
+        Promise, PushSource, Result, Scope, Shape, Sink, Source, Transform, Unit, Verdict, example, map_text,
     };
     pub use arrow_array::{Array, RecordBatch};
     pub use arrow_schema::{DataType, Field, Schema, SchemaRef};

@@ -33,8 +33,9 @@ pub fn compiled(engine: &Engine, request: &LoadRequest, bytes: &[u8], folder: Op
         let _ = keep(&place, &compiled);
     }
     // SAFETY: made by this engine just now.
-    unsafe { Component::deserialize(engine, compiled) }
-        .map_err(|error| Error::internal(format!("module {} was compiled, but cannot be loaded: {error:#}", request.path)))
+    unsafe { Component::deserialize(engine, compiled) }.map_err(|error| {
+        Error::internal(format!("module {} was compiled, but cannot be loaded: {error:#}", request.path))
+    })
 }
 
 /// Makes the folder, and says whether it belongs to this user alone.

@@ -93,11 +93,7 @@ impl Running {
     }
 
     /// Makes a call. A trap, a deadline or a full memory ends the instance.
-    pub fn call<R>(
-        &mut self,
-        name: &str,
-        call: impl FnOnce(&mut Store<State>, &Guests) -> Answer<R>,
-    ) -> Result<R> {
+    pub fn call<R>(&mut self, name: &str, call: impl FnOnce(&mut Store<State>, &Guests) -> Answer<R>) -> Result<R> {
         let Some((store, guests)) = &mut self.alive else {
             return Err(Error::unavailable(format!("{} failed before and can do nothing more", self.who)));
         };
@@ -164,8 +160,10 @@ impl Running {
 fn ended(who: &str, call: &str, state: &mut State, error: &wasmtime::Error) -> Error {
     if let Some(cap) = state.memory.exceeded() {
         let mebibytes = cap >> 20;
-        return Error::unavailable(format!("{who} asked for more memory than its {mebibytes} MiB, in `{call}`, and was ended"))
-            .hint("if it needs more, raise `limits: {memory: …}` of its stage");
+        return Error::unavailable(format!(
+            "{who} asked for more memory than its {mebibytes} MiB, in `{call}`, and was ended"
+        ))
+        .hint("if it needs more, raise `limits: {memory: …}` of its stage");
     }
     let trap = error.downcast_ref::<Trap>().copied();
     if state.cancelled() && matches!(trap, Some(Trap::Interrupt)) {
@@ -221,9 +219,8 @@ impl Guest {
         let message = written(message)?;
         let mut running = self.running();
         let answer = running.call(name, |store, guests| call(store, guests, &message))?;
-        serde_json::from_str(&answer).map_err(|error| {
-            running.broken(Error::internal(format!("the answer to `{name}` cannot be read: {error}")))
-        })
+        serde_json::from_str(&answer)
+            .map_err(|error| running.broken(Error::internal(format!("the answer to `{name}` cannot be read: {error}"))))
     }
 
     /// The stream that the guest has begun, batch by batch.
@@ -399,9 +396,8 @@ impl Calls for Guest {
         let schema = self.running().take_in(input)?;
         let _input = Stream { running: Arc::clone(&self.running), number: self.running().streams };
         if self.pull {
-            return self.exchange("write", delivery, |store, it, delivery| {
-                streams(it)?.call_write(store, delivery, &schema)
-            });
+            return self
+                .exchange("write", delivery, |store, it, delivery| streams(it)?.call_write(store, delivery, &schema));
         }
         {
             let mut running = self.running();

@@ -94,7 +94,8 @@ pub fn write_schema(schema: &Schema) -> Result<Vec<u8>> {
         nullable: field.is_nullable(),
     };
     let columns = Columns { columns: schema.fields().iter().map(column).collect() };
-    serde_json::to_vec(&columns).map_err(|error| Error::internal(format!("a schema cannot be written as JSON: {error}")))
+    serde_json::to_vec(&columns)
+        .map_err(|error| Error::internal(format!("a schema cannot be written as JSON: {error}")))
 }
 
 /// The schema that a guest announces.
@@ -133,7 +134,8 @@ fn exact(column: &ArrayRef) -> Result<ArrayRef> {
         }
         DataType::Decimal128(..) | DataType::Decimal256(..) => as_text(column),
         DataType::Int64 => {
-            let all = column.as_primitive::<Int64Type>().iter().flatten().all(|value| value.unsigned_abs() <= EXACT as u64);
+            let all =
+                column.as_primitive::<Int64Type>().iter().flatten().all(|value| value.unsigned_abs() <= EXACT as u64);
             if all { Ok(Arc::clone(column)) } else { as_text(column) }
         }
         DataType::UInt64 => {
@@ -231,7 +233,9 @@ mod tests {
     #[test]
     fn what_is_no_row_of_the_columns_is_refused() {
         let schema = read_schema(br#"{"columns": [{"name": "n", "type": "integer", "nullable": false}]}"#).unwrap();
-        for wrong in ["", "{}", "[1]", r#"[{"n": "x"}]"#, r#"[{"n": 1.5}]"#, r#"[{"m": 1}]"#, r#"[{"n": null}]"#, "[{}]"] {
+        for wrong in
+            ["", "{}", "[1]", r#"[{"n": "x"}]"#, r#"[{"n": 1.5}]"#, r#"[{"m": 1}]"#, r#"[{"n": null}]"#, "[{}]"]
+        {
             assert!(read(wrong.as_bytes(), &schema).is_err(), "{wrong}");
         }
         assert_eq!(read(b"[]", &schema).unwrap(), None);

@@ -11,6 +11,7 @@
 mod access;
 mod bindings;
 mod cache;
+mod componentize;
 mod guest;
 mod http;
 mod json_rows;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine_abi::loader::LoadRequest;
 use engine_abi::message::{Limits, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, RowForm};
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Engine};
 use wasmtime_wasi::p2::bindings::sync::io::poll;
 

@@ -251,13 +251,7 @@ impl host::Host for State {
         }
     }
 
-    fn reject_record(
-        &mut self,
-        code: String,
-        reason: String,
-        name: String,
-        data: Vec<u8>,
-    ) -> Result<(), types::Error> {
+    fn reject_record(&mut self, code: String, reason: String, name: String, data: Vec<u8>) -> Result<(), types::Error> {
         let rejection = Rejection {
             size: size_of::<Rejection>() as u32,
             reason: Text::new(&reason),
@@ -350,4 +344,3 @@ impl spool::Host for State {
         self.clock.pause(|| self.engine.ask(|host| unsafe { (host.durable)(host.context, sequence) }))
     }
 }
-

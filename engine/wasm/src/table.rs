@@ -1,7 +1,7 @@
 //! What the engine sees of this library: the table of `engine_abi::loader`.
 
 use engine_abi::ffi::{self, Component, Host, Instance, Reply, Status, Text};
-use engine_abi::loader::{LoadRequest, Loaded, Loader, OpenInLoader};
+use engine_abi::loader::{ComponentizeRequest, LoadRequest, Loaded, Loader, OpenInLoader};
 use engine_abi::{ComponentKind, Error, Result, table};
 
 use crate::guest::Guest;
@@ -16,6 +16,7 @@ pub extern "C" fn engine_loader_v1() -> *const Loader {
         load,
         describe,
         open,
+        componentize,
         calls,
     };
     &raw const LOADER
@@ -87,6 +88,24 @@ unsafe extern "C" fn open(
             let OpenInLoader { request, sandbox } = table::parse(request.bytes())?;
             Guest::open(module, kind_of(kind)?, &name, host, &request, &sandbox)
         })
+    }
+}
+
+unsafe extern "C" fn componentize(request: Text, bytes: Text, reply: Reply) -> Status {
+    table::keep_panic_places();
+    let made = answer(reply, || {
+        // SAFETY: texts live for the call.
+        let (request, bytes) = unsafe { (table::parse::<ComponentizeRequest>(request.bytes())?, bytes.bytes()) };
+        crate::componentize::componentize(&request, bytes)
+    });
+    match made {
+        Ok(component) => {
+            let component = Text { data: component.as_ptr(), length: component.len() };
+            // SAFETY: the engine waits for the reply of this call; the bytes live until it returns.
+            unsafe { (reply.put)(reply.context, component) };
+            ffi::OK
+        }
+        Err(status) => status,
     }
 }
 

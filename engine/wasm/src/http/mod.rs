@@ -101,8 +101,12 @@ fn not_granted(target: &Target) -> EngineError {
 
 fn private_address(target: &Target, address: SocketAddr) -> EngineError {
     let network = format!("{}/{}", address.ip(), if address.is_ipv4() { 32 } else { 128 });
-    EngineError::denied(format!("{} stands for the private address {}, which the pipeline does not grant", target.host, address.ip()))
-        .hint(format!("if the module should reach it, add to its stage: permissions: {{networks: [\"{network}\"]}}"))
+    EngineError::denied(format!(
+        "{} stands for the private address {}, which the pipeline does not grant",
+        target.host,
+        address.ip()
+    ))
+    .hint(format!("if the module should reach it, add to its stage: permissions: {{networks: [\"{network}\"]}}"))
 }
 
 async fn addresses(target: &Target) -> Result<Vec<SocketAddr>, Error> {
@@ -120,8 +124,10 @@ async fn connect_to(target: &Target, addresses: &[SocketAddr]) -> Result<Box<dyn
     if !target.tls {
         return Ok(Box::new(stream));
     }
-    let name = rustls::pki_types::ServerName::try_from(target.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let connector = TlsConnector::from(Arc::clone(tls().as_ref().map_err(|what| Error::InternalError(Some(what.clone())))?));
+    let name =
+        rustls::pki_types::ServerName::try_from(target.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
+    let connector =
+        TlsConnector::from(Arc::clone(tls().as_ref().map_err(|what| Error::InternalError(Some(what.clone())))?));
     Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
 }
 
@@ -139,7 +145,12 @@ fn tls() -> &'static Result<Arc<rustls::ClientConfig>, String> {
     })
 }
 
-async fn send(mut request: Request<WasiBody>, stream: Box<dyn Stream>, first_byte: Duration, between_bytes: Duration) -> Sent {
+async fn send(
+    mut request: Request<WasiBody>,
+    stream: Box<dyn Stream>,
+    first_byte: Duration,
+    between_bytes: Duration,
+) -> Sent {
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(stream)).await?;
     // The address stands in the connection; the request line has the path alone.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -153,7 +164,12 @@ async fn send(mut request: Request<WasiBody>, stream: Box<dyn Stream>, first_byt
             return Err(Error::ConnectionReadTimeout);
         }
     };
-    let body = |incoming| Answer { incoming, pause: Box::pin(tokio::time::sleep(between_bytes)), limit: between_bytes, driver };
+    let body = |incoming| Answer {
+        incoming,
+        pause: Box::pin(tokio::time::sleep(between_bytes)),
+        limit: between_bytes,
+        driver,
+    };
     Ok((response.map(|incoming| body(incoming).boxed_unsync()), Box::new(async { Ok(()) })))
 }
 

@@ -93,7 +93,8 @@ impl HostRule {
         let (below, rest) = rest.strip_prefix("*.").map_or((false, rest), |rest| (true, rest));
         let (host, port) = split_port(rest).ok_or_else(wrong)?;
         let named = |host: &str| {
-            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         };
         if host.parse::<IpAddr>().is_err() && !named(host) {
             return Err(wrong());
@@ -216,7 +217,8 @@ mod tests {
 
     #[test]
     fn a_host_is_granted_with_its_port_and_its_encryption() {
-        let rules = rules(&["api.example.com", "http://plain.example.com:8080", "*.below.example", "[2001:db8::1]:8443"], &[]);
+        let rules =
+            rules(&["api.example.com", "http://plain.example.com:8080", "*.below.example", "[2001:db8::1]:8443"], &[]);
         assert!(rules.grants(&target(true, "api.example.com", 443)));
         assert!(rules.grants(&target(false, "plain.example.com", 8080)));
         assert!(rules.grants(&target(true, "a.b.below.example", 443)));
@@ -242,9 +244,24 @@ mod tests {
             assert!(rules.admits(&name, public.parse().unwrap()), "{public}");
         }
         for private in [
-            "127.0.0.1", "10.2.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
-            "224.0.0.1", "ff02::1", "198.18.0.1",
+            "127.0.0.1",
+            "10.2.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "224.0.0.1",
+            "ff02::1",
+            "198.18.0.1",
         ] {
             assert!(!rules.admits(&name, private.parse().unwrap()), "{private}");
         }
