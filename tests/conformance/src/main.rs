@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine_conformance_tests::modules::{self, Bundled};
-use engine_conformance_tests::{FILE, Fixtures, Report, check_module};
+use engine_conformance::{FILE, Fixtures, Report, check_module};
+use engine_conformance_tests::{self as modules, Bundled};
 
 const HELP: &str = "\
 Puts a module through the conformance suite and prints how each check ended.

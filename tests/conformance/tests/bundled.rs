@@ -1,8 +1,8 @@
 //! Every connector of the tree passes the suite. They are found by themselves:
 //! whoever adds a folder under `plugins/` has added a test, `NAME_conforms`.
 
-use engine_conformance_tests::modules::{self, Bundled};
-use engine_conformance_tests::{Fixtures, check_module};
+use engine_conformance::{Fixtures, check_module};
+use engine_conformance_tests::{self as modules, Bundled};
 
 // Written by build.rs: a test for each connector, and NAMES.
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));

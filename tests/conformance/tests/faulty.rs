@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arrow_array::{Int64Array, RecordBatch};
 use engine_abi::message::OpenRequest;
 use engine_abi::{Batches, ComponentKind, ErrorKind};
-use engine_conformance_tests::{Check, Fixtures, Outcome, Recorder, check_module, modules};
+use engine_conformance::{Check, Fixtures, Outcome, Recorder, check_module};
+use engine_conformance_tests as modules;
 use engine_host::{Direction, Host, Instance, Modules};
 use serde_json::{Value, json};
 
