@@ -11,6 +11,7 @@
 //! modules under `tests/modules` hold one component for each check, and a test
 //! in `tests/conformance` asserts that exactly that check fails.
 
+mod check;
 mod compression;
 mod description;
 mod fixture;
@@ -22,48 +23,11 @@ mod rows;
 mod sink;
 mod source;
 mod subject;
+mod suite;
 
-use std::path::Path;
-
-use engine_abi::ComponentKind;
-
-pub use fixture::{FILE, Fixtures};
+pub use check::Check;
+pub use fixture::{FILE, Fixtures, components};
 pub use host::Recorder;
-pub use report::{Check, Line, Outcome, Report};
+pub use report::{Line, Outcome, Report, Totals};
 pub use subject::{Stop, Verdict};
-
-use subject::Subject;
-
-/// Puts all components of one module file through the suite.
-pub fn check_module(path: &Path, fixtures: &Fixtures) -> Report {
-    let mut report = Report::new(path);
-    let subjects = match Subject::all(path, fixtures) {
-        Ok(subjects) => subjects,
-        Err(error) => {
-            report.add("module", Check::Loads, Outcome::Failed(error.to_string()));
-            return report;
-        }
-    };
-    report.add("module", Check::Loads, Outcome::Passed);
-    for subject in subjects {
-        let description = subject.component.description();
-        description::run(&subject, &mut report);
-        match subject.component.kind() {
-            ComponentKind::Source if description.push => source::run_push(&subject, &mut report),
-            ComponentKind::Source => source::run(&subject, &mut report),
-            ComponentKind::Transform => flow::run(&subject, &mut report),
-            ComponentKind::Format => {
-                flow::run(&subject, &mut report);
-                match description.is_compression() {
-                    true => compression::run(&subject, &mut report),
-                    false => format::run(&subject, &mut report),
-                }
-            }
-            ComponentKind::Sink => {
-                flow::run(&subject, &mut report);
-                sink::run(&subject, &mut report);
-            }
-        }
-    }
-    report
-}
+pub use suite::{Observer, Suite, check_module};

@@ -1,125 +1,15 @@
-//! What the suite found out, as a table of components and checks.
+//! What the suite found out, for people and for machines.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What is checked. The documentation of each says what must hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Check {
-    /// The file is a module of this interface, and its table is what its manifest says.
-    Loads,
-    /// The configuration's schema is a closed JSON Schema object; every setting is described.
-    Schema,
-    /// There is an example, and every example fits the schema.
-    Examples,
-    /// Configurations with an unknown key, a wrong type or nothing where something is
-    /// required are refused as `config`, with a message.
-    BadConfig,
-    /// `check` answers with one line, or fails with a kind that is not a bug.
-    CheckCall,
-    /// A failed instance leaves another one of the same component alone.
-    Neighbours,
-    /// Splits have ids of their own that sort in order, and are planned the same way twice.
-    Plan,
-    /// Every split can be read; batches fit the announced columns.
-    Read,
-    /// A second instance reads the same rows from the same split.
-    ReadAgain,
-    /// After the upper bound of a window nothing of that window comes again.
-    Cursor,
-    /// `listen` returns soon after it was asked to stop.
-    Listen,
-    /// A stream without rows is worked on like any other.
-    EmptyInput,
-    /// A stream of one row is worked on.
-    OneRow,
-    /// 50 batches of 100 rows are worked on.
-    ManyBatches,
-    /// Rows without any value are worked on.
-    AllNulls,
-    /// Columns of rarer types are taken, or refused as `config` or row by row.
-    WideTypes,
-    /// Nothing disappears: in = out + filtered + rejected; a decoder's records = rows + rejected;
-    /// a compression counts none.
-    RowsAddUp,
-    /// An input that breaks off is not taken for one that ended.
-    BrokenInput,
-    /// Work that was asked to stop ends soon, with an end or with `cancelled`.
-    Cancel,
-    /// What a format encodes, it decodes to the same values.
-    RoundTrip,
-    /// Files of one stream stay files of their own for a compression, the empty ones too.
-    Files,
-    /// Where a file was cut into pieces does not matter to a decoder.
-    Chunking,
-    /// A compressed file that ends too early is refused.
-    CutShort,
-    /// Bytes that are no file of its kind never make a decoder panic.
-    Garbage,
-    /// A sink shows nothing before `commit`.
-    Invisible,
-    /// A delivery that comes again under its key is there once.
-    CommitOnce,
-    /// `abort` leaves nothing, works on nothing and twice, and the delivery can be made again.
-    Abort,
-    /// A delivery whose `write` was cut off by a crash arrives once when it is made again.
-    CrashInWrite,
-    /// A delivery that was written but not committed before a crash arrives once.
-    CrashBeforeCommit,
-    /// Deliveries arrive whole and in their order.
-    Order,
-    /// What is cut out of a file decodes to what it does in the file.
-    Cuts,
-    /// Deliveries that several instances make at the same time arrive whole, where the sink allows it.
-    Parallel,
-    /// `begin_run` and `finish_run` can be called twice.
-    RunTwice,
-    /// The receipt says how much arrived and where it is.
-    Receipt,
-}
+use serde::Serialize;
 
-impl Check {
-    /// All checks, in the order of the report.
-    pub const ALL: [Self; 34] = [
-        Self::Loads,
-        Self::Schema,
-        Self::Examples,
-        Self::BadConfig,
-        Self::CheckCall,
-        Self::Neighbours,
-        Self::Plan,
-        Self::Read,
-        Self::ReadAgain,
-        Self::Cursor,
-        Self::Listen,
-        Self::EmptyInput,
-        Self::OneRow,
-        Self::ManyBatches,
-        Self::AllNulls,
-        Self::WideTypes,
-        Self::RowsAddUp,
-        Self::BrokenInput,
-        Self::Cancel,
-        Self::RoundTrip,
-        Self::Files,
-        Self::Chunking,
-        Self::CutShort,
-        Self::Garbage,
-        Self::Cuts,
-        Self::Invisible,
-        Self::CommitOnce,
-        Self::Abort,
-        Self::CrashInWrite,
-        Self::CrashBeforeCommit,
-        Self::Order,
-        Self::Parallel,
-        Self::RunTwice,
-        Self::Receipt,
-    ];
-}
+use crate::Check;
 
 /// How a check ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", content = "why", rename_all = "snake_case")]
 pub enum Outcome {
     /// What must hold, held.
     Passed,
@@ -131,14 +21,16 @@ pub enum Outcome {
     NotPromised(String),
 }
 
-/// One check of one component.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One check of one component. Shown as what must hold, with the reason below
+/// where it is not known to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// `kind name`, as in `sink postgres`; `module` for the module as a whole.
     pub component: String,
     /// What was checked.
     pub check: Check,
     /// How it ended.
+    #[serde(flatten)]
     pub outcome: Outcome,
 }
 
@@ -151,13 +43,22 @@ pub struct Report {
     pub lines: Vec<Line>,
 }
 
+/// How many checks ended in which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// What must hold, held.
+    pub passed: usize,
+    /// It did not.
+    pub failed: usize,
+    /// It is not known.
+    pub not_run: usize,
+    /// It need not.
+    pub not_promised: usize,
+}
+
 impl Report {
     pub(crate) fn new(module: &Path) -> Self {
         Self { module: module.to_owned(), lines: Vec::new() }
-    }
-
-    pub(crate) fn add(&mut self, component: &str, check: Check, outcome: Outcome) {
-        self.lines.push(Line { component: component.to_owned(), check, outcome });
     }
 
     /// Whether nothing failed and nothing was left out.
@@ -176,22 +77,103 @@ impl Report {
         let bad = |line: &&Line| line.component == component && matches!(line.outcome, Outcome::Failed(_));
         self.lines.iter().filter(bad).map(|line| line.check).collect()
     }
+
+    /// How many checks ended in which way.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for line in &self.lines {
+            *match line.outcome {
+                Outcome::Passed => &mut totals.passed,
+                Outcome::Failed(_) => &mut totals.failed,
+                Outcome::NotRun(_) => &mut totals.not_run,
+                Outcome::NotPromised(_) => &mut totals.not_promised,
+            } += 1;
+        }
+        totals
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.module.display())?;
-        let width = self.lines.iter().map(|line| line.component.len()).max().unwrap_or(0);
+        let mut component = "";
         for line in &self.lines {
-            let (word, why) = match &line.outcome {
-                Outcome::Passed => ("passed", ""),
-                Outcome::Failed(why) => ("FAILED", why.as_str()),
-                Outcome::NotRun(why) => ("NOT RUN", why.as_str()),
-                Outcome::NotPromised(why) => ("not promised", why.as_str()),
-            };
-            let check = format!("{:?}", line.check);
-            writeln!(f, "  {:width$}  {check:17}  {word:12}  {}", line.component, why.replace('\n', "\n        "))?;
+            if line.component != component {
+                component = &line.component;
+                writeln!(f, "{component}")?;
+            }
+            writeln!(f, "{line}")?;
         }
-        Ok(())
+        writeln!(f, "{}", self.totals())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, why) = match &self.outcome {
+            Outcome::Passed => ("passed", None),
+            Outcome::Failed(why) => ("FAILED", Some(why)),
+            Outcome::NotRun(why) => ("NOT RUN", Some(why)),
+            Outcome::NotPromised(why) => ("not promised", Some(why)),
+        };
+        write!(f, "  {word:12}  {:17}  {}", self.check.name(), self.check.demand())?;
+        match why {
+            Some(why) => write!(f, "\n{:16}{}", "", why.replace('\n', &format!("\n{:16}", ""))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, failed, not_run, not_promised } = self;
+        write!(f, "{passed} passed, {failed} failed, {not_run} not run, {not_promised} not promised")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(check: Check, outcome: Outcome) -> Line {
+        Line { component: "sink x".into(), check, outcome }
+    }
+
+    #[test]
+    fn a_report_says_what_must_hold_and_why_it_does_not() {
+        let mut report = Report::new(Path::new("libx.so"));
+        report.lines = vec![
+            Line { component: "module".into(), check: Check::Loads, outcome: Outcome::Passed },
+            line(Check::CommitOnce, Outcome::Failed("12 rows\n instead of 6".into())),
+            line(Check::Order, Outcome::NotRun("no `readback`".into())),
+            line(Check::Parallel, Outcome::NotPromised("its unit is the run".into())),
+        ];
+        assert_eq!(
+            report.to_string(),
+            "libx.so\n\
+             module\n\
+             \x20 passed        Loads              The file is a module of this interface, and its table is what its manifest says.\n\
+             sink x\n\
+             \x20 FAILED        CommitOnce         A delivery that comes again under its key is there once.\n\
+             \x20               12 rows\n\
+             \x20                instead of 6\n\
+             \x20 NOT RUN       Order              Deliveries arrive whole and in their order.\n\
+             \x20               no `readback`\n\
+             \x20 not promised  Parallel           Deliveries that several instances make at the same time arrive whole, \
+             where the sink allows it.\n\
+             \x20               its unit is the run\n\
+             1 passed, 1 failed, 1 not run, 1 not promised\n"
+        );
+        assert!(!report.conforms());
+        assert_eq!(report.failed("sink x"), [Check::CommitOnce]);
+    }
+
+    #[test]
+    fn a_line_is_one_flat_object_to_a_machine() {
+        let json = serde_json::to_value(line(Check::CommitOnce, Outcome::NotRun("why".into()))).unwrap();
+        let expected = serde_json::json!({
+            "component": "sink x", "check": "CommitOnce", "outcome": "not_run", "why": "why"
+        });
+        assert_eq!(json, expected);
     }
 }

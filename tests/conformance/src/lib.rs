@@ -33,19 +33,9 @@ impl Bundled {
         Ok(all)
     }
 
-    /// The connector that a module was built from, by the module's file name.
-    pub fn of_module(module: &Path) -> Result<Option<Self>, String> {
-        let all = Self::all()?;
-        Ok(all.into_iter().find(|connector| module.file_name() == Some(file_name(&connector.library()).as_ref())))
-    }
-
     /// Its module, which must be up to date.
     pub fn module(&self) -> Result<PathBuf, String> {
-        built(&self.folder, &self.library())
-    }
-
-    fn library(&self) -> String {
-        format!("engine_plugin_{}", self.name)
+        built(&self.folder, &format!("engine_plugin_{}", self.name))
     }
 }
 
@@ -82,7 +72,7 @@ pub fn up_to_date(library: &Path, crate_folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-const BUILD: &str = "run `make build` in the engine's tree, `cargo build` in a tree of your own";
+const BUILD: &str = "run `make build`";
 
 fn file_name(library: &str) -> String {
     format!("{}{library}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
@@ -197,12 +187,5 @@ mod tests {
         std::fs::File::create(below.join("Cargo.toml")).unwrap().set_modified(later + minute).unwrap();
         let error = up_to_date(&library, folder.path()).unwrap_err();
         assert!(error.contains("part/Cargo.toml"), "{error}");
-    }
-
-    #[test]
-    fn a_connector_is_known_by_its_modules_file() {
-        let found = |name: &str| Bundled::of_module(Path::new(name)).unwrap().map(|connector| connector.name);
-        assert_eq!(found("/somewhere/libengine_plugin_avaya_cdr.so"), Some("avaya_cdr".to_owned()));
-        assert_eq!(found("/somewhere/libengine_plugin_nobody.so"), None);
     }
 }

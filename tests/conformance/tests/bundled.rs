@@ -13,7 +13,11 @@ fn conforms(name: &str) {
     let fixtures = Fixtures::of_folder(&connector.folder).unwrap_or_else(|why| panic!("{why}"));
     let report = check_module(&module, &fixtures.with_modules_in(modules::target_folder().unwrap()));
     println!("{report}");
-    assert!(report.conforms(), "{name} does not conform: {:#?}", report.complaints());
+    assert!(
+        report.conforms(),
+        "{name} does not conform (servers: `tests/services run -- …`): {:#?}",
+        report.complaints()
+    );
 }
 
 #[test]
