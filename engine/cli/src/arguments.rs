@@ -105,6 +105,21 @@ pub enum Plugins {
     },
     /// Show where modules are looked for
     Path,
+    /// Put modules through the conformance suite: does each keep to its contract?
+    Test(TestModules),
+}
+
+#[derive(Debug, Args)]
+pub struct TestModules {
+    /// Module files, wherever they lie, or folders with modules
+    #[arg(required = true, value_name = "FILE")]
+    pub modules: Vec<PathBuf>,
+    /// How to run the components [default: `conformance.json` beside the module, else in this folder]
+    #[arg(long, value_name = "FILE")]
+    pub fixture: Option<PathBuf>,
+    /// Only checks whose component or name holds this text, such as `sink` or `CommitOnce`
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

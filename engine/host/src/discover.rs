@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_abi::loader::{ComponentizeRequest, WASM_LOADER};
-use engine_abi::{ComponentKind, Error, ModuleIdentity, Result};
+use engine_abi::{ComponentKind, Error, MANIFEST_SECTION, ModuleIdentity, Result};
 use sha2::{Digest, Sha256};
 
 use crate::component::Component;
@@ -26,6 +26,12 @@ pub struct ModuleFile {
 }
 
 impl ModuleFile {
+    /// Opens a file; `None` if it could be a module, but is none.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let identity = manifest::read(path, &mut open(path)?)?;
+        Ok(identity.map(|identity| Self { path: path.to_owned(), identity, sha256: OnceLock::new() }))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -82,6 +88,17 @@ impl Modules {
         found
     }
 
+    /// One module alone, wherever it lies and whatever it is called. Nothing of it is run yet.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let file = ModuleFile::open(path)?.ok_or_else(|| {
+            Error::config(format!("{} is no module: it has no section `{MANIFEST_SECTION}`", path.display()))
+                .hint("a module says there who it is; `engine_sdk::module!` writes it, for C see schemas/plugin.h")
+        })?;
+        let mut alone = Self::discover(&[], None);
+        alone.files.push(Arc::new(file));
+        Ok(alone)
+    }
+
     /// Adds the modules that lie beside the engine's own program. Such a folder
     /// holds other libraries too: only files named `libengine_plugin_…` count.
     pub fn add_bundled(&mut self, folder: &Path) {
@@ -125,8 +142,8 @@ impl Modules {
             .collect();
         paths.sort();
         for path in paths {
-            match open(&path).and_then(|mut file| manifest::read(&path, &mut file)) {
-                Ok(Some(identity)) => self.files.push(Arc::new(ModuleFile { path, identity, sha256: OnceLock::new() })),
+            match ModuleFile::open(&path) {
+                Ok(Some(file)) => self.files.push(Arc::new(file)),
                 Ok(None) => tracing::debug!(path = %path.display(), "a file without a manifest is no module"),
                 Err(error) => self.problems.push(error),
             }

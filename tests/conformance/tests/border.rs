@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use engine_abi::{ComponentKind, Error, ErrorKind};
-use engine_conformance_tests::{Check, Fixtures, Outcome, check_module, modules};
+use engine_conformance::{Check, Fixtures, Outcome, check_module};
+use engine_conformance_tests as modules;
 use engine_host::{Lock, Modules};
 
 fn c_module(fault: &str) -> PathBuf {

@@ -1,8 +1,8 @@
 //! Every connector of the tree passes the suite. They are found by themselves:
 //! whoever adds a folder under `plugins/` has added a test, `NAME_conforms`.
 
-use engine_conformance_tests::modules::{self, Bundled};
-use engine_conformance_tests::{Fixtures, check_module};
+use engine_conformance::{Fixtures, check_module};
+use engine_conformance_tests::{self as modules, Bundled};
 
 // Written by build.rs: a test for each connector, and NAMES.
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
@@ -13,7 +13,11 @@ fn conforms(name: &str) {
     let fixtures = Fixtures::of_folder(&connector.folder).unwrap_or_else(|why| panic!("{why}"));
     let report = check_module(&module, &fixtures.with_modules_in(modules::target_folder().unwrap()));
     println!("{report}");
-    assert!(report.conforms(), "{name} does not conform: {:#?}", report.complaints());
+    assert!(
+        report.conforms(),
+        "{name} does not conform (servers: `tests/services run -- …`): {:#?}",
+        report.complaints()
+    );
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch, StringArray};
 use engine_abi::message::{OpenRequest, PlanRequest, Sandbox};
 use engine_abi::{Batches, ComponentKind};
-use engine_conformance_tests::{Fixtures, Recorder, check_module, modules};
+use engine_conformance::{Fixtures, Recorder, check_module};
+use engine_conformance_tests as modules;
 use engine_host::{Component, Direction, Modules};
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! The examples of docs/guide/connectors.md pass the suite as they stand.
 
-use engine_conformance_tests::{Fixtures, check_module, modules};
+use engine_conformance::{Fixtures, check_module};
+use engine_conformance_tests as modules;
 
 fn conforms(name: &str) {
     let folder = modules::workspace().join("tests/modules/rust").join(name);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arrow_array::{Int64Array, RecordBatch};
 use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{Batches, ComponentKind, ErrorKind};
-use engine_conformance_tests::{Check, Fixtures, Outcome, Recorder, check_module, modules};
+use engine_conformance::{Check, Fixtures, Outcome, Recorder, check_module};
+use engine_conformance_tests as modules;
 use engine_host::{Direction, Host, Instance, Modules};
 use serde_json::{Value, json};
 
@@ -123,7 +124,7 @@ fn a_short_source_that_never_asks_whether_to_stop_has_shown_nothing() {
 #[test]
 fn every_check_has_a_component_that_fails_it() {
     let caught: BTreeSet<_> = EXPECTED.iter().flat_map(|(_, checks)| checks.iter().copied()).collect();
-    let uncaught: Vec<_> = Check::ALL.into_iter().filter(|check| !caught.contains(check)).collect();
+    let uncaught: Vec<_> = Check::ALL.iter().copied().filter(|check| !caught.contains(check)).collect();
     // What does not load has no components: see `border.rs`. What swallows its
     // input's error is caught by the host itself: see below.
     assert_eq!(uncaught, [Check::Loads, Check::BrokenInput]);

@@ -28,6 +28,11 @@ pub fn module(name: &str) -> PathBuf {
     checked(target_folder().join(format!("libengine_plugin_{name}.so")))
 }
 
+/// The module of an example of the guide, up to date.
+pub fn example_module(name: &str) -> PathBuf {
+    checked(target_folder().join(format!("libengine_example_{name}.so")))
+}
+
 /// The module of components that each break one rule, up to date.
 pub fn faulty_module() -> PathBuf {
     checked(target_folder().join("libengine_faulty_components.so"))

@@ -15,7 +15,7 @@ mod tables;
 mod tmpfs;
 mod wait;
 
-pub use build::{faulty_module, module, program, workspace};
+pub use build::{example_module, faulty_module, module, program, workspace};
 pub use engine::{Ended, Engine};
 pub use exchange::{Caller, line, lines};
 pub use place::Place;

@@ -3,6 +3,7 @@
 
 mod commands;
 mod compression;
+mod conformance;
 mod dead_letters;
 mod exchange;
 mod full_disk;

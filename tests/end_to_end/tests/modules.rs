@@ -7,7 +7,7 @@ use engine_end_to_end_tests::{Ended, Place, faulty_module, lines, module, sqlite
 use sha2::{Digest as _, Sha256};
 
 /// Builds the module of `tests/modules/c_faulty` that has this fault.
-fn faulty(place: &Place, folder: &str, fault: &str) -> PathBuf {
+pub fn faulty(place: &Place, folder: &str, fault: &str) -> PathBuf {
     let sources = workspace().join("tests/modules/c_faulty");
     let out = place.write(&format!("{folder}/libfaulty.so"), "");
     let output = Command::new("cc")

@@ -6,13 +6,17 @@ use engine_tidy_tests::cargo::{self, Crate};
 use engine_tidy_tests::{files, report};
 
 /// The engine's tower: each crate and the crates of this workspace that it may use. Edges point down.
-const TOWER: [(&str, &[&str]); 7] = [
+const TOWER: [(&str, &[&str]); 8] = [
     ("engine-abi", &[]),
     ("engine-spec", &["engine-abi"]),
     ("engine-state", &["engine-abi"]),
     ("engine-host", &["engine-abi"]),
     ("engine-runtime", &["engine-abi", "engine-spec", "engine-state", "engine-host"]),
-    ("engine-cli", &["engine-abi", "engine-spec", "engine-state", "engine-host", "engine-runtime"]),
+    ("engine-conformance", &["engine-abi", "engine-host"]),
+    (
+        "engine-cli",
+        &["engine-abi", "engine-spec", "engine-state", "engine-host", "engine-runtime", "engine-conformance"],
+    ),
     ("engine-sdk", &["engine-abi"]),
 ];
 

@@ -12,18 +12,19 @@ use crate::fixture::Place;
 use crate::flow::{PROMPT, prompt};
 use crate::rows::require_same;
 use crate::subject::{Stop, Subject, Verdict, open, require};
-use crate::{Check, Report, rows, sink};
+use crate::suite::Session;
+use crate::{Check, rows, sink};
 
-pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
-    subject.check(report, Check::Plan, plan);
-    subject.check(report, Check::Read, read);
-    subject.check(report, Check::ReadAgain, read_again);
-    subject.check(report, Check::Cursor, cursor);
-    subject.check(report, Check::Cancel, cancel);
+pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
+    subject.check(session, Check::Plan, plan);
+    subject.check(session, Check::Read, read);
+    subject.check(session, Check::ReadAgain, read_again);
+    subject.check(session, Check::Cursor, cursor);
+    subject.check(session, Check::Cancel, cancel);
 }
 
-pub(crate) fn run_push(subject: &Arc<Subject>, report: &mut Report) {
-    subject.check(report, Check::Listen, listen);
+pub(crate) fn run_push(subject: &Arc<Subject>, session: &mut Session<'_>) {
+    subject.check(session, Check::Listen, listen);
 }
 
 /// What a fixture's `prepare` puts there for the source to find.

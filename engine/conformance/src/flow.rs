@@ -10,20 +10,21 @@ use engine_host::{Direction, Instance};
 
 use crate::sink::Target;
 use crate::subject::{Stop, Subject, Verdict, require};
-use crate::{Check, Recorder, Report, compression, format, rows, sink};
+use crate::suite::Session;
+use crate::{Check, Recorder, compression, format, rows, sink};
 
 /// How long a component may go on after it was asked to stop. plugin.h has it
 /// ask every 100 ms; the rest is for slow machines.
 pub(crate) const PROMPT: Duration = Duration::from_secs(5);
 
-pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
-    subject.check(report, Check::EmptyInput, empty_input);
+pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
+    subject.check(session, Check::EmptyInput, empty_input);
     if takes_rows(subject) {
-        run_with_rows(subject, report);
+        run_with_rows(subject, session);
     }
-    subject.check(report, Check::RowsAddUp, rows_add_up);
-    subject.check(report, Check::BrokenInput, broken_input);
-    subject.check(report, Check::Cancel, cancel);
+    subject.check(session, Check::RowsAddUp, rows_add_up);
+    subject.check(session, Check::BrokenInput, broken_input);
+    subject.check(session, Check::Cancel, cancel);
 }
 
 /// Whether rows go in: everywhere but into a format that only decodes.
@@ -32,13 +33,13 @@ fn takes_rows(subject: &Subject) -> bool {
     description.kind != ComponentKind::Format || (description.encodes && !description.is_compression())
 }
 
-fn run_with_rows(subject: &Arc<Subject>, report: &mut Report) {
-    subject.check(report, Check::OneRow, |subject| feed(subject, vec![rows::plain(1, 1)]));
-    subject.check(report, Check::ManyBatches, |subject| {
+fn run_with_rows(subject: &Arc<Subject>, session: &mut Session<'_>) {
+    subject.check(session, Check::OneRow, |subject| feed(subject, vec![rows::plain(1, 1)]));
+    subject.check(session, Check::ManyBatches, |subject| {
         feed(subject, (0..50).map(|batch| rows::plain(batch * 100 + 1, 100)).collect())
     });
-    subject.check(report, Check::AllNulls, |subject| feed(subject, vec![rows::nulls(3)]));
-    subject.check(report, Check::WideTypes, wide_types);
+    subject.check(session, Check::AllNulls, |subject| feed(subject, vec![rows::nulls(3)]));
+    subject.check(session, Check::WideTypes, wide_types);
 }
 
 /// What came out of a component.

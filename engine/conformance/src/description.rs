@@ -8,14 +8,15 @@ use engine_abi::{ComponentKind, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::subject::{Stop, Subject, Verdict, is_bug, request, require};
-use crate::{Check, Recorder, Report, flow, source};
+use crate::suite::Session;
+use crate::{Check, Recorder, flow, source};
 
-pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
-    subject.check(report, Check::Schema, schema);
-    subject.check(report, Check::Examples, examples);
-    subject.check(report, Check::BadConfig, bad_config);
-    subject.check(report, Check::CheckCall, check_call);
-    subject.check(report, Check::Neighbours, neighbours);
+pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
+    subject.check(session, Check::Schema, schema);
+    subject.check(session, Check::Examples, examples);
+    subject.check(session, Check::BadConfig, bad_config);
+    subject.check(session, Check::CheckCall, check_call);
+    subject.check(session, Check::Neighbours, neighbours);
 }
 
 fn schema(subject: &Subject) -> Verdict {

@@ -10,7 +10,8 @@ use engine_host::Direction;
 use crate::flow::pass;
 use crate::rows::require_same;
 use crate::subject::{Stop, Subject, Verdict, require};
-use crate::{Check, Report, format, rows};
+use crate::suite::Session;
+use crate::{Check, format, rows};
 
 /// The largest piece that may come out, in bytes, whatever it was made of.
 const LARGEST_PIECE: usize = 1 << 20;
@@ -18,16 +19,16 @@ const LARGEST_PIECE: usize = 1 << 20;
 /// Name and content.
 type File = (String, Vec<u8>);
 
-pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
+pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
     let description = subject.component.description();
     if description.encodes && description.decodes {
-        subject.check(report, Check::RoundTrip, round_trip);
-        subject.check(report, Check::Files, files);
+        subject.check(session, Check::RoundTrip, round_trip);
+        subject.check(session, Check::Files, files);
     }
     if description.decodes {
-        subject.check(report, Check::Chunking, chunking);
-        subject.check(report, Check::CutShort, cut_short);
-        subject.check(report, Check::Garbage, format::garbage);
+        subject.check(session, Check::Chunking, chunking);
+        subject.check(session, Check::CutShort, cut_short);
+        subject.check(session, Check::Garbage, format::garbage);
     }
 }
 

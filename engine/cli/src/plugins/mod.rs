@@ -1,4 +1,7 @@
-//! `engine plugins`: which modules there are, and where they are looked for.
+//! `engine plugins`: which modules there are, where they are looked for, and
+//! whether they are what they should be.
+
+mod test;
 
 use engine_abi::{ComponentDescription, ComponentKind, Error, Shape};
 
@@ -26,6 +29,7 @@ pub fn run(global: &Global, command: &Plugins) -> crate::Result {
         }
         Plugins::List => list(global, state.as_deref()),
         Plugins::Show { name } => show(global, state.as_deref(), name),
+        Plugins::Test(command) => test::run(global, command),
     }
 }
 

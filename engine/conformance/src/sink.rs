@@ -10,18 +10,19 @@ use engine_host::Instance;
 use crate::fixture::Place;
 use crate::rows::require_same;
 use crate::subject::{Stop, Subject, Verdict, require};
-use crate::{Check, Recorder, Report, rows, source};
+use crate::suite::Session;
+use crate::{Check, Recorder, rows, source};
 
-pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
-    subject.check(report, Check::Invisible, |subject| promised(subject, invisible));
-    subject.check(report, Check::CommitOnce, |subject| promised(subject, commit_once));
-    subject.check(report, Check::Abort, |subject| promised(subject, abort));
-    subject.check(report, Check::CrashInWrite, |subject| promised(subject, crash_in_write));
-    subject.check(report, Check::CrashBeforeCommit, |subject| promised(subject, crash_before_commit));
-    subject.check(report, Check::Order, order);
-    subject.check(report, Check::Parallel, parallel);
-    subject.check(report, Check::RunTwice, run_twice);
-    subject.check(report, Check::Receipt, receipt);
+pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
+    subject.check(session, Check::Invisible, |subject| promised(subject, invisible));
+    subject.check(session, Check::CommitOnce, |subject| promised(subject, commit_once));
+    subject.check(session, Check::Abort, |subject| promised(subject, abort));
+    subject.check(session, Check::CrashInWrite, |subject| promised(subject, crash_in_write));
+    subject.check(session, Check::CrashBeforeCommit, |subject| promised(subject, crash_before_commit));
+    subject.check(session, Check::Order, order);
+    subject.check(session, Check::Parallel, parallel);
+    subject.check(session, Check::RunTwice, run_twice);
+    subject.check(session, Check::Receipt, receipt);
 }
 
 /// Runs a check that asks for more than delivering at least once.

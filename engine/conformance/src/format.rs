@@ -10,17 +10,18 @@ use engine_host::Direction;
 use crate::flow::{Passed, pass};
 use crate::rows::require_same;
 use crate::subject::{Stop, Subject, Verdict, require};
-use crate::{Check, Report, compression, rows};
+use crate::suite::Session;
+use crate::{Check, compression, rows};
 
-pub(crate) fn run(subject: &Arc<Subject>, report: &mut Report) {
+pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
     let description = subject.component.description();
     if description.encodes && description.decodes {
-        subject.check(report, Check::RoundTrip, round_trip);
+        subject.check(session, Check::RoundTrip, round_trip);
     }
     if description.decodes {
-        subject.check(report, Check::Chunking, chunking);
-        subject.check(report, Check::Garbage, garbage);
-        subject.check(report, Check::Cuts, cuts);
+        subject.check(session, Check::Chunking, chunking);
+        subject.check(session, Check::Garbage, garbage);
+        subject.check(session, Check::Cuts, cuts);
     }
 }
 

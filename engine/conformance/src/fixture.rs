@@ -1,11 +1,14 @@
 //! What the suite must know about a component to run it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use engine_abi::{Error, Result};
+use engine_host::Modules;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -35,11 +38,13 @@ pub const FILE: &str = "conformance.json";
 /// new empty folder for every check), `${unique}` (a word that no other check
 /// uses, for names on shared servers), `${window}` (the window's number) and
 /// `${env:NAME}`.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Fixtures {
+    /// The file that they stand in, for messages.
+    origin: String,
     fixtures: BTreeMap<String, Vec<Fixture>>,
-    /// Where components that fixtures name are looked for, besides the module itself.
-    pub(crate) folders: Vec<PathBuf>,
+    /// Where components that fixtures name are looked for, after the module itself.
+    pub(crate) others: Vec<Arc<Modules>>,
 }
 
 /// One way to run a component.
@@ -87,47 +92,75 @@ impl Fixtures {
     }
 
     /// Reads `conformance.json` in a connector's folder, if there is one.
-    pub fn of_folder(folder: &Path) -> Result<Self, String> {
+    pub fn of_folder(folder: &Path) -> Result<Self> {
         if !folder.is_dir() {
-            return Err(format!("{} is no folder: name the one that conformance.json stands in", folder.display()));
+            return Err(Error::config(format!("{} is no folder", folder.display()))
+                .hint("name the one that conformance.json stands in"));
         }
         let path = folder.join(FILE);
-        if !path.exists() {
-            return Ok(Self::none());
-        }
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+        if path.exists() { Self::of_file(&path) } else { Ok(Self::none()) }
+    }
+
+    /// Reads a `conformance.json`, whatever its name.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::from(error).context(path.display()))?;
+        let fixtures = Self::parse(&text).map_err(|error| error.context(path.display()))?;
+        Ok(Self { origin: path.display().to_string(), ..fixtures })
     }
 
     /// Reads the text of a `conformance.json`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: String| Error::config(what).hint("docs/guide/connectors.md says what a fixture holds");
         let members: BTreeMap<String, Value> = serde_json::from_str(text)
-            .map_err(|error| format!("it must be an object with keys such as `sink postgres`: {error}"))?;
+            .map_err(|error| wrong(format!("it must be an object with keys such as `sink postgres`: {error}")))?;
         let mut fixtures = BTreeMap::new();
         for (component, value) in members {
             let values = if let Value::Array(values) = value { values } else { vec![value] };
+            if values.is_empty() {
+                return Err(wrong(format!("the list of fixtures of `{component}` is empty: nothing would be checked")));
+            }
             let read = values.into_iter().map(Fixture::deserialize).collect::<Result<_, _>>();
-            let read = read.map_err(|error| format!("the fixture of `{component}` cannot be read: {error}"))?;
+            let read = read.map_err(|error| wrong(format!("the fixture of `{component}` cannot be read: {error}")))?;
             fixtures.insert(component, read);
         }
-        Ok(Self { fixtures, folders: Vec::new() })
+        Ok(Self { origin: FILE.to_owned(), fixtures, others: Vec::new() })
     }
 
-    /// Says where the components are that fixtures name.
+    /// Says where the components are that fixtures name. What is said first counts first.
     #[must_use]
-    pub fn with_modules_in(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folders.push(folder.into());
+    pub fn with_modules(mut self, modules: Arc<Modules>) -> Self {
+        self.others.push(modules);
         self
+    }
+
+    /// [`with_modules`](Self::with_modules), of all modules in a folder.
+    #[must_use]
+    pub fn with_modules_in(self, folder: impl AsRef<Path>) -> Self {
+        self.with_modules(Arc::new(Modules::discover(&[folder.as_ref().to_owned()], None)))
+    }
+
+    /// Refuses fixtures of components that are not among `known`: a name that is
+    /// misspelt would otherwise go unnoticed.
+    pub fn require_known(&self, known: &BTreeSet<String>) -> Result<()> {
+        let Some(unknown) = self.fixtures.keys().find(|component| !known.contains(*component)) else { return Ok(()) };
+        let known: Vec<_> = known.iter().map(|component| format!("`{component}`")).collect();
+        Err(Error::config(format!("{} is about `{unknown}`, which the module does not have", self.origin))
+            .hint(format!("what it has: {}", known.join(", "))))
+    }
+
+    /// Whether they say anything of one of these components.
+    pub fn are_about(&self, components: &BTreeSet<String>) -> bool {
+        components.iter().any(|component| self.fixtures.contains_key(component))
     }
 
     pub(crate) fn of(&self, component: &str) -> Vec<Fixture> {
         self.fixtures.get(component).cloned().unwrap_or_else(|| vec![Fixture::default()])
     }
+}
 
-    /// Components that are named here but that the module does not have.
-    pub(crate) fn unknown<'a>(&'a self, known: &'a [String]) -> impl Iterator<Item = &'a String> {
-        self.fixtures.keys().filter(|name| !known.contains(name))
-    }
+/// The components of modules as fixtures name them: `kind name`.
+pub fn components(modules: &Modules) -> BTreeSet<String> {
+    modules.names().into_iter().map(|(kind, name)| format!("{kind} {name}")).collect()
 }
 
 /// The surroundings of one check: its folder, its names.
@@ -212,13 +245,17 @@ fn environment(placeholder: &str) -> Result<String, Stop> {
         .strip_prefix("env:")
         .ok_or_else(|| Stop::Failed(format!("conformance.json: there is no placeholder `${{{placeholder}}}`")))?;
     std::env::var(name)
-        .map_err(|_| Stop::NotRun(format!("{name} is not set; run the tests through `tests/services run -- …`")))
+        .map_err(|_| Stop::NotRun(format!("the variable {name} is not set; the fixture takes a value from it")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn message(result: Result<Fixtures>) -> String {
+        result.err().expect("it is wrong").message
+    }
 
     #[test]
     fn placeholders_are_filled_in_at_any_depth() {
@@ -240,19 +277,19 @@ mod tests {
     fn a_missing_server_is_reported_as_not_run() {
         let place = Place::new(&Fixture::default()).ok().unwrap();
         let Err(Stop::NotRun(why)) = place.fill(&json!("${env:ENGINE_TEST_NOWHERE}"), 1) else { panic!() };
-        assert_eq!(why, "ENGINE_TEST_NOWHERE is not set; run the tests through `tests/services run -- …`");
+        assert_eq!(why, "the variable ENGINE_TEST_NOWHERE is not set; the fixture takes a value from it");
     }
 
     #[test]
     fn a_misspelt_member_of_a_fixture_is_named_with_what_there_is() {
         for text in [r#"{"sink x": {"confg": {}}}"#, r#"{"sink x": [{"config": {}}, {"confg": {}}]}"#] {
             assert_eq!(
-                Fixtures::parse(text).unwrap_err(),
+                message(Fixtures::parse(text)),
                 "the fixture of `sink x` cannot be read: unknown field `confg`, expected one of `title`, `config`, \
                  `long`, `files`, `zeros`, `prepare`, `readback`"
             );
         }
-        let error = Fixtures::parse("[]").unwrap_err();
+        let error = message(Fixtures::parse("[]"));
         assert!(error.starts_with("it must be an object with keys such as `sink postgres`: "), "{error}");
     }
 
@@ -260,7 +297,26 @@ mod tests {
     fn a_folder_that_is_not_there_is_not_taken_for_one_without_fixtures() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Fixtures::of_folder(folder.path()).is_ok());
-        let error = Fixtures::of_folder(&folder.path().join("nowhere")).unwrap_err();
-        assert!(error.ends_with("nowhere is no folder: name the one that conformance.json stands in"), "{error}");
+        let error = message(Fixtures::of_folder(&folder.path().join("nowhere")));
+        assert!(error.ends_with("nowhere is no folder"), "{error}");
+    }
+
+    #[test]
+    fn a_fixture_of_a_component_that_is_not_there_is_refused_with_what_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.json");
+        std::fs::write(&path, r#"{"sink postgers": {}}"#).unwrap();
+        let fixtures = Fixtures::of_file(&path).unwrap();
+        let known = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let error = fixtures.require_known(&known(&["sink postgres", "source postgres"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{} is about `sink postgers`, which the module does not have\n  \
+                 help: what it has: `sink postgres`, `source postgres`",
+                path.display()
+            )
+        );
+        assert!(fixtures.require_known(&known(&["sink postgers"])).is_ok());
     }
 }

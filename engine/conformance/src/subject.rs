@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use engine_host::{Component, Host, Instance, Modules};
 use serde_json::Value;
 
 use crate::fixture::{Fixture, Other, Place};
-use crate::{Check, Fixtures, Outcome, Recorder, Report};
+use crate::suite::Session;
+use crate::{Check, Fixtures, Outcome, Recorder};
 
 /// How long one check may take. Far more than any needs: what takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -49,30 +49,18 @@ pub(crate) struct Subject {
     /// `kind name`, with the fixture's title.
     pub name: String,
     /// The module itself first, then what fixtures may name.
-    modules: Vec<Modules>,
+    modules: Vec<Arc<Modules>>,
 }
 
 impl Subject {
-    /// Every component of a module file, once for each of its fixtures.
-    pub fn all(path: &Path, fixtures: &Fixtures) -> Result<Vec<Arc<Self>>> {
-        let alone = alone(path)?;
-        let [file] = alone.list() else {
-            let problem = alone.problems().first().cloned();
-            return Err(problem.unwrap_or_else(|| Error::config(format!("{} is not a module", path.display()))));
-        };
-        let named = |kind: ComponentKind, name: &str| format!("{kind} {name}");
-        let known: Vec<_> = file.identity().components.iter().map(|it| named(it.kind, &it.name)).collect();
-        if let Some(unknown) = fixtures.unknown(&known).next() {
-            return Err(Error::config(format!(
-                "conformance.json is about `{unknown}`, which the module does not have"
-            )));
-        }
+    /// Every component of a module, which is loaded, once for each of its fixtures.
+    pub fn all(module: Arc<Modules>, fixtures: &Fixtures) -> Result<Vec<Arc<Self>>> {
         let mut subjects = Vec::new();
-        for identity in &file.identity().components {
-            let component = alone.component(identity.kind, &identity.name)?;
-            let name = named(identity.kind, &identity.name);
+        for identity in module.list().iter().flat_map(|file| &file.identity().components) {
+            let component = module.component(identity.kind, &identity.name)?;
+            let name = format!("{} {}", identity.kind, identity.name);
             for fixture in fixtures.of(&name) {
-                let modules = vec![self::alone(path)?, Modules::discover(&fixtures.folders, None)];
+                let modules = std::iter::once(&module).chain(&fixtures.others).map(Arc::clone).collect();
                 let name = if fixture.title.is_empty() { name.clone() } else { format!("{name} ({})", fixture.title) };
                 subjects.push(Arc::new(Self { component: Arc::clone(&component), fixture, name, modules }));
             }
@@ -81,7 +69,11 @@ impl Subject {
     }
 
     /// Runs one check on a thread of its own, so that neither a hang nor a panic ends the suite.
-    pub fn check(self: &Arc<Self>, report: &mut Report, check: Check, work: fn(&Self) -> Verdict) {
+    pub fn check(self: &Arc<Self>, session: &mut Session<'_>, check: Check, work: fn(&Self) -> Verdict) {
+        if !session.wants(&self.name, check) {
+            return;
+        }
+        session.begins(&self.name, check);
         let (answer, wait) = mpsc::channel();
         let subject = Arc::clone(self);
         std::thread::spawn(move || {
@@ -97,7 +89,7 @@ impl Subject {
             Ok(Err(Stop::NotPromised(why))) => Outcome::NotPromised(why),
             Err(_) => Outcome::Failed(format!("did not end within {} s", LIMIT.as_secs())),
         };
-        report.add(&self.name, check, outcome);
+        session.add(&self.name, check, outcome);
     }
 
     /// The configuration that the checks use, before placeholders are filled in.
@@ -147,22 +139,6 @@ pub(crate) fn request(place: &Place, config: &Value) -> OpenRequest {
         stage: "conformance".into(),
         folder: place.folder().display().to_string(),
     }
-}
-
-/// A module file found as the engine finds it, but alone in its folder.
-fn alone(path: &Path) -> Result<Modules> {
-    let folder = tempfile::tempdir().map_err(Error::from)?;
-    let name = path.file_name().ok_or_else(|| Error::config(format!("{} is not a file", path.display())))?;
-    let target = path.canonicalize().map_err(|error| Error::from(error).context(path.display()))?;
-    std::os::unix::fs::symlink(target, folder.path().join(name)).map_err(Error::from)?;
-    let modules = Modules::discover(&[folder.path().to_owned()], None);
-    // Loaded now: the link is gone when this function ends.
-    for file in modules.list() {
-        for component in &file.identity().components {
-            modules.component(component.kind, &component.name)?;
-        }
-    }
-    Ok(modules)
 }
 
 /// Whether an error blames the component itself.
