@@ -6,12 +6,12 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use engine_abi::loader::{ComponentizeRequest, WASM_LOADER};
+use engine_abi::loader::ComponentizeRequest;
 use engine_abi::{ComponentKind, Error, MANIFEST_SECTION, ModuleIdentity, Result};
 use sha2::{Digest, Sha256};
 
 use crate::component::Component;
-use crate::loader::LazyLoader;
+use crate::loader::WasmLoader;
 use crate::{Lock, manifest, wasm_sections};
 
 /// How the files of the modules that are built with the engine begin.
@@ -59,8 +59,7 @@ pub struct Modules {
     files: Vec<Arc<ModuleFile>>,
     problems: Vec<Error>,
     lock: Option<Lock>,
-    wasm: LazyLoader,
-    cache: Option<PathBuf>,
+    wasm: WasmLoader,
     loaded: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
 }
 
@@ -73,8 +72,7 @@ impl Modules {
             files: Vec::new(),
             problems: Vec::new(),
             lock,
-            wasm: LazyLoader::default(),
-            cache: None,
+            wasm: WasmLoader::default(),
             loaded: Mutex::default(),
         };
         let mut seen = BTreeSet::new();
@@ -107,15 +105,6 @@ impl Modules {
             self.search(&folder, BUNDLED_PREFIX);
             self.folders.push(folder);
         }
-    }
-
-    /// Says where the library is that runs WASM modules, and where it may keep
-    /// what it compiled.
-    #[must_use]
-    pub fn with_wasm(mut self, folder: &Path, cache: Option<PathBuf>) -> Self {
-        self.wasm.path = Some(folder.join(WASM_LOADER));
-        self.cache = cache;
-        self
     }
 
     /// Makes a WASM component of what a compiler gave.
@@ -243,7 +232,7 @@ impl Modules {
             lock.admit(&module.path, &sha256)?;
         }
         let loader = self.wasm.get(&module.path)?;
-        loader.take_in(&module.path, &bytes, &sha256, &module.identity, self.cache.as_deref())
+        loader.take_in(&module.path, &bytes, &sha256, &module.identity)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `engine plugins`: which modules there are, where they are looked for, and
 //! whether they are what they should be.
 
+mod author;
 mod test;
 
 use engine_abi::{ComponentDescription, ComponentKind, Error, Shape};
@@ -29,6 +30,8 @@ pub fn run(global: &Global, command: &Plugins) -> crate::Result {
         }
         Plugins::List => list(global, state.as_deref()),
         Plugins::Show { name } => show(global, state.as_deref(), name),
+        Plugins::New(command) => author::new(global, command),
+        Plugins::Build(command) => author::build(global, command),
         Plugins::Test(command) => test::run(global, command),
     }
 }
