@@ -14,6 +14,7 @@ mod discover;
 mod instance;
 mod lock;
 mod manifest;
+mod sealed;
 
 pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
 pub use component::Component;
