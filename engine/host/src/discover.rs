@@ -13,7 +13,23 @@ use crate::component::Component;
 use crate::{Lock, manifest, sealed};
 
 /// How the files of the modules that are built with the engine begin.
-const BUNDLED_PREFIX: &str = "libengine_plugin_";
+pub const BUNDLED_PREFIX: &str = "libengine_plugin_";
+
+/// What kind of file a module is, and with it how its components are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A shared library behind `plugin.h`, a part of the process.
+    Native,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+        })
+    }
+}
 
 /// A file that is a module.
 #[derive(Debug)]
@@ -33,6 +49,11 @@ impl ModuleFile {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What kind of file it is.
+    pub fn origin(&self) -> Origin {
+        Origin::Native
     }
 
     /// Who it says it is.

@@ -18,6 +18,6 @@ mod sealed;
 
 pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
 pub use component::Component;
-pub use discover::{ModuleFile, Modules};
+pub use discover::{BUNDLED_PREFIX, ModuleFile, Modules, Origin};
 pub use instance::{Direction, Instance};
 pub use lock::Lock;
