@@ -71,30 +71,68 @@ pub fn known_pipeline(state: &State, name: &str) -> Result<()> {
     Err(Error::config(format!("the state knows no pipeline `{name}`")).hint(hint))
 }
 
-/// The folders in which modules are looked for, in order; the last is that of
-/// the program itself, unless folders were named.
-pub fn plugin_folders(global: &Global, state: Option<&Path>) -> (Vec<PathBuf>, Option<PathBuf>) {
+/// The variable that names folders with modules.
+const PLUGIN_PATH: &str = "ENGINE_PLUGIN_PATH";
+
+/// A folder in which modules are looked for.
+pub struct PluginFolder {
+    pub path: PathBuf,
+    pub named_by: NamedBy,
+}
+
+/// Why modules are looked for in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedBy {
+    /// `--plugins`, which stands for all others.
+    Option,
+    /// `ENGINE_PLUGIN_PATH`.
+    Variable,
+    /// It is `plugins` in the state folder.
+    State,
+    /// It is `plugins` beside the program.
+    Program,
+    /// The program lies in it, with much else: only bundled modules count.
+    ProgramItself,
+}
+
+impl NamedBy {
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Option => "--plugins",
+            Self::Variable => PLUGIN_PATH,
+            Self::State => "the state folder",
+            Self::Program | Self::ProgramItself => "beside the program",
+        }
+    }
+}
+
+/// The folders in which modules are looked for, in order.
+pub fn plugin_folders(global: &Global, state: Option<&Path>) -> Vec<PluginFolder> {
+    let folder = |named_by| move |path: PathBuf| PluginFolder { path, named_by };
     if !global.plugins.is_empty() {
-        return (global.plugins.clone(), None);
+        return global.plugins.iter().cloned().map(folder(NamedBy::Option)).collect();
     }
-    let mut folders: Vec<PathBuf> = Vec::new();
-    if let Some(paths) = std::env::var_os("ENGINE_PLUGIN_PATH") {
-        folders.extend(std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()));
-    }
-    folders.extend(state.map(|state| state.join("plugins")));
+    let variable = std::env::var_os(PLUGIN_PATH).unwrap_or_default();
+    let paths = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
+    let mut folders: Vec<_> = paths.map(folder(NamedBy::Variable)).collect();
+    folders.extend(state.map(|state| state.join("plugins")).map(folder(NamedBy::State)));
     let binary = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    let beside = binary.as_deref().and_then(Path::parent).map(Path::to_owned);
-    folders.extend(beside.as_ref().map(|folder| folder.join("plugins")));
-    (folders, beside)
+    if let Some(beside) = binary.as_deref().and_then(Path::parent) {
+        folders.push(folder(NamedBy::Program)(beside.join("plugins")));
+        folders.push(folder(NamedBy::ProgramItself)(beside.to_owned()));
+    }
+    folders
 }
 
 /// The modules that a command may use.
 pub fn modules(global: &Global, state: Option<&Path>, project: Option<&Path>) -> Result<Modules> {
-    let (folders, beside) = plugin_folders(global, state);
-    let mut modules = Modules::discover(&folders, lock(state, project)?);
-    if let Some(folder) = beside {
-        modules.add_bundled(&folder);
-    }
+    let folders = plugin_folders(global, state);
+    let (beside, whole): (Vec<_>, Vec<_>) =
+        folders.into_iter().partition(|folder| folder.named_by == NamedBy::ProgramItself);
+    let whole: Vec<_> = whole.into_iter().map(|folder| folder.path).collect();
+    let mut modules = Modules::discover(&whole, lock(state, project)?);
+    beside.iter().for_each(|folder| modules.add_bundled(&folder.path));
     Ok(modules)
 }
 

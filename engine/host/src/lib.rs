@@ -15,10 +15,11 @@ mod instance;
 mod loader;
 mod lock;
 mod manifest;
+mod sealed;
 mod wasm_sections;
 
 pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
 pub use component::Component;
-pub use discover::{ModuleFile, Modules};
+pub use discover::{BUNDLED_PREFIX, ModuleFile, Modules, Origin};
 pub use instance::{Direction, Instance};
 pub use lock::Lock;

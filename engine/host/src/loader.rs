@@ -41,7 +41,9 @@ impl WasmLoader {
                 "{} needs the engine's library for WASM modules, which is not there",
                 module.display()
             ))
-            .hint(format!("install `{WASM_LOADER}` with the engine{first}, or build it with `cargo build -p engine-wasm`")));
+            .hint(format!(
+                "install `{WASM_LOADER}` with the engine{first}, or build it with `cargo build -p engine-wasm`"
+            )));
         };
         let loader = LoaderTable::load(path)?;
         Ok(*self.0.get_or_init(|| loader))

@@ -66,7 +66,17 @@ pub use guide::{Step, followed};
 /// The connectors of this project as WASM: the same sources as the native ones.
 fn rust(modules: &Modules) -> Result<()> {
     let root = root();
-    let sources = ["plugins/csv", "plugins/json", "plugins/avaya_cdr", "tests/guests/hostile", "engine/sdk", "engine/abi", "schemas/plugin.wit", "Cargo.lock", "Cargo.toml"];
+    let sources = [
+        "plugins/csv",
+        "plugins/json",
+        "plugins/avaya_cdr",
+        "tests/guests/hostile",
+        "engine/sdk",
+        "engine/abi",
+        "schemas/plugin.wit",
+        "Cargo.lock",
+        "Cargo.toml",
+    ];
     let stamp = Stamp::of(&folder().join("rust.stamp"), sources.iter().map(|path| root.join(path)));
     if stamp.holds() {
         return Ok(());

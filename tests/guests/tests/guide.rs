@@ -8,8 +8,12 @@ fn works(language: Language) {
     for step in &steps {
         assert_eq!(step.code, Some(0), "`{}`:\n{}", step.command, step.output);
     }
-    let commands: Vec<_> = steps.iter().map(|step| step.command.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(commands, ["engine plugins new", "engine plugins build", "engine plugins test", "engine run pipeline.yaml"]);
+    let commands: Vec<_> =
+        steps.iter().map(|step| step.command.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        commands,
+        ["engine plugins new", "engine plugins build", "engine plugins test", "engine run pipeline.yaml"]
+    );
     // Three calls came in, one of them with a number that is none.
     assert!(steps[3].output.contains("2 rows"), "{}", steps[3].output);
 }

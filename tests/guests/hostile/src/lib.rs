@@ -99,15 +99,24 @@ impl Transform for Hostile {
         let number = || Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
         let text = || Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, false)]));
         let one = |schema: SchemaRef, column: ArrayRef| {
-            let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![Field::new("x", column.data_type().clone(), true)])), vec![column]);
+            let batch = RecordBatch::try_new(
+                Arc::new(Schema::new(vec![Field::new("x", column.data_type().clone(), true)])),
+                vec![column],
+            );
             Ok(Batches::new(schema, std::iter::once(batch.map_err(Error::from))))
         };
         match self.does {
             Does::TinyBatches => Ok(tiny(number(), 1_000_000)),
             Does::EndlessBatches => Ok(tiny(number(), usize::MAX)),
             Does::HugeBatch => one(number(), Arc::new(Int64Array::from_iter_values(0..40_000_000))),
-            Does::BadText => one(text(), made(DataType::Utf8, vec![Buffer::from_vec(vec![0_i32, 2]), Buffer::from(&b"\xff\xfe"[..])])),
-            Does::BadOffsets => one(text(), made(DataType::Utf8, vec![Buffer::from_vec(vec![0_i32, 1 << 30]), Buffer::from(&b"ab"[..])])),
+            Does::BadText => one(
+                text(),
+                made(DataType::Utf8, vec![Buffer::from_vec(vec![0_i32, 2]), Buffer::from(&b"\xff\xfe"[..])]),
+            ),
+            Does::BadOffsets => one(
+                text(),
+                made(DataType::Utf8, vec![Buffer::from_vec(vec![0_i32, 1 << 30]), Buffer::from(&b"ab"[..])]),
+            ),
             Does::SchemaLie => one(number(), Arc::new(StringArray::from(vec!["one"]))),
             Does::NullLie => one(number(), Arc::new(Int64Array::from(vec![None]))),
             does => {
@@ -120,7 +129,8 @@ impl Transform for Hostile {
 
 fn tiny(schema: SchemaRef, count: usize) -> Batches {
     let columns = Arc::clone(&schema);
-    let batches = (0..count).map(move |_| Ok(RecordBatch::try_new(Arc::clone(&columns), vec![Arc::new(Int64Array::from(vec![1]))])?));
+    let batches = (0..count)
+        .map(move |_| Ok(RecordBatch::try_new(Arc::clone(&columns), vec![Arc::new(Int64Array::from(vec![1]))])?));
     Batches::new(schema, batches)
 }
 
