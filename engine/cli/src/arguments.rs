@@ -112,6 +112,18 @@ pub enum Plugins {
     Build(BuildModule),
     /// Put modules through the conformance suite: does each keep to its contract?
     Test(TestModules),
+    /// Write plugins.lock beside pipeline files: no other modules are loaded for them
+    Lock(OptionalFiles),
+    /// Compare the modules with plugins.lock
+    Verify(OptionalFiles),
+}
+
+#[derive(Debug, Args)]
+pub struct OptionalFiles {
+    /// Pipeline files; none: all modules that are found, and the lock of the state folder if one is
+    /// named, else of this folder
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

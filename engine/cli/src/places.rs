@@ -27,18 +27,26 @@ pub fn state_for(global: &Global, files: &[PathBuf]) -> Result<PathBuf> {
         }
         return std::path::absolute(folder).map_err(|error| Error::from(error).context(folder.display()));
     }
+    match common_folder(files, "name the state folder with --state DIR or ENGINE_STATE")? {
+        Some(folder) => Ok(folder.join(STATE)),
+        None => std::path::absolute(STATE).map_err(Error::from),
+    }
+}
+
+/// The folder that all pipeline files lie in; none of no files. `hint` says what
+/// to do about several.
+pub fn common_folder(files: &[PathBuf], hint: &str) -> Result<Option<PathBuf>> {
     let mut folders: Vec<_> = files.iter().map(|file| folder_of(file)).collect::<Result<_>>()?;
     folders.sort();
     folders.dedup();
     match folders.as_slice() {
-        [folder] => Ok(folder.join(STATE)),
-        [] => std::path::absolute(STATE).map_err(Error::from),
         [one, other, ..] => Err(Error::config(format!(
             "the pipeline files lie in different folders: {} and {}",
             one.display(),
             other.display()
         ))
-        .hint("name the state folder with --state DIR or ENGINE_STATE")),
+        .hint(hint)),
+        _ => Ok(folders.pop()),
     }
 }
 
@@ -70,6 +78,9 @@ pub fn known_pipeline(state: &State, name: &str) -> Result<()> {
     };
     Err(Error::config(format!("the state knows no pipeline `{name}`")).hint(hint))
 }
+
+/// The name of the file that says which modules may be loaded.
+pub const LOCK: &str = "plugins.lock";
 
 /// The variable that names folders with modules.
 const PLUGIN_PATH: &str = "ENGINE_PLUGIN_PATH";
@@ -127,19 +138,28 @@ pub fn plugin_folders(global: &Global, state: Option<&Path>) -> Vec<PluginFolder
 
 /// The modules that a command may use.
 pub fn modules(global: &Global, state: Option<&Path>, project: Option<&Path>) -> Result<Modules> {
+    Ok(discover(global, state, lock(state, project)?))
+}
+
+/// The modules that are there, whether they may be used or not: to be looked at, not to be loaded.
+pub fn all_modules(global: &Global, state: Option<&Path>) -> Modules {
+    discover(global, state, None)
+}
+
+fn discover(global: &Global, state: Option<&Path>, lock: Option<Lock>) -> Modules {
     let folders = plugin_folders(global, state);
     let (beside, whole): (Vec<_>, Vec<_>) =
         folders.into_iter().partition(|folder| folder.named_by == NamedBy::ProgramItself);
     let whole: Vec<_> = whole.into_iter().map(|folder| folder.path).collect();
-    let mut modules = Modules::discover(&whole, lock(state, project)?);
+    let mut modules = Modules::discover(&whole, lock);
     beside.iter().for_each(|folder| modules.add_bundled(&folder.path));
-    Ok(modules)
+    modules
 }
 
 /// The lock beside the pipeline files, else the one in the state folder.
-fn lock(state: Option<&Path>, project: Option<&Path>) -> Result<Option<Lock>> {
+pub fn lock(state: Option<&Path>, project: Option<&Path>) -> Result<Option<Lock>> {
     for folder in [project, state].into_iter().flatten() {
-        let path = folder.join("plugins.lock");
+        let path = folder.join(LOCK);
         match std::fs::read_to_string(&path) {
             Ok(text) => return Lock::parse(&text, &path).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -22,4 +22,4 @@ pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
 pub use component::Component;
 pub use discover::{BUNDLED_PREFIX, ModuleFile, Modules, Origin};
 pub use instance::{Direction, Instance};
-pub use lock::Lock;
+pub use lock::{Compared, Lock, Standing};

@@ -2,6 +2,7 @@
 //! whether they are what they should be.
 
 mod author;
+mod lock;
 mod test;
 
 use engine_abi::{ComponentDescription, ComponentKind, Error, Shape};
@@ -22,6 +23,8 @@ pub fn run(global: &Global, command: &Plugins) -> crate::Result {
         Plugins::New(command) => author::new(global, command),
         Plugins::Build(command) => author::build(global, command),
         Plugins::Test(command) => test::run(global, command),
+        Plugins::Lock(command) => lock::lock(global, command),
+        Plugins::Verify(command) => lock::verify(global, command),
     }
 }
 

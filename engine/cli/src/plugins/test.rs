@@ -110,8 +110,10 @@ fn neighbours(module: &Modules) -> Modules {
 }
 
 /// Told where examples have not been enough: they are made for data of their own.
-const EXAMPLES_HINT: &str = "  help: the rows of the suite have the columns n, text, amount and flag, and a sink must be \
-    read back; a conformance.json beside the module says how, see \"Tests and conformance\" in docs/guide/connectors.md";
+const EXAMPLES_HINT: &str = "  help: the rows of the suite have the columns n, text, amount and flag, \
+                             and a sink must be read back;\n        \
+                             a conformance.json beside the module says how, \
+                             see \"Tests and conformance\" in docs/guide/connectors.md";
 
 /// What all modules of one call are tested with.
 struct Bench<'a> {
