@@ -58,7 +58,24 @@ pub fn build_all() -> Result<()> {
         }
         guide::follow(language)?;
     }
-    Ok(())
+    probe(&modules, Language::Python, "component.py")?;
+    probe(&modules, Language::JavaScript, "component.js")
+}
+
+/// The source that tries to reach what it was not granted.
+pub fn probe_module(language: Language) -> PathBuf {
+    folder().join("probe").join(language.as_str()).join(engine_author::MODULES).join("probe.wasm")
+}
+
+fn probe(modules: &Modules, language: Language, source: &str) -> Result<()> {
+    let place = folder().join("probe").join(language.as_str());
+    let from = root().join("tests/guests/probe").join(language.as_str());
+    make(modules, language, ComponentKind::Source, &place, |made| {
+        for file in [source, "plugin.json"] {
+            std::fs::copy(from.join(file), made.join(file))?;
+        }
+        Ok(())
+    })
 }
 
 pub use guide::{Step, followed};
@@ -109,25 +126,35 @@ fn rust(modules: &Modules) -> Result<()> {
 
 /// What an author does: `engine plugins new` and `engine plugins build`.
 fn author(modules: &Modules, language: Language, kind: ComponentKind) -> Result<()> {
-    let place = authored(language, kind);
+    make(modules, language, kind, &authored(language, kind), |_| Ok(()))
+}
+
+/// Makes a folder, changes it, and builds it, unless that is what was built before.
+fn make(
+    modules: &Modules,
+    language: Language,
+    kind: ComponentKind,
+    place: &Path,
+    change: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let fresh = folder().join("new").join(format!("{name}.fresh"));
+    let fresh = place.with_extension("fresh");
     let _ = std::fs::remove_dir_all(&fresh);
     std::fs::create_dir_all(&fresh)?;
     let made = fresh.join(&name);
     engine_author::create(&New { folder: &made, kind, language })?;
-    let stamp = Stamp::of(&folder().join("new").join(format!("{name}.stamp")), [made.clone()]);
+    change(&made)?;
+    let stamp = Stamp::of(&place.with_extension("stamp"), [made.clone()]);
     if stamp.holds() {
         return Ok(std::fs::remove_dir_all(&fresh)?);
     }
-    println!("guests: building the new {kind} in {}", language.as_str());
+    println!("guests: building {} in {}", place.display(), language.as_str());
     // Compiled code and installed tools of the build before stay: only what was written is new.
-    std::fs::create_dir_all(&place)?;
-    copy(&made, &place)?;
+    std::fs::create_dir_all(place)?;
+    copy(&made, place)?;
     std::fs::remove_dir_all(&fresh)?;
     let componentize = |request: &_, bytes: &[u8]| modules.componentize(request, bytes);
-    // A sink in Rust needs files, which the WASM target without a system has not.
-    engine_author::build(&Build { folder: &place, target: None, componentize: &componentize })?;
+    engine_author::build(&Build { folder: place, target: None, componentize: &componentize })?;
     stamp.set()
 }
 
