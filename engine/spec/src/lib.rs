@@ -35,6 +35,7 @@ mod references;
 mod render;
 mod resolve;
 mod sandbox;
+mod sandbox_schema;
 mod scalar;
 mod schema_errors;
 mod schema_walk;
