@@ -273,7 +273,11 @@ pub fn catalogue(modules: &Modules, wanted: &[(ComponentKind, String)]) -> Resul
     }
     for (kind, name) in wanted {
         if names.contains(&(*kind, name.clone())) {
-            catalogue.add(modules.component(*kind, name)?.description().clone());
+            let component = modules.component(*kind, name)?;
+            catalogue.add(component.description().clone());
+            if component.is_sandboxed() {
+                catalogue.add_sandboxed(*kind, name.as_str());
+            }
         }
     }
     Ok(catalogue)

@@ -124,6 +124,12 @@ impl Component {
         &self.module
     }
 
+    /// Whether it does not share the engine's process, so that what it may reach and use up can be
+    /// restricted: a loader runs it.
+    pub fn is_sandboxed(&self) -> bool {
+        matches!(self.carrier, Carrier::Loader(_))
+    }
+
     pub(crate) fn table(&self) -> &ffi::Component {
         &self.table
     }

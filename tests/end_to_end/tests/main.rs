@@ -17,6 +17,7 @@ mod quickstart;
 mod quoting;
 mod ranges;
 mod resume;
+mod sandbox;
 mod secrets;
 mod stopping;
 mod windows;
