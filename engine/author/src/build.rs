@@ -186,7 +186,9 @@ fn python(folder: &Path, work: &Path, world: &str) -> Result<PathBuf> {
     };
     let core = work.join("core.wasm");
     let mut command = Command::new(tool);
-    command.current_dir(folder).args(["-d", "wit", "-w", world, "componentize", "component", "-o"]).arg(&core);
+    // The kit is what begins: it has the classes of the world, and takes component.py in.
+    command.current_dir(folder).args(["-d", "wit", "-w", world, "componentize", "engine_plugin", "-p", ".", "-o"]);
+    command.arg(&core);
     tools::run(&mut command, "componentize-py")?;
     Ok(core)
 }
