@@ -35,9 +35,14 @@ fn record(language: Language) -> PathBuf {
     folder().join("guide").join(format!("{}.json", language.as_str()))
 }
 
+/// Where the commands of a language are run.
+pub fn place(language: Language) -> PathBuf {
+    folder().join("guide").join(language.as_str())
+}
+
 /// Runs the commands of a language, unless nothing has changed since the last time.
 pub fn follow(language: Language) -> Result<()> {
-    let place = folder().join("guide").join(language.as_str());
+    let place = place(language);
     let engine = folder().join("../debug/engine");
     let sources = ["docs/plugin-guide.md", "engine", "schemas/plugin.wit", "plugins/file", "plugins/csv"];
     let stamp = Stamp::of(&place.with_extension("stamp"), sources.iter().map(|path| root().join(path)));
@@ -71,7 +76,6 @@ pub fn follow(language: Language) -> Result<()> {
         }
     }
     std::fs::write(record(language), Value::from(steps).to_string())?;
-    // A virtual environment and a JavaScript engine for each language are enough on the disk.
     stamp.set()
 }
 

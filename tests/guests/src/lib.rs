@@ -34,8 +34,11 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// The folder that `engine plugins new` made, with its module built.
+/// The folder that `engine plugins new` made, with its module built. The transform is the guide's.
 pub fn authored(language: Language, kind: ComponentKind) -> PathBuf {
+    if kind == ComponentKind::Transform {
+        return guide::place(language).join("my-transform");
+    }
     folder().join("new").join(format!("my-{}-{kind}", language.as_str()))
 }
 
@@ -53,10 +56,10 @@ pub fn build_all() -> Result<()> {
     let modules = Modules::discover(&[], None);
     rust(&modules)?;
     for language in Language::ALL {
-        for kind in ComponentKind::ALL {
+        guide::follow(language)?;
+        for kind in ComponentKind::ALL.into_iter().filter(|kind| *kind != ComponentKind::Transform) {
             author(&modules, language, kind)?;
         }
-        guide::follow(language)?;
     }
     probe(&modules, Language::Python, "component.py")?;
     probe(&modules, Language::JavaScript, "component.js")
@@ -153,6 +156,14 @@ fn make(
     std::fs::create_dir_all(place)?;
     copy(&made, place)?;
     std::fs::remove_dir_all(&fresh)?;
+    // What following the guide has installed is enough for the language.
+    for tools in [".venv", "node_modules"] {
+        let (installed, here) = (guide::place(language).join("my-transform").join(tools), place.join(tools));
+        if installed.is_dir() && !here.exists() {
+            let _ = std::fs::remove_file(&here);
+            std::os::unix::fs::symlink(installed, &here)?;
+        }
+    }
     let componentize = |request: &_, bytes: &[u8]| modules.componentize(request, bytes);
     engine_author::build(&Build { folder: place, target: None, componentize: &componentize })?;
     stamp.set()

@@ -140,7 +140,11 @@ fn an_answer_without_an_end_and_one_that_never_begins_end_with_the_call() {
             // Warm, so that the deadline is spent on the answer.
             let began = Instant::now();
             let error = probe(language, fetch, hosts(std::slice::from_ref(&rule)), 1_500).unwrap_err();
-            assert!(began.elapsed() < Duration::from_millis(1_500 * 3 + 2_000), "{path}: {:?} {error}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_millis(1_500 * 3 + 2_000),
+                "{path}: {:?} {error}",
+                began.elapsed()
+            );
             assert_ne!(error.kind, ErrorKind::Config, "{path}: {error}");
         }
     }

@@ -35,7 +35,8 @@ fn begun(language: Language, command: &str) {
 
 #[test]
 fn the_c_kit_passes_its_tests() {
-    let sanitised = "cc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -I../kit -o json_test json_test.c -lm";
+    let sanitised =
+        "cc -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined -I../kit -o json_test json_test.c -lm";
     kit(Language::C, &format!("cd tests && {sanitised} && ./json_test"));
 }
 

@@ -89,6 +89,7 @@ fn turn() {
     }
 }
 
+#[expect(unconditional_recursion, reason = "that is what it is for")]
 fn deeper(depth: u64) -> u64 {
     let here = black_box([depth; 64]);
     black_box(deeper(depth + 1)) + here[7]

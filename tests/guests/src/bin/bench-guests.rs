@@ -40,7 +40,12 @@ fn component(module: &Path, kind: ComponentKind, name: &str) -> Result<Arc<Compo
 }
 
 /// How long a stream takes through a component, and how many rows come out.
-fn through(component: &Arc<Component>, config: serde_json::Value, way: Direction, input: Batches) -> Result<(Duration, usize)> {
+fn through(
+    component: &Arc<Component>,
+    config: serde_json::Value,
+    way: Direction,
+    input: Batches,
+) -> Result<(Duration, usize)> {
     let request = OpenRequest { config, pipeline: String::new(), stage: String::new(), folder: String::new() };
     let mut instance = component.open(&request, &Sandbox::default(), Arc::new(Recorder::default()))?;
     let began = Instant::now();
@@ -53,11 +58,16 @@ fn through(component: &Arc<Component>, config: serde_json::Value, way: Direction
 
 /// A PBX log as pieces of a file, as the engine hands them to a decoder.
 fn pieces(text: &Arc<Vec<u8>>) -> Batches {
-    let pieces: Vec<_> = text.chunks(256 * 1024).map(|piece| {
-        let (name, data) = (StringArray::from(vec!["pbx"]), BinaryArray::from(vec![piece]));
-        RecordBatch::try_from_iter([("name", Arc::new(name) as _), ("data", Arc::new(data) as _)]).map_err(Into::into)
-    }).collect();
-    let schema = pieces.first().and_then(|first: &Result<RecordBatch>| first.as_ref().ok()).expect("there are lines").schema();
+    let pieces: Vec<_> = text
+        .chunks(256 * 1024)
+        .map(|piece| {
+            let (name, data) = (StringArray::from(vec!["pbx"]), BinaryArray::from(vec![piece]));
+            RecordBatch::try_from_iter([("name", Arc::new(name) as _), ("data", Arc::new(data) as _)])
+                .map_err(Into::into)
+        })
+        .collect();
+    let schema =
+        pieces.first().and_then(|first: &Result<RecordBatch>| first.as_ref().ok()).expect("there are lines").schema();
     Batches::new(schema, pieces.into_iter())
 }
 
@@ -104,9 +114,9 @@ fn load() -> Result<()> {
     };
     let cases = [
         ("Rust", guest("engine_plugin_avaya_cdr"), ComponentKind::Format, "avaya_cdr", "20 ms"),
-        ("C", module(Language::C), ComponentKind::Transform, "my_c_transform", "20 ms"),
-        ("Python", module(Language::Python), ComponentKind::Transform, "my_python_transform", "300 ms"),
-        ("JavaScript", module(Language::JavaScript), ComponentKind::Transform, "my_javascript_transform", "300 ms"),
+        ("C", module(Language::C), ComponentKind::Transform, "my_transform", "20 ms"),
+        ("Python", module(Language::Python), ComponentKind::Transform, "my_transform", "300 ms"),
+        ("JavaScript", module(Language::JavaScript), ComponentKind::Transform, "my_transform", "300 ms"),
     ];
     for (language, path, kind, name, reach) in cases {
         component(&path, kind, name)?;
@@ -125,7 +135,8 @@ fn load() -> Result<()> {
 fn memory() -> Result<()> {
     const INSTANCES: usize = 50;
     let wasm = component(&guest("engine_plugin_avaya_cdr"), ComponentKind::Format, "avaya_cdr")?;
-    let request = OpenRequest { config: json!({}), pipeline: String::new(), stage: String::new(), folder: String::new() };
+    let request =
+        OpenRequest { config: json!({}), pipeline: String::new(), stage: String::new(), folder: String::new() };
     let open = || wasm.open(&request, &Sandbox::default(), Arc::new(Recorder::default()));
     let _first = open()?;
     let before = resident();
