@@ -62,7 +62,31 @@ pub fn build_all() -> Result<()> {
         }
     }
     probe(&modules, Language::Python, "component.py")?;
-    probe(&modules, Language::JavaScript, "component.js")
+    probe(&modules, Language::JavaScript, "component.js")?;
+    compile()
+}
+
+/// Loads every guest once, so that each is compiled once and not by every test that comes first.
+fn compile() -> Result<()> {
+    let rust = RUST.iter().map(|(_, library)| Ok(guest(library)));
+    let kinds = ComponentKind::ALL.into_iter();
+    let authored = kinds.flat_map(|kind| Language::ALL.map(|language| built(&authored(language, kind))));
+    let probes = [Language::Python, Language::JavaScript].map(|language| Ok(probe_module(language)));
+    for module in rust.chain(authored).chain(probes) {
+        let modules = Modules::from_file(&module?)?;
+        for (kind, name) in modules.names() {
+            modules.component(kind, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The module that was built in an author's folder.
+pub fn built(folder: &Path) -> Result<PathBuf> {
+    let modules = folder.join(engine_author::MODULES);
+    let mut files = modules.read_dir().map_err(|error| Error::from(error).context(modules.display()))?.flatten();
+    let module = files.find(|file| file.path().extension().is_some_and(|it| it == "wasm" || it == "so"));
+    module.map(|file| file.path()).ok_or_else(|| Error::config(format!("no module was built in {}", folder.display())))
 }
 
 /// The source that tries to reach what it was not granted.

@@ -7,7 +7,7 @@ use std::path::Path;
 use engine_abi::ComponentKind;
 use engine_author::Language;
 use engine_conformance::{Fixtures, Line, Report, check_module};
-use engine_guest_tests::{authored, folder, guest, root};
+use engine_guest_tests::{authored, built, folder, guest, root};
 
 /// The modules that are built with the engine: fixtures name some of them.
 fn bundled() -> std::path::PathBuf {
@@ -52,10 +52,7 @@ fn avaya_cdr_conforms_as_wasm_like_natively() {
 fn author(language: Language) {
     for kind in ComponentKind::ALL {
         let place = authored(language, kind);
-        let modules = place.join(engine_author::MODULES);
-        let mut built = modules.read_dir().unwrap_or_else(|_| panic!("run `make guests`")).flatten();
-        let module = built.next().expect("one module was built").path();
-        conforms(&module, &place);
+        conforms(&built(&place).unwrap(), &place);
     }
 }
 
