@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::component::Component;
 use crate::loader::LazyLoader;
+use crate::process::{IsolatedModule, OWN_PROGRAM};
 use crate::{Lock, manifest, wasm_sections};
 
 /// How the files of the modules that are built with the engine begin.
@@ -62,6 +63,10 @@ pub struct Modules {
     wasm: LazyLoader,
     cache: Option<PathBuf>,
     loaded: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+    /// As `loaded`, for modules that the engine's process never loads.
+    isolated: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+    isolates_all: bool,
+    host_program: PathBuf,
 }
 
 impl Modules {
@@ -76,6 +81,9 @@ impl Modules {
             wasm: LazyLoader::default(),
             cache: None,
             loaded: Mutex::default(),
+            isolated: Mutex::default(),
+            isolates_all: false,
+            host_program: OWN_PROGRAM.into(),
         };
         let mut seen = BTreeSet::new();
         for folder in folders {
@@ -115,6 +123,15 @@ impl Modules {
     pub fn with_wasm(mut self, folder: &Path, cache: Option<PathBuf>) -> Self {
         self.wasm.path = Some(folder.join(WASM_LOADER));
         self.cache = cache;
+        self
+    }
+
+    /// From now on every component is one of [`component_isolated`](Self::component_isolated).
+    /// `program` is started for them as `engine plugin-host`, where this program is not the engine.
+    #[must_use]
+    pub fn isolated(mut self, program: &Path) -> Self {
+        self.isolates_all = true;
+        self.host_program = program.to_owned();
         self
     }
 
@@ -205,13 +222,42 @@ impl Modules {
 
     /// Loads the module that holds a component (once) and gives the component.
     pub fn component(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
-        let file = self.find(kind, name)?;
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if !loaded.contains_key(&file.path) {
-            let components = self.load(file)?;
-            loaded.insert(file.path.clone(), components);
+        if self.isolates_all {
+            return self.component_isolated(kind, name);
         }
-        let components = &loaded[&file.path];
+        self.component_of(&self.loaded, kind, name, |module| self.load(module))
+    }
+
+    /// As [`component`](Self::component), but of a native module that runs in a
+    /// process of its own for each instance, within the limits that the instance is
+    /// opened with; this process never loads it. A WASM module is isolated as it is.
+    pub fn component_isolated(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
+        self.component_of(&self.isolated, kind, name, |module| {
+            let mut file = open(&module.path)?;
+            if wasm_sections::is_wasm(&mut file) {
+                return self.load(module);
+            }
+            self.admit(module, &mut file)?;
+            let (path, identity) = (module.path.clone(), module.identity.clone());
+            let isolated = IsolatedModule { path, file, identity, program: self.host_program.clone() };
+            Arc::new(isolated).components()
+        })
+    }
+
+    fn component_of(
+        &self,
+        known: &Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+        kind: ComponentKind,
+        name: &str,
+        load: impl FnOnce(&ModuleFile) -> Result<Vec<Arc<Component>>>,
+    ) -> Result<Arc<Component>> {
+        let file = self.find(kind, name)?;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(&file.path) {
+            let components = load(file)?;
+            known.insert(file.path.clone(), components);
+        }
+        let components = &known[&file.path];
         let component = components.iter().find(|component| component.kind() == kind && component.name() == name);
         component.cloned().ok_or_else(|| {
             Error::config(format!("module {} does not have the {kind} `{name}` of its manifest", file.path.display()))
@@ -224,12 +270,15 @@ impl Modules {
         if wasm_sections::is_wasm(&mut file) {
             return self.load_wasm(module, &mut file);
         }
-        if let Some(lock) = &self.lock {
-            // Hashed from the same open file that is then loaded, so that
-            // nobody can change it in between.
-            lock.admit(&module.path, &hash(&module.path, &mut file)?)?;
-        }
+        self.admit(module, &mut file)?;
         Component::load(&module.path, file, &module.identity)
+    }
+
+    /// Refuses a file that the lock does not hold. Hashed from the same open file
+    /// that is then loaded, so that nobody can change it in between.
+    fn admit(&self, module: &ModuleFile, file: &mut File) -> Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        lock.admit(&module.path, &hash(&module.path, file)?)
     }
 
     /// The bytes that were hashed are the ones that are loaded.

@@ -64,10 +64,12 @@ fn search(file: &mut BufReader<&File>, end: u64, name: &str, depth: u32) -> Resu
                 file.take(rest).read_to_end(&mut content).map_err(|error| error.to_string())?;
                 return Ok(Some(content));
             }
-        } else if is_component && NESTED.contains(&kind[0]) && depth < MAX_DEPTH {
-            if let Some(content) = search(file, next, name, depth + 1)? {
-                return Ok(Some(content));
-            }
+        } else if is_component
+            && NESTED.contains(&kind[0])
+            && depth < MAX_DEPTH
+            && let Some(content) = search(file, next, name, depth + 1)?
+        {
+            return Ok(Some(content));
         }
         file.seek(SeekFrom::Start(next)).map_err(|error| error.to_string())?;
     }
