@@ -20,7 +20,7 @@ ROWS ?= 1000000
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite demo bench outage budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite guests demo bench outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -45,11 +45,16 @@ test: ## start the real servers, build, run every test, stop the servers
 suite:
 	$(call build-all,,debug)
 	$(CARGO) hot-paths
+	$(TARGET_DIR)/debug/build-guests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) nextest run --workspace --no-fail-fast && $(CARGO) test --workspace --doc; \
 	else \
 	  set -x; $(CARGO) test --workspace --no-fail-fast; \
 	fi
+
+guests: ## build the WASM modules that the tests run: Rust, C, Python, JavaScript
+	$(CARGO) build --workspace
+	$(TARGET_DIR)/debug/build-guests
 
 demo: ## build what the quickstart needs (release profile), run it, show the results
 	@echo "1/2  Building the engine and the modules file, csv, avaya_cdr and sqlite (release profile)."

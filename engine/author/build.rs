@@ -22,6 +22,9 @@ fn main() {
     println!("cargo::rerun-if-changed={}", manifest.display());
     let text = fs::read_to_string(manifest).expect("the workspace has a manifest");
     fs::write(out.join("workspace.toml"), trim(&text)).expect("OUT_DIR can be written");
+    let lock = root.join("Cargo.lock");
+    println!("cargo::rerun-if-changed={}", lock.display());
+    fs::copy(lock, out.join("Cargo.lock")).expect("the workspace has a lock");
 }
 
 /// Writes a list of files as `(path, content)`.

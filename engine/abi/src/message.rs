@@ -1,6 +1,7 @@
 //! The JSON messages of `plugin.h`, as types.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub struct Sandbox {
     pub limits: Limits,
 }
 
-/// What a sandboxed module may reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a sandboxed module may reach. `Debug` shows the names of the environment without its values.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Permissions {
     /// Hosts that it may send HTTP requests to: `api.example.com`, `api.example.com:8443`,
@@ -51,6 +52,18 @@ pub struct Permissions {
     pub read: Vec<String>,
     /// Folders that it may read and write, absolute.
     pub write: Vec<String>,
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permissions")
+            .field("hosts", &self.hosts)
+            .field("networks", &self.networks)
+            .field("environment", &self.environment.keys())
+            .field("read", &self.read)
+            .field("write", &self.write)
+            .finish()
+    }
 }
 
 /// What a sandboxed module may use up.
@@ -277,6 +290,13 @@ mod tests {
         let split = Split::new("0001", Piece { first: 7 }).unwrap().rows(3);
         assert_eq!(split, Split { id: "0001".into(), spec: json!({"first": 7}), estimated_rows: Some(3), cut: None });
         assert_eq!(split.spec_as::<Piece>(), Ok(Piece { first: 7 }));
+    }
+
+    #[test]
+    fn what_a_module_sees_of_the_environment_is_not_debugged() {
+        let environment = [("API_TOKEN".to_owned(), "hunter2".to_owned())].into();
+        let shown = format!("{:?}", Permissions { environment, ..Permissions::default() });
+        assert!(shown.contains("API_TOKEN") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -71,8 +71,9 @@ pub fn build(build: &Build<'_>) -> Result<Built> {
 fn rust(folder: &Path, modules: &Path, build: &Build<'_>) -> Result<PathBuf> {
     let package = package_name(folder)?;
     let library = package.replace('-', "_");
-    // A folder of its own: cargo's setting for a shared one would mix modules of one name.
-    let out = folder.join("target");
+    let shared = std::env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty());
+    let out = shared.map_or_else(|| folder.join("target"), PathBuf::from);
+    let out = std::path::absolute(&out).map_err(at(&out))?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", &out).args([
         "rustc",
@@ -160,9 +161,11 @@ fn c(folder: &Path, work: &Path, kind: ComponentKind) -> Result<PathBuf> {
         .ok_or_else(|| Error::config("there is no clang here, which compiles C to WASM").hint(missing))?;
     let core = work.join("core.wasm");
     let mut command = Command::new(clang);
-    command.current_dir(folder).args(["--target=wasm32-wasi", "--sysroot=/usr", "-O2", "-Wall", "-Wextra"]);
-    command.args(["-mexec-model=reactor", "-I."]).arg(format!("-DENGINE_KIND_{}", kind.as_str().to_uppercase()));
-    command.args(["component.c", "engine_plugin.c", "-o"]).arg(&core);
+    command.current_dir(folder).args(["--target=wasm32-wasi", "-mexec-model=reactor", "-std=c11", "-D_GNU_SOURCE"]);
+    command.args(["-O2", "-Wall", "-Wextra"]).arg(format!("-DENGINE_KIND_{}", kind.as_str().to_uppercase()));
+    command.args(["-I.", "component.c", "engine_plugin.c", "-o"]).arg(&core);
+    // A stack in front of the data: one that overflows traps instead of writing over it.
+    command.args(["-Wl,--gc-sections", "-Wl,--strip-debug", "-Wl,-z,stack-size=1048576", "-Wl,--stack-first"]);
     tools::run(&mut command, "clang")?;
     Ok(core)
 }
@@ -183,7 +186,9 @@ fn python(folder: &Path, work: &Path, world: &str) -> Result<PathBuf> {
     };
     let core = work.join("core.wasm");
     let mut command = Command::new(tool);
-    command.current_dir(folder).args(["-d", "wit", "-w", world, "componentize", "component", "-o"]).arg(&core);
+    // The kit is what begins: it has the classes of the world, and takes component.py in.
+    command.current_dir(folder).args(["-d", "wit", "-w", world, "componentize", "engine_plugin", "-p", ".", "-o"]);
+    command.arg(&core);
     tools::run(&mut command, "componentize-py")?;
     Ok(core)
 }

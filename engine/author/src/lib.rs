@@ -11,12 +11,16 @@ mod embedded {
 
     /// The manifest of the SDK's own workspace.
     pub static WORKSPACE: &str = include_str!(concat!(env!("OUT_DIR"), "/workspace.toml"));
+
+    /// The versions that the engine was built with. Cargo leaves out what is not needed.
+    pub static LOCK: &str = include_str!(concat!(env!("OUT_DIR"), "/Cargo.lock"));
 }
 mod new;
 mod tools;
 
 pub use build::{Build, Built, Target, build};
 pub use new::{Language, New, create};
+pub use tools::RustForWasm;
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use engine_abi::{ComponentKind, Error, Result, is_component_name};
 
-use crate::embedded::{KITS, SDK, TEMPLATES, WORKSPACE};
+use crate::embedded::{KITS, LOCK, SDK, TEMPLATES, WORKSPACE};
 use crate::write;
 
 /// What a module can be written in.
@@ -81,10 +81,20 @@ pub fn create(new: &New<'_>) -> Result<String> {
             write(&new.folder.join(relative), text)?;
         }
     }
+    if matches!(new.language, Language::Python | Language::JavaScript) {
+        // Their tools read the specification itself.
+        write(&new.folder.join("wit/deps/engine-plugin/plugin.wit"), plugin_wit()?)?;
+    }
     if new.language == Language::Rust {
         sdk(&new.folder.join("sdk"))?;
+        write(&new.folder.join("Cargo.lock"), LOCK)?;
     }
     Ok(name)
+}
+
+fn plugin_wit() -> Result<&'static str> {
+    let found = SDK.iter().find(|(path, _)| *path == "schemas/plugin.wit");
+    found.map(|(_, text)| *text).ok_or_else(|| Error::internal("the engine was built without schemas/plugin.wit"))
 }
 
 /// A crate's manifest is embedded under another name: cargo leaves folders that

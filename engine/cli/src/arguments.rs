@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine_author::Language;
 
 /// Moves data by pipelines: `engine run pipelines/*.yaml`.
 #[derive(Debug, Parser)]
@@ -115,14 +116,69 @@ pub enum Plugins {
     },
     /// Show where modules are looked for
     Path,
+    /// Begin a module: a folder that builds, with a test, a sample pipeline and a README
+    New(NewModule),
+    /// Build the module of a folder, and put it where pipelines of that folder find it
+    Build(BuildModule),
     /// Put modules through the conformance suite: does each keep to its contract?
     Test(TestModules),
+    /// Write plugins.lock beside pipeline files: no other modules are loaded for them
+    Lock(OptionalFiles),
+    /// Compare the modules with plugins.lock
+    Verify(OptionalFiles),
+}
+
+#[derive(Debug, Args)]
+pub struct OptionalFiles {
+    /// Pipeline files; none: all modules that are found, and the lock of the state folder if one is
+    /// named, else of this folder
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct NewModule {
+    /// The folder to make; its name becomes the component's, `-` as `_`
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// What the component is
+    #[arg(long)]
+    pub kind: Kind,
+    /// What it is written in: rust, c, python or javascript
+    #[arg(long, value_name = "LANGUAGE", default_value = "rust", value_parser = language)]
+    pub lang: Language,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Kind {
+    Source,
+    Transform,
+    Format,
+    Sink,
+}
+
+#[derive(Debug, Args)]
+pub struct BuildModule {
+    /// The module's folder
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// What to build [default: native for Rust, wasm for the others]
+    #[arg(long)]
+    pub target: Option<Target>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Target {
+    /// A library of this machine
+    Native,
+    /// A WASM component
+    Wasm,
 }
 
 #[derive(Debug, Args)]
 pub struct TestModules {
-    /// Module files, wherever they lie, or folders with modules
-    #[arg(required = true, value_name = "FILE")]
+    /// Module files, wherever they lie, or folders with modules [default: what `engine plugins build` built here]
+    #[arg(value_name = "FILE")]
     pub modules: Vec<PathBuf>,
     /// How to run the components [default: `conformance.json` beside the module, else in this folder]
     #[arg(long, value_name = "FILE")]
@@ -254,4 +310,8 @@ pub struct Schema {
 
 fn duration(text: &str) -> Result<Duration, String> {
     engine_spec::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn language(text: &str) -> Result<Language, String> {
+    text.parse()
 }

@@ -3,7 +3,7 @@
 
 use engine_abi::message::{PlanRequest, Split};
 use engine_abi::{Cuttable, Promise, Result, Unit};
-use engine_runtime::{Assembly, Collected, Letters, SinkPart, StageHost, Stop};
+use engine_runtime::{Assembly, Collected, Letters, Part, SinkPart, StageHost, Stop};
 use engine_spec::TemplateVariables;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::arguments::{Files, Global};
 use crate::exit::Exit;
 use crate::project::Project;
+use crate::sandbox::{self, SandboxExplanation};
 use crate::{console, output, places};
 
 /// How many splits are listed.
@@ -27,6 +28,8 @@ struct Explanation {
     transforms: Vec<String>,
     plan: Planned,
     sinks: Vec<SinkExplanation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sandboxes: Vec<SandboxExplanation>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +68,7 @@ pub fn run(global: &Global, command: &Files) -> crate::Result {
 }
 
 fn explain(assembly: &Assembly) -> Explanation {
-    let name = |part: &engine_runtime::Part| part.component.name().to_owned();
+    let name = |part: &Part| part.component.name().to_owned();
     Explanation {
         pipeline: assembly.name.clone(),
         source: name(&assembly.source.part),
@@ -74,6 +77,7 @@ fn explain(assembly: &Assembly) -> Explanation {
         transforms: assembly.transforms.iter().map(name).collect(),
         plan: planned(assembly),
         sinks: assembly.sinks.iter().map(|sink| promise(assembly, sink)).collect(),
+        sandboxes: sandbox::explain(assembly),
     }
 }
 
@@ -155,7 +159,7 @@ fn promise(assembly: &Assembly, sink: &SinkPart) -> SinkExplanation {
         Promise::Idempotent => "a repeated delivery takes its own place",
         Promise::AtLeastOnce => "the target cannot tell a repeated delivery",
     };
-    let name = |part: &engine_runtime::Part| part.component.name().to_owned();
+    let name = |part: &Part| part.component.name().to_owned();
     SinkExplanation {
         name: sink.name.clone(),
         component: name(&sink.part),
@@ -189,8 +193,11 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
             "              up to {parallelism} splits at the same time, if every sink takes them in any order"
         ));
     }
-    for transform in &explanation.transforms {
+    let source = &assembly.source;
+    print_sandboxes(std::iter::once(&source.part).chain(&source.compression).chain(&source.decoder));
+    for (transform, part) in explanation.transforms.iter().zip(&assembly.transforms) {
         console::line(&format!("  transform   {transform}"));
+        print_sandboxes(std::iter::once(part));
     }
     for (sink, part) in explanation.sinks.iter().zip(&assembly.sinks) {
         let formats = formats(&sink.compression, &sink.format);
@@ -210,5 +217,12 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
                 engine_spec::OnExhausted::Wait => "it goes on trying",
             }
         ));
+        print_sandboxes(std::iter::once(&part.part).chain(&part.encoder).chain(&part.compression));
+    }
+}
+
+fn print_sandboxes<'a>(parts: impl Iterator<Item = &'a Part>) {
+    for line in sandbox::lines(parts) {
+        console::line(&format!("              {line}"));
     }
 }

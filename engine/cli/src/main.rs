@@ -22,6 +22,7 @@ mod preview;
 mod project;
 mod run;
 mod runs;
+mod sandbox;
 mod schema;
 mod state;
 mod test;

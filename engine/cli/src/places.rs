@@ -27,18 +27,26 @@ pub fn state_for(global: &Global, files: &[PathBuf]) -> Result<PathBuf> {
         }
         return std::path::absolute(folder).map_err(|error| Error::from(error).context(folder.display()));
     }
+    match common_folder(files, "name the state folder with --state DIR or ENGINE_STATE")? {
+        Some(folder) => Ok(folder.join(STATE)),
+        None => std::path::absolute(STATE).map_err(Error::from),
+    }
+}
+
+/// The folder that all pipeline files lie in; none of no files. `hint` says what
+/// to do about several.
+pub fn common_folder(files: &[PathBuf], hint: &str) -> Result<Option<PathBuf>> {
     let mut folders: Vec<_> = files.iter().map(|file| folder_of(file)).collect::<Result<_>>()?;
     folders.sort();
     folders.dedup();
     match folders.as_slice() {
-        [folder] => Ok(folder.join(STATE)),
-        [] => std::path::absolute(STATE).map_err(Error::from),
         [one, other, ..] => Err(Error::config(format!(
             "the pipeline files lie in different folders: {} and {}",
             one.display(),
             other.display()
         ))
-        .hint("name the state folder with --state DIR or ENGINE_STATE")),
+        .hint(hint)),
+        _ => Ok(folders.pop()),
     }
 }
 
@@ -71,37 +79,87 @@ pub fn known_pipeline(state: &State, name: &str) -> Result<()> {
     Err(Error::config(format!("the state knows no pipeline `{name}`")).hint(hint))
 }
 
-/// The folders in which modules are looked for, in order; the last is that of
-/// the program itself, unless folders were named.
-pub fn plugin_folders(global: &Global, state: Option<&Path>) -> (Vec<PathBuf>, Option<PathBuf>) {
+/// The name of the file that says which modules may be loaded.
+pub const LOCK: &str = "plugins.lock";
+
+/// The variable that names folders with modules.
+const PLUGIN_PATH: &str = "ENGINE_PLUGIN_PATH";
+
+/// A folder in which modules are looked for.
+pub struct PluginFolder {
+    pub path: PathBuf,
+    pub named_by: NamedBy,
+}
+
+/// Why modules are looked for in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedBy {
+    /// `--plugins`, which stands for all others.
+    Option,
+    /// `ENGINE_PLUGIN_PATH`.
+    Variable,
+    /// It is `plugins` in the state folder.
+    State,
+    /// It is `plugins` beside the program.
+    Program,
+    /// The program lies in it, with much else: only bundled modules count.
+    ProgramItself,
+}
+
+impl NamedBy {
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Option => "--plugins",
+            Self::Variable => PLUGIN_PATH,
+            Self::State => "the state folder",
+            Self::Program | Self::ProgramItself => "beside the program",
+        }
+    }
+}
+
+/// The folders in which modules are looked for, in order.
+pub fn plugin_folders(global: &Global, state: Option<&Path>) -> Vec<PluginFolder> {
+    let folder = |named_by| move |path: PathBuf| PluginFolder { path, named_by };
     if !global.plugins.is_empty() {
-        return (global.plugins.clone(), None);
+        return global.plugins.iter().cloned().map(folder(NamedBy::Option)).collect();
     }
-    let mut folders: Vec<PathBuf> = Vec::new();
-    if let Some(paths) = std::env::var_os("ENGINE_PLUGIN_PATH") {
-        folders.extend(std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()));
-    }
-    folders.extend(state.map(|state| state.join("plugins")));
+    let variable = std::env::var_os(PLUGIN_PATH).unwrap_or_default();
+    let paths = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
+    let mut folders: Vec<_> = paths.map(folder(NamedBy::Variable)).collect();
+    folders.extend(state.map(|state| state.join("plugins")).map(folder(NamedBy::State)));
     let binary = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
-    let beside = binary.as_deref().and_then(Path::parent).map(Path::to_owned);
-    folders.extend(beside.as_ref().map(|folder| folder.join("plugins")));
-    (folders, beside)
+    if let Some(beside) = binary.as_deref().and_then(Path::parent) {
+        folders.push(folder(NamedBy::Program)(beside.join("plugins")));
+        folders.push(folder(NamedBy::ProgramItself)(beside.to_owned()));
+    }
+    folders
 }
 
 /// The modules that a command may use.
 pub fn modules(global: &Global, state: Option<&Path>, project: Option<&Path>) -> Result<Modules> {
-    let (folders, beside) = plugin_folders(global, state);
-    let mut modules = Modules::discover(&folders, lock(state, project)?);
-    if let Some(folder) = beside {
-        modules.add_bundled(&folder);
-    }
-    Ok(modules)
+    Ok(discover(global, state, lock(state, project)?))
+}
+
+/// The modules that are there, whether they may be used or not: to be looked at, not to be loaded.
+pub fn all_modules(global: &Global, state: Option<&Path>) -> Modules {
+    discover(global, state, None)
+}
+
+fn discover(global: &Global, state: Option<&Path>, lock: Option<Lock>) -> Modules {
+    let folders = plugin_folders(global, state);
+    let (beside, whole): (Vec<_>, Vec<_>) =
+        folders.into_iter().partition(|folder| folder.named_by == NamedBy::ProgramItself);
+    let whole: Vec<_> = whole.into_iter().map(|folder| folder.path).collect();
+    let mut modules = Modules::discover(&whole, lock);
+    beside.iter().for_each(|folder| modules.add_bundled(&folder.path));
+    modules
 }
 
 /// The lock beside the pipeline files, else the one in the state folder.
-fn lock(state: Option<&Path>, project: Option<&Path>) -> Result<Option<Lock>> {
+pub fn lock(state: Option<&Path>, project: Option<&Path>) -> Result<Option<Lock>> {
     for folder in [project, state].into_iter().flatten() {
-        let path = folder.join("plugins.lock");
+        let path = folder.join(LOCK);
         match std::fs::read_to_string(&path) {
             Ok(text) => return Lock::parse(&text, &path).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

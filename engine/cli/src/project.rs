@@ -29,6 +29,13 @@ pub struct PipelineFile {
     pub diagnostics: Diagnostics,
 }
 
+/// A pipeline file that was read, before it is known what it needs.
+pub struct ParsedFile {
+    path: PathBuf,
+    pub folder: PathBuf,
+    pub parsed: Parsed,
+}
+
 /// What the files of one folder share.
 pub struct Around {
     pub connections: Connections,
@@ -72,29 +79,16 @@ impl Project {
     /// Reads and checks files. Fails only when something around them cannot be
     /// used; what is wrong with a file is in its diagnostics.
     pub fn load(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
-        let mut parsed: Vec<(PathBuf, PathBuf, Parsed)> = Vec::new();
-        for path in files.iter().filter(|path| path.file_name().is_none_or(|name| name != CONNECTIONS)) {
-            let same = |(other, ..): &(PathBuf, _, _)| std::fs::canonicalize(other).ok() == path.canonicalize().ok();
-            let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
-            if parsed.iter().any(same) {
-                let error = Error::config(format!("{} is named twice", path.display()));
-                return Err(error.hint("name each pipeline file once").into());
-            }
-            parsed.push((
-                path.clone(),
-                places::folder_of(path)?,
-                engine_spec::parse(&bytes, &path.display().to_string()),
-            ));
-        }
-        let first = parsed.first().map(|(_, folder, _)| folder.clone());
+        let parsed = read(files)?;
+        let first = parsed.first().map(|file| file.folder.clone());
         let modules = places::modules(global, Some(state), first.as_deref()).map_err(Failure::environment)?;
         let mut folders = BTreeMap::new();
-        for (_, folder, _) in &parsed {
+        for ParsedFile { folder, .. } in &parsed {
             if !folders.contains_key(folder) {
                 folders.insert(folder.clone(), Around::of(folder)?);
             }
         }
-        let mut wanted: Vec<_> = parsed.iter().flat_map(|(_, _, parsed)| parsed.components()).collect();
+        let mut wanted: Vec<_> = parsed.iter().flat_map(|file| file.parsed.components()).collect();
         for around in folders.values() {
             wanted.extend(connected(&around.connections));
         }
@@ -104,7 +98,7 @@ impl Project {
             modules.problems().iter().for_each(|problem| console::error_line(&format!("warning: {problem}")));
         }
         let mut project = Self { files: Vec::new(), modules, catalogue, folders };
-        for (path, folder, parsed) in parsed {
+        for ParsedFile { path, folder, parsed } in parsed {
             let around = &project.folders[&folder];
             let (pipeline, mut diagnostics) =
                 engine_spec::check(&parsed, &project.catalogue, &around.connections, &around.outside);
@@ -229,6 +223,26 @@ impl Project {
     }
 }
 
+/// Reads pipeline files, each of which may be named once. Connections may be among
+/// them: they are read with their folder.
+pub fn read(files: &[PathBuf]) -> Result<Vec<ParsedFile>> {
+    let mut parsed: Vec<ParsedFile> = Vec::new();
+    for path in files.iter().filter(|path| path.file_name().is_none_or(|name| name != CONNECTIONS)) {
+        let same = |other: &ParsedFile| other.path.canonicalize().ok() == path.canonicalize().ok();
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+        if parsed.iter().any(same) {
+            let error = Error::config(format!("{} is named twice", path.display()));
+            return Err(error.hint("name each pipeline file once"));
+        }
+        parsed.push(ParsedFile {
+            path: path.clone(),
+            folder: places::folder_of(path)?,
+            parsed: engine_spec::parse(&bytes, &path.display().to_string()),
+        });
+    }
+    Ok(parsed)
+}
+
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => "name a pipeline file, such as pipelines/quickstart.yaml".to_owned(),
@@ -259,7 +273,11 @@ pub fn catalogue(modules: &Modules, wanted: &[(ComponentKind, String)]) -> Resul
     }
     for (kind, name) in wanted {
         if names.contains(&(*kind, name.clone())) {
-            catalogue.add(modules.component(*kind, name)?.description().clone());
+            let component = modules.component(*kind, name)?;
+            catalogue.add(component.description().clone());
+            if component.is_sandboxed() {
+                catalogue.add_sandboxed(*kind, name.as_str());
+            }
         }
     }
     Ok(catalogue)

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use engine_abi::message::{PlanRequest, Sandbox, Split};
+use engine_abi::message::{PlanRequest, Split};
 use engine_abi::{ComponentKind, ErrorKind};
 use serde_json::{Value, json};
 
-use crate::subject::{Stop, Subject, Verdict, is_bug, request, require};
+use crate::subject::{Stop, Subject, Verdict, is_bug, request, require, sandbox};
 use crate::suite::Session;
 use crate::{Check, Recorder, flow, source};
 
@@ -84,7 +84,7 @@ fn bad_config(subject: &Subject) -> Verdict {
     let place = subject.place()?;
     let good = place.fill(subject.config()?, 1)?;
     for (what, config) in wrong_configs(&subject.component.description().schema, &good) {
-        match subject.component.open(&request(&place, &config), &Sandbox::default(), Arc::new(Recorder::default())) {
+        match subject.component.open(&request(&place, &config), &sandbox(&place), Arc::new(Recorder::default())) {
             Ok(_) => return Err(Stop::Failed(format!("{what} was accepted"))),
             Err(error) => {
                 require(error.kind == ErrorKind::Config, || {

@@ -152,15 +152,16 @@ mod tests {
             report.to_string(),
             "libx.so\n\
              module\n\
-             \x20 passed        Loads              The file is a module of this interface, and its table is what its manifest says.\n\
+             \x20 passed        Loads              The file is a module of this interface, \
+             and its table is what its manifest says.\n\
              sink x\n\
              \x20 FAILED        CommitOnce         A delivery that comes again under its key is there once.\n\
              \x20               12 rows\n\
              \x20                instead of 6\n\
              \x20 NOT RUN       Order              Deliveries arrive whole and in their order.\n\
              \x20               no `readback`\n\
-             \x20 not promised  Parallel           Deliveries that several instances make at the same time arrive whole, \
-             where the sink allows it.\n\
+             \x20 not promised  Parallel           Deliveries that several instances make at the same time \
+             arrive whole, where the sink allows it.\n\
              \x20               its unit is the run\n\
              1 passed, 1 failed, 1 not run, 1 not promised\n"
         );

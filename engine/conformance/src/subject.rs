@@ -128,7 +128,7 @@ pub(crate) fn open(
     config: &Value,
 ) -> Result<(Instance, Arc<Recorder>), Stop> {
     let host = Arc::new(Recorder::default());
-    Ok((component.open(&request(place, config), &Sandbox::default(), Arc::clone(&host) as Arc<dyn Host>)?, host))
+    Ok((component.open(&request(place, config), &sandbox(place), Arc::clone(&host) as Arc<dyn Host>)?, host))
 }
 
 /// What the engine would open an instance with.
@@ -139,6 +139,13 @@ pub(crate) fn request(place: &Place, config: &Value) -> OpenRequest {
         stage: "conformance".into(),
         folder: place.folder().display().to_string(),
     }
+}
+
+/// What a module outside of the engine's process may touch: the folder of the check.
+pub(crate) fn sandbox(place: &Place) -> Sandbox {
+    let mut sandbox = Sandbox::default();
+    sandbox.permissions.write.push(place.folder().display().to_string());
+    sandbox
 }
 
 /// Whether an error blames the component itself.

@@ -39,13 +39,16 @@ impl Component {
     /// Loads a module and gives its components. It is never unloaded: threads
     /// and thread-local data of a module may outlive every use of it.
     pub(crate) fn load(path: &Path, file: File, identity: &ModuleIdentity) -> Result<Vec<Arc<Self>>> {
-        // The open file is loaded, not whatever has the path by now.
+        // The open file is loaded, which may be a copy, not whatever has the path by now.
         let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
         let source = if Path::new(&by_descriptor).exists() { Path::new(&by_descriptor) } else { path };
         // SAFETY: loading runs the module's initialisers; a native module is
         // trusted with the process, which is what the plugin folder says.
         let library = unsafe { Library::open(Some(source), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
-            let text = error.to_string().replace(&by_descriptor, &path.display().to_string());
+            // What the loader said; the error itself only says that it failed.
+            let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            let text = text.replace(&format!("{by_descriptor}: "), "");
+            let text = text.replace(&by_descriptor, &path.display().to_string());
             Error::config(format!("module {} cannot be loaded: {text}", path.display()))
                 .hint("build it for this machine, with the libraries that it needs installed")
         })?;
@@ -127,6 +130,12 @@ impl Component {
     /// The file that it came from.
     pub fn module(&self) -> &Path {
         &self.module
+    }
+
+    /// Whether it does not share the engine's process, so that what it may reach and use up can be
+    /// restricted: a loader runs it.
+    pub fn is_sandboxed(&self) -> bool {
+        matches!(self.carrier, Carrier::Loader(_))
     }
 
     pub(crate) fn table(&self) -> &ffi::Component {

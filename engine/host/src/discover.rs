@@ -6,22 +6,52 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use engine_abi::loader::{ComponentizeRequest, WASM_LOADER};
+use engine_abi::loader::ComponentizeRequest;
 use engine_abi::{ComponentKind, Error, MANIFEST_SECTION, ModuleIdentity, Result};
 use sha2::{Digest, Sha256};
 
 use crate::component::Component;
-use crate::loader::LazyLoader;
+use crate::loader::WasmLoader;
 use crate::process::{IsolatedModule, OWN_PROGRAM};
-use crate::{Lock, manifest, wasm_sections};
+use crate::{Lock, manifest, sealed, wasm_sections};
 
 /// How the files of the modules that are built with the engine begin.
-const BUNDLED_PREFIX: &str = "libengine_plugin_";
+pub const BUNDLED_PREFIX: &str = "libengine_plugin_";
+
+/// What kind of file a module is, and with it how its components are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A shared library behind `plugin.h`, a part of the process.
+    Native,
+    /// A component behind `plugin.wit`, with a memory and permissions of its own.
+    Wasm,
+}
+
+impl Origin {
+    /// What its components may reach of the machine.
+    pub const fn permissions(self) -> &'static str {
+        match self {
+            Self::Native => "all of the engine's",
+            Self::Wasm => "what a pipeline grants",
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+        })
+    }
+}
 
 /// A file that is a module.
 #[derive(Debug)]
 pub struct ModuleFile {
     path: PathBuf,
+    origin: Origin,
     identity: ModuleIdentity,
     sha256: OnceLock<String>,
 }
@@ -29,13 +59,20 @@ pub struct ModuleFile {
 impl ModuleFile {
     /// Opens a file; `None` if it could be a module, but is none.
     fn open(path: &Path) -> Result<Option<Self>> {
-        let identity = manifest::read(path, &mut open(path)?)?;
-        Ok(identity.map(|identity| Self { path: path.to_owned(), identity, sha256: OnceLock::new() }))
+        let mut file = open(path)?;
+        let origin = if wasm_sections::is_wasm(&mut file) { Origin::Wasm } else { Origin::Native };
+        let identity = manifest::read(path, &file, origin)?;
+        Ok(identity.map(|identity| Self { path: path.to_owned(), origin, identity, sha256: OnceLock::new() }))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What kind of file it is.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Who it says it is.
@@ -60,14 +97,16 @@ pub struct Modules {
     files: Vec<Arc<ModuleFile>>,
     problems: Vec<Error>,
     lock: Option<Lock>,
-    wasm: LazyLoader,
-    cache: Option<PathBuf>,
-    loaded: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+    wasm: WasmLoader,
+    loaded: Mutex<Loaded>,
     /// As `loaded`, for modules that the engine's process never loads.
-    isolated: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+    isolated: Mutex<Loaded>,
     isolates_all: bool,
     host_program: PathBuf,
 }
+
+/// The components of modules, by the modules' files.
+type Loaded = BTreeMap<PathBuf, Vec<Arc<Component>>>;
 
 impl Modules {
     /// Looks through `folders`. Folders that do not exist are passed over;
@@ -78,8 +117,7 @@ impl Modules {
             files: Vec::new(),
             problems: Vec::new(),
             lock,
-            wasm: LazyLoader::default(),
-            cache: None,
+            wasm: WasmLoader::default(),
             loaded: Mutex::default(),
             isolated: Mutex::default(),
             isolates_all: false,
@@ -115,15 +153,6 @@ impl Modules {
             self.search(&folder, BUNDLED_PREFIX);
             self.folders.push(folder);
         }
-    }
-
-    /// Says where the library is that runs WASM modules, and where it may keep
-    /// what it compiled.
-    #[must_use]
-    pub fn with_wasm(mut self, folder: &Path, cache: Option<PathBuf>) -> Self {
-        self.wasm.path = Some(folder.join(WASM_LOADER));
-        self.cache = cache;
-        self
     }
 
     /// From now on every component is one of [`component_isolated`](Self::component_isolated).
@@ -232,21 +261,19 @@ impl Modules {
     /// process of its own for each instance, within the limits that the instance is
     /// opened with; this process never loads it. A WASM module is isolated as it is.
     pub fn component_isolated(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
-        self.component_of(&self.isolated, kind, name, |module| {
-            let mut file = open(&module.path)?;
-            if wasm_sections::is_wasm(&mut file) {
-                return self.load(module);
+        self.component_of(&self.isolated, kind, name, |module| match module.origin {
+            Origin::Native => {
+                let (path, identity) = (module.path.clone(), module.identity.clone());
+                let (file, program) = (self.admitted(module)?, self.host_program.clone());
+                Arc::new(IsolatedModule { path, file, identity, program }).components()
             }
-            self.admit(module, &mut file)?;
-            let (path, identity) = (module.path.clone(), module.identity.clone());
-            let isolated = IsolatedModule { path, file, identity, program: self.host_program.clone() };
-            Arc::new(isolated).components()
+            Origin::Wasm => self.load(module),
         })
     }
 
     fn component_of(
         &self,
-        known: &Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+        known: &Mutex<Loaded>,
         kind: ComponentKind,
         name: &str,
         load: impl FnOnce(&ModuleFile) -> Result<Vec<Arc<Component>>>,
@@ -266,33 +293,32 @@ impl Modules {
     }
 
     fn load(&self, module: &ModuleFile) -> Result<Vec<Arc<Component>>> {
-        let mut file = open(&module.path)?;
-        if wasm_sections::is_wasm(&mut file) {
-            return self.load_wasm(module, &mut file);
+        match module.origin {
+            Origin::Native => Component::load(&module.path, self.admitted(module)?, &module.identity),
+            Origin::Wasm => self.load_wasm(module),
         }
-        self.admit(module, &mut file)?;
-        Component::load(&module.path, file, &module.identity)
     }
 
-    /// Refuses a file that the lock does not hold. Hashed from the same open file
-    /// that is then loaded, so that nobody can change it in between.
-    fn admit(&self, module: &ModuleFile, file: &mut File) -> Result<()> {
-        let Some(lock) = &self.lock else { return Ok(()) };
-        lock.admit(&module.path, &hash(&module.path, file)?)
+    /// The file to load. With a lock it is a copy that nobody can change: the
+    /// very bytes that were hashed are loaded, whatever becomes of the file.
+    fn admitted(&self, module: &ModuleFile) -> Result<File> {
+        let file = open(&module.path)?;
+        let Some(lock) = &self.lock else { return Ok(file) };
+        let mut copy = sealed::copy(&module.path, file)?;
+        lock.admit(&module.path, &hash(&module.path, &mut copy)?)?;
+        Ok(copy)
     }
 
     /// The bytes that were hashed are the ones that are loaded.
-    fn load_wasm(&self, module: &ModuleFile, file: &mut File) -> Result<Vec<Arc<Component>>> {
-        let failed =
-            |error: std::io::Error| Error::from(error).context(format_args!("module {}", module.path.display()));
-        let mut bytes = Vec::new();
-        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(failed)?;
+    fn load_wasm(&self, module: &ModuleFile) -> Result<Vec<Arc<Component>>> {
+        let bytes = std::fs::read(&module.path)
+            .map_err(|error| Error::from(error).context(format_args!("module {}", module.path.display())))?;
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         if let Some(lock) = &self.lock {
             lock.admit(&module.path, &sha256)?;
         }
         let loader = self.wasm.get(&module.path)?;
-        loader.take_in(&module.path, &bytes, &sha256, &module.identity, self.cache.as_deref())
+        loader.take_in(&module.path, &bytes, &sha256, &module.identity)
     }
 }
 
@@ -316,4 +342,73 @@ fn hash(path: &Path, file: &mut File) -> Result<String> {
 
 fn hexadecimal(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::Command;
+
+    use super::*;
+
+    /// A module in C whose table has this fault, in a folder of its own.
+    fn module(fault: &str) -> (tempfile::TempDir, PathBuf) {
+        let (folder, top) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        let path = folder.path().join("libx.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-std=c11", "-shared", "-fPIC", &format!("-DFAULT={fault}"), "-I"]).arg(top.join("schemas"));
+        let compiled = compiler.arg(top.join("tests/modules/c_faulty/faulty.c")).arg("-o").arg(&path).output();
+        let compiled = compiled.expect("there is a C compiler");
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        (folder, path)
+    }
+
+    fn locked(path: &Path) -> Modules {
+        let mut modules = Modules::from_file(path).unwrap();
+        let hash = modules.list()[0].sha256().unwrap();
+        modules.lock = Some(Lock::parse(&format!("{hash}  libx.so"), Path::new("plugins.lock")).unwrap());
+        modules
+    }
+
+    /// Changes the file of a locked module after it was hashed, and before it is loaded.
+    fn load_changed(change: impl FnOnce(&Path)) -> Result<Vec<Arc<Component>>> {
+        let (_folder, path) = module("SOUND");
+        let modules = locked(&path);
+        let file = &modules.files[0];
+        let admitted = modules.admitted(file).unwrap();
+        change(&path);
+        // Whoever asks now is refused: the change is a real one.
+        assert!(modules.admitted(file).unwrap_err().message.contains("has changed since it was locked"));
+        Component::load(&file.path, admitted, &file.identity)
+    }
+
+    #[test]
+    fn what_was_hashed_is_loaded_although_the_file_is_written_over() {
+        let (_folder, other) = module("OTHER_ABI_IN_TABLE");
+        let loaded = load_changed(|path| {
+            let mut file = File::options().write(true).truncate(true).open(path).unwrap();
+            file.write_all(&std::fs::read(&other).unwrap()).unwrap();
+        });
+        assert_eq!(loaded.unwrap()[0].name(), "faulty");
+    }
+
+    #[test]
+    fn what_was_hashed_is_loaded_although_another_file_takes_its_name() {
+        let (_folder, other) = module("OTHER_ABI_IN_TABLE");
+        let loaded = load_changed(|path| std::fs::rename(&other, path).unwrap());
+        assert_eq!(loaded.unwrap()[0].name(), "faulty");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_locked_module_is_told_of_its_path() {
+        let (_folder, path) = module("NO_SYMBOL");
+        let error = locked(&path).component(ComponentKind::Transform, "faulty").unwrap_err();
+        assert_eq!(error.message, format!("module {} does not export `engine_module_v1`", path.display()));
+
+        let modules = locked(&path);
+        std::fs::write(&path, "no library any more").unwrap();
+        let copy = sealed::copy(&path, File::open(&path).unwrap()).unwrap();
+        let error = Component::load(&path, copy, &modules.files[0].identity).unwrap_err();
+        assert_eq!(error.message, format!("module {} cannot be loaded: file too short", path.display()));
+    }
 }

@@ -19,11 +19,12 @@ mod loader;
 mod lock;
 mod manifest;
 mod process;
+mod sealed;
 mod wasm_sections;
 
 pub use callbacks::{Arrival, ArrivalState, Host, Level, Payload, Rejection};
 pub use component::Component;
-pub use discover::{ModuleFile, Modules};
+pub use discover::{BUNDLED_PREFIX, ModuleFile, Modules, Origin};
 pub use instance::{Direction, Instance};
-pub use lock::Lock;
+pub use lock::{Compared, Lock, Standing};
 pub use process::serve_module;

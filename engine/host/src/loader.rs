@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use engine_abi::ffi::{self, Host, Instance, Reply, Status, Text};
-use engine_abi::loader::{ComponentizeRequest, LOADER_SYMBOL, LoadRequest, Loaded, Loader, LoaderFn, OpenInLoader};
+use engine_abi::loader::{
+    ComponentizeRequest, LOADER_SYMBOL, LoadRequest, Loaded, Loader, LoaderFn, OpenInLoader, WASM_LOADER,
+};
 use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentIdentity, ComponentKind, Error, ErrorKind, ModuleIdentity, Result};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -16,12 +18,9 @@ use crate::component::{Carrier, Component};
 #[derive(Clone, Copy)]
 pub(crate) struct LoaderTable(&'static Loader);
 
-/// Where a loader is, and the loader once it was needed.
+/// The loader for WASM modules, once it was needed.
 #[derive(Debug, Default)]
-pub(crate) struct LazyLoader {
-    pub(crate) path: Option<PathBuf>,
-    loaded: OnceLock<LoaderTable>,
-}
+pub(crate) struct WasmLoader(OnceLock<LoaderTable>);
 
 impl std::fmt::Debug for LoaderTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,26 +28,47 @@ impl std::fmt::Debug for LoaderTable {
     }
 }
 
-impl LazyLoader {
-    /// The loader; loads its library on first use.
+impl WasmLoader {
+    /// The loader; loads its library on first use. `module` is what it is needed for.
     pub(crate) fn get(&self, module: &Path) -> Result<LoaderTable> {
-        if let Some(loader) = self.loaded.get() {
+        if let Some(loader) = self.0.get() {
             return Ok(*loader);
         }
-        let path = self.path.as_deref().filter(|path| path.is_file()).ok_or_else(|| {
-            let place =
-                self.path.as_ref().map_or_else(|| "beside the engine's program".into(), |it| it.display().to_string());
-            Error::config(format!(
-                "module {} is WASM, and the library that runs such modules is not there",
+        let places = places();
+        let Some(path) = places.iter().find(|path| path.is_file()) else {
+            let first = places.first().map_or_else(String::new, |path| format!(" as {}", path.display()));
+            return Err(Error::config(format!(
+                "{} needs the engine's library for WASM modules, which is not there",
                 module.display()
             ))
             .hint(format!(
-                "it belongs at {place}: install it with the engine, or build it with `cargo build -p engine-wasm`"
-            ))
-        })?;
+                "install `{WASM_LOADER}` with the engine{first}, or build it with `cargo build -p engine-wasm`"
+            )));
+        };
         let loader = LoaderTable::load(path)?;
-        Ok(*self.loaded.get_or_init(|| loader))
+        Ok(*self.0.get_or_init(|| loader))
     }
+}
+
+/// Where the loader's library may lie, as part of an installed or a built engine.
+fn places() -> Vec<PathBuf> {
+    let program = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let Some(folder) = program.as_deref().and_then(Path::parent) else { return Vec::new() };
+    let mut folders = vec![folder.to_owned(), folder.join("../lib/engine")];
+    if folder.ends_with("deps") {
+        // A program of cargo's tests, one below the libraries.
+        folders.extend(folder.parent().map(Path::to_owned));
+    }
+    folders.into_iter().map(|folder| folder.join(WASM_LOADER)).collect()
+}
+
+/// Where compiled modules are kept; none without a home.
+pub(crate) fn cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let engine = set("ENGINE_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("engine")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/engine")));
+    engine.map(|folder| folder.join("wasm"))
 }
 
 impl LoaderTable {
@@ -81,13 +101,12 @@ impl LoaderTable {
         bytes: &[u8],
         sha256: &str,
         identity: &ModuleIdentity,
-        cache: Option<&Path>,
     ) -> Result<Vec<Arc<Component>>> {
         let request = LoadRequest {
             path: path.display().to_string(),
             sha256: sha256.into(),
             identity: identity.clone(),
-            cache: cache.map(|path| path.display().to_string()).unwrap_or_default(),
+            cache: cache().map(|path| path.display().to_string()).unwrap_or_default(),
         };
         let request = crate::instance::json(&request)?;
         let (mut loaded, mut error) = (std::ptr::null(), Vec::new());

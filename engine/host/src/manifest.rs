@@ -6,18 +6,17 @@ use std::path::Path;
 use engine_abi::{ABI_VERSION, Error, MANIFEST_SECTION, ModuleIdentity, Result, is_component_name};
 use object::read::{Object, ObjectSection, ReadCache};
 
-use crate::wasm_sections;
+use crate::{Origin, wasm_sections};
 
 /// The manifest of a shared library or a WASM file; `None` if it is one, but not
 /// a module.
-pub(crate) fn read(path: &Path, file: &mut File) -> Result<Option<ModuleIdentity>> {
-    let text = if wasm_sections::is_wasm(file) {
-        wasm_sections::find(file, MANIFEST_SECTION).map_err(|what| {
+pub(crate) fn read(path: &Path, file: &File, origin: Origin) -> Result<Option<ModuleIdentity>> {
+    let text = match origin {
+        Origin::Wasm => wasm_sections::find(file, MANIFEST_SECTION).map_err(|what| {
             Error::config(format!("module {} cannot be read: {what}", path.display()))
                 .hint("the file is damaged; build or copy it again")
-        })?
-    } else {
-        section_of_library(path, file)?
+        })?,
+        Origin::Native => section_of_library(path, file)?,
     };
     text.map(|text| identity(path, &text)).transpose()
 }

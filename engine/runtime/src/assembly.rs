@@ -8,7 +8,8 @@ use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
-    ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase,
+    Isolation, ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, SpoolOptions,
+    TemplateVariables, TestCase,
 };
 use serde_json::Value;
 
@@ -25,26 +26,65 @@ pub struct Part {
     /// The component.
     pub component: Arc<Component>,
     config: ResolvedConfig,
+    isolation: Isolation,
+    sandbox: Sandbox,
     pipeline: String,
     folder: PathBuf,
 }
 
+/// A component as a pipeline uses it.
+struct Use<'a> {
+    kind: ComponentKind,
+    component: &'a str,
+    config: &'a ResolvedConfig,
+    sandbox: &'a ResolvedSandbox,
+}
+
+impl<'a> From<&'a ResolvedStage> for Use<'a> {
+    fn from(stage: &'a ResolvedStage) -> Self {
+        let (kind, component) = (stage.position.kind(), &stage.component);
+        Self { kind, component, config: &stage.with, sandbox: &stage.sandbox }
+    }
+}
+
+impl<'a> From<&'a ResolvedFormat> for Use<'a> {
+    fn from(format: &'a ResolvedFormat) -> Self {
+        let (kind, component) = (ComponentKind::Format, &format.component);
+        Self { kind, component, config: &format.with, sandbox: &format.sandbox }
+    }
+}
+
 impl Part {
-    fn new(
-        modules: &Modules,
-        kind: ComponentKind,
-        component: &str,
-        config: &ResolvedConfig,
-        stage: &str,
-        place: (&str, &Path),
-    ) -> Result<Self> {
+    fn new<'a>(modules: &Modules, used: impl Into<Use<'a>>, stage: &str, place: (&str, &Path)) -> Result<Self> {
+        let Use { kind, component: name, config, sandbox: ResolvedSandbox { isolation, sandbox } } = used.into();
+        let component = match isolation {
+            Isolation::None => modules.component(kind, name)?,
+            // `modules.component_isolated(kind, name)?` belongs here, once engine-host has it.
+            Isolation::Process => {
+                return Err(Error::config("`isolation: process` is not available in this version")
+                    .hint(format!("remove `isolation:` from `{name}` to run it in the engine's own process"))
+                    .at(stage));
+            }
+        };
         Ok(Self {
             stage: stage.to_owned(),
-            component: modules.component(kind, component)?,
+            component,
             config: config.clone(),
+            isolation: *isolation,
+            sandbox: absolute(sandbox, place.1).map_err(|error| error.at(stage))?,
             pipeline: place.0.to_owned(),
             folder: place.1.to_owned(),
         })
+    }
+
+    /// Who runs the component, where it is a native one.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// What the component may do where it does not share the engine's process; folders are absolute.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// The configuration as the component gets it.
@@ -66,8 +106,24 @@ impl Part {
             stage: self.stage.clone(),
             folder: self.folder.display().to_string(),
         };
-        self.component.open(&request, &Sandbox::default(), host).map_err(|error| error.at(&self.stage))
+        self.component.open(&request, &self.sandbox, host).map_err(|error| error.at(&self.stage))
     }
+}
+
+/// What a pipeline in `folder` grants, with its folders as they are called from anywhere.
+fn absolute(sandbox: &Sandbox, folder: &Path) -> Result<Sandbox> {
+    let all = |paths: &[String]| -> Result<Vec<String>> {
+        let absolute = |path: &String| {
+            let found = std::path::absolute(folder.join(path));
+            let found = found.map_err(|error| Error::from(error).context(format_args!("the folder `{path}`")))?;
+            Ok(found.display().to_string())
+        };
+        paths.iter().map(absolute).collect()
+    };
+    let mut sandbox = sandbox.clone();
+    sandbox.permissions.read = all(&sandbox.permissions.read)?;
+    sandbox.permissions.write = all(&sandbox.permissions.write)?;
+    Ok(sandbox)
 }
 
 /// Variables of a run that never was.
@@ -150,24 +206,20 @@ impl Assembly {
     pub fn new(pipeline: &ResolvedPipeline, definition: Value, modules: &Modules, folder: &Path) -> Result<Self> {
         let place = (pipeline.name.as_str(), folder);
         let format = |format: &Option<ResolvedFormat>, name: &str| {
-            let part = format.as_ref();
-            let part = part.map(|it| Part::new(modules, ComponentKind::Format, &it.component, &it.with, name, place));
-            part.transpose()
+            format.as_ref().map(|format| Part::new(modules, format, name, place)).transpose()
         };
         let source = &pipeline.source;
         let source = SourcePart {
-            part: Part::new(modules, ComponentKind::Source, &source.component, &source.with, "source", place)?,
+            part: Part::new(modules, source, "source", place)?,
             compression: format(&source.compression, "source")?,
             decoder: format(&source.format, "source")?,
             retry: source.retry.clone(),
         };
-        let transform = |(at, stage): (usize, &ResolvedStage)| {
-            let name = format!("transforms.{at}");
-            Part::new(modules, ComponentKind::Transform, &stage.component, &stage.with, &name, place)
-        };
+        let transform =
+            |(at, stage): (usize, &ResolvedStage)| Part::new(modules, stage, &format!("transforms.{at}"), place);
         let sink = |stage: &ResolvedStage| {
             let name = format!("sinks.{}", stage.name);
-            let part = Part::new(modules, ComponentKind::Sink, &stage.component, &stage.with, &name, place)?;
+            let part = Part::new(modules, stage, &name, place)?;
             let (encoder, compression) = (format(&stage.format, &name)?, format(&stage.compression, &name)?);
             let sink = SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() };
             if source.is_push() && sink.unit() == Unit::Run && !sink.part.names_window() {
@@ -212,5 +264,37 @@ impl Assembly {
     /// The sink of that name.
     pub fn sink(&self, name: &str) -> Option<&SinkPart> {
         self.sinks.iter().find(|sink| sink.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine_abi::message::Permissions;
+
+    #[test]
+    fn granted_folders_start_at_the_pipelines_folder() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        let permissions =
+            Permissions { read: texts(&["lookup", ".", "/srv"]), write: texts(&["out/"]), ..Permissions::default() };
+        let granted = Sandbox { permissions, ..Sandbox::default() };
+        let found = absolute(&granted, Path::new("/pipelines")).unwrap();
+        assert_eq!(found.permissions.read, ["/pipelines/lookup", "/pipelines", "/srv"]);
+        assert_eq!(found.permissions.write, ["/pipelines/out/"]);
+        assert_eq!(found.limits, granted.limits);
+        let here = absolute(&granted, Path::new("")).unwrap();
+        assert!(here.permissions.read.iter().all(|folder| Path::new(folder).is_absolute()), "{here:?}");
+    }
+
+    #[test]
+    fn isolation_in_a_process_is_refused_where_it_is_asked_for() {
+        let config = ResolvedConfig { value: Value::Null, templates: Vec::new(), secrets: Vec::new() };
+        let sandbox = ResolvedSandbox { isolation: Isolation::Process, ..ResolvedSandbox::default() };
+        let used = Use { kind: ComponentKind::Transform, component: "enrich", config: &config, sandbox: &sandbox };
+        let modules = Modules::discover(&[], None);
+        let error = Part::new(&modules, used, "transforms.0", ("calls", Path::new("/"))).unwrap_err();
+        assert_eq!((error.kind, error.stage.as_deref()), (engine_abi::ErrorKind::Config, Some("transforms.0")));
+        assert!(error.message.starts_with("`isolation: process` is not available"), "{error}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("`enrich`")));
     }
 }

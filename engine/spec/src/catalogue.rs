@@ -13,6 +13,7 @@ use crate::source::Span;
 pub struct Catalogue {
     described: BTreeMap<(ComponentKind, String), ComponentDescription>,
     named: BTreeSet<(ComponentKind, String)>,
+    sandboxed: BTreeSet<(ComponentKind, String)>,
 }
 
 impl Catalogue {
@@ -31,6 +32,17 @@ impl Catalogue {
     /// offered as the right name, but its config and its fit are not checked.
     pub fn add_name(&mut self, kind: ComponentKind, name: impl Into<String>) {
         self.named.insert((kind, name.into()));
+    }
+
+    /// Says that a component is never run by the engine's own process, because its
+    /// module is none of native code.
+    pub fn add_sandboxed(&mut self, kind: ComponentKind, name: impl Into<String>) {
+        self.sandboxed.insert((kind, name.into()));
+    }
+
+    /// Whether a component has a sandbox without being given one.
+    pub fn is_sandboxed(&self, kind: ComponentKind, name: &str) -> bool {
+        self.sandboxed.contains(&(kind, name.to_owned()))
     }
 
     /// The description of a component.

@@ -95,8 +95,10 @@ pub fn check(
             connections.entries.get(&named.name).is_none_or(|found| found.component != stage.component)
         });
         work.config(kind, &stage.component, &stage.component_span, &mut stage.with, partial);
+        stage.sandbox.resolve(environment, Severity::Warning, work.diagnostics);
         for format in stage.compression.iter_mut().chain(&mut stage.format) {
             work.config(ComponentKind::Format, &format.component, &format.component_span, &mut format.with, false);
+            format.sandbox.resolve(environment, Severity::Warning, work.diagnostics);
         }
     }
     fit::check(&draft, catalogue, &mut diagnostics);

@@ -12,6 +12,7 @@ use crate::pipeline::{OnExhausted, Pipeline, Retry, Stage};
 use crate::reader;
 use crate::references::is_storable;
 use crate::render::url_passwords;
+use crate::sandbox::{Isolation, SandboxWords};
 use crate::schema_walk::is_within;
 use crate::source::Source;
 use crate::yaml;
@@ -50,14 +51,45 @@ fn stage(stage: &Stage, pointer: &str) -> Value {
     object.insert("with".to_owned(), config(&stage.with, &format!("{pointer}/with")));
     for (key, format) in [("compression", &stage.compression), ("format", &stage.format)] {
         if let Some(format) = format {
-            let with = config(&format.with, &format!("{pointer}/{key}/with"));
-            object.insert(key.to_owned(), json!({"use": format.component, "with": with}));
+            let mut own = Map::new();
+            own.insert("use".to_owned(), json!(format.component));
+            own.insert("with".to_owned(), config(&format.with, &format!("{pointer}/{key}/with")));
+            sandbox(&format.sandbox, &mut own);
+            object.insert(key.to_owned(), own.into());
         }
     }
+    sandbox(&stage.sandbox, &mut object);
     if stage.position.kind() != engine_abi::ComponentKind::Transform {
         object.insert("retry".to_owned(), retry(&stage.retry));
     }
     Value::Object(object)
+}
+
+/// Adds what a stage says of its module. Of the environment there are names alone,
+/// and limits that it does not say stay those of the engine.
+fn sandbox(words: &SandboxWords, object: &mut Map<String, Value>) {
+    if words.isolation != Isolation::default() {
+        object.insert("isolation".to_owned(), json!(words.isolation.as_str()));
+    }
+    let mut limits = Map::new();
+    if let Some(memory) = words.limits.memory {
+        limits.insert("memory".to_owned(), json!(memory));
+    }
+    if let Some(deadline) = words.limits.deadline {
+        limits.insert("deadline".to_owned(), json!(crate::format_duration(deadline)));
+    }
+    let mut permissions = Map::new();
+    for (key, grants) in words.permissions.lists() {
+        let texts: Vec<&str> = grants.items.iter().map(|grant| grant.text.as_str()).collect();
+        if !texts.is_empty() {
+            permissions.insert(key.to_owned(), json!(texts));
+        }
+    }
+    for (key, said) in [("limits", limits), ("permissions", permissions)] {
+        if !said.is_empty() {
+            object.insert(key.to_owned(), said.into());
+        }
+    }
 }
 
 fn retry(retry: &Retry) -> Value {

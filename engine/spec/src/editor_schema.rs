@@ -5,6 +5,7 @@ use engine_abi::{ComponentDescription, ComponentKind};
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::Catalogue;
+use crate::sandbox_schema;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// What a text must look like to stand for a number or a truth value.
@@ -23,6 +24,7 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
     definitions.insert("duration".to_owned(), duration());
     definitions.insert("size".to_owned(), size());
     definitions.insert("retry".to_owned(), retry());
+    sandbox_schema::add_definitions(&mut definitions);
     definitions.insert("format".to_owned(), format(catalogue, false));
     definitions.insert("compression".to_owned(), format(catalogue, true));
     for kind in [ComponentKind::Source, ComponentKind::Transform, ComponentKind::Sink] {
@@ -188,6 +190,7 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
         properties["format"] = json!({"$ref": "#/$defs/format"});
         properties["retry"] = json!({"$ref": "#/$defs/retry"});
     }
+    sandbox_schema::add_keys(&mut properties);
     let mut schema = json!({
         "description": what,
         "type": "object",
@@ -210,14 +213,16 @@ fn format(catalogue: &Catalogue, compression: bool) -> Value {
         ("format", "The translator between files and rows.")
     };
     let choices = || choices(catalogue, ComponentKind::Format, compression);
+    let mut properties = json!({
+        "use": choose(&format!("The {what}."), uses(choices())),
+        "with": {"description": format!("The {what}'s settings."), "type": "object"},
+    });
+    sandbox_schema::add_keys(&mut properties);
     let mut long = json!({
         "type": "object",
         "additionalProperties": false,
         "required": ["use"],
-        "properties": {
-            "use": choose(&format!("The {what}."), uses(choices())),
-            "with": {"description": format!("The {what}'s settings."), "type": "object"},
-        },
+        "properties": properties,
     });
     let conditions = conditions(choices());
     if !conditions.is_empty() {

@@ -88,14 +88,34 @@ impl Reader<'_> {
 
     /// The text of an entry.
     pub(crate) fn text(&mut self, entry: &Entry) -> Option<String> {
-        if let Some(text) = entry.value.as_text() {
+        self.text_of(&entry.value, &format!("text for `{}`", entry.key))
+    }
+
+    /// The text of a node that must be one, such as an item of a list.
+    pub(crate) fn text_of(&mut self, node: &Node, expected: &str) -> Option<String> {
+        if let Some(text) = node.as_text() {
             return Some(text.to_owned());
         }
-        let written = entry.value.span.text();
-        let quotes = matches!(entry.value.kind, NodeKind::Number(_) | NodeKind::Bool(_));
-        let hint = quotes.then(|| format!("put it into quotes: \"{written}\""));
-        self.wrong_type(&entry.value, &format!("text for `{}`", entry.key), hint.as_deref());
+        let quotes = matches!(node.kind, NodeKind::Number(_) | NodeKind::Bool(_));
+        let hint = quotes.then(|| format!("put it into quotes: \"{}\"", node.span.text()));
+        self.wrong_type(node, expected, hint.as_deref());
         None
+    }
+
+    /// Which of a few words an entry is.
+    pub(crate) fn choice<T: Copy>(&mut self, entry: &Entry, all: &[T], word: fn(T) -> &'static str) -> Option<T> {
+        let text = self.text(entry)?;
+        let found = all.iter().copied().find(|choice| word(*choice) == text);
+        if found.is_none() {
+            let words: Vec<_> = all.iter().map(|choice| word(*choice)).collect();
+            let problem = Diagnostic::error("not-a-choice", format!("expected {}", either(&words)));
+            let problem = problem.at(&entry.value.span);
+            self.diagnostics.push(match nearest(&text, words) {
+                Some(right) => problem.hint(format!("did you mean `{right}`?")),
+                None => problem,
+            });
+        }
+        found
     }
 
     /// The items of an entry that must be a list.
@@ -107,8 +127,10 @@ impl Reader<'_> {
                 self.wrong_type(&entry.value, &format!("a list for `{}`", entry.key), Some(hint));
                 &[]
             }
-            _ => {
-                self.wrong_type(&entry.value, &format!("a list for `{}`", entry.key), None);
+            kind => {
+                let is_item = matches!(kind, NodeKind::Text(_) | NodeKind::Number(_));
+                let hint = is_item.then_some("put it between `[` and `]` to make it the only item");
+                self.wrong_type(&entry.value, &format!("a list for `{}`", entry.key), hint);
                 &[]
             }
         }

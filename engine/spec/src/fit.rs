@@ -7,6 +7,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::either;
 use crate::pipeline::Stage;
 use crate::reader::Draft;
+use crate::sandbox::{Isolation, SandboxWords};
+use crate::source::Span;
 
 pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
     let source = draft.source.as_ref();
@@ -33,6 +35,52 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
         compression_fits(stage, component.takes, false, catalogue, diagnostics);
     }
     refuse_shared_files(draft, catalogue, diagnostics);
+    for stage in draft.stages() {
+        sandbox_holds(stage.position.kind(), &stage.component, &stage.sandbox, catalogue, diagnostics);
+        for format in stage.formats() {
+            sandbox_holds(ComponentKind::Format, &format.component, &format.sandbox, catalogue, diagnostics);
+        }
+    }
+}
+
+/// Warns of words about a sandbox that hold nothing back.
+fn sandbox_holds(
+    kind: ComponentKind,
+    name: &str,
+    words: &SandboxWords,
+    catalogue: &Catalogue,
+    diagnostics: &mut Diagnostics,
+) {
+    // Who runs a component is known of those that were looked at.
+    if catalogue.get(kind, name).is_none() {
+        return;
+    }
+    if catalogue.is_sandboxed(kind, name) {
+        if let (Isolation::Process, Some(span)) = (words.isolation, &words.isolation_span) {
+            let message = format!("`{name}` is a WASM module, which has a sandbox of its own");
+            let found = Diagnostic::warning("useless-isolation", message).at(span);
+            diagnostics.push(found.hint("remove `isolation:`; `permissions:` and `limits:` hold without it"));
+        }
+        return;
+    }
+    let mut warn = |span: &Option<Span>, message: String, hint: String| {
+        if let Some(span) = span {
+            diagnostics.push(Diagnostic::warning("no-sandbox", message).at(span).hint(hint));
+        }
+    };
+    if words.isolation == Isolation::None {
+        let message =
+            |key| format!("`{key}` restricts nothing: `{name}` is a native module in the engine's own process");
+        let hint = "write `isolation: process` to restrict the environment that it sees, use a WASM module to restrict everything, or remove `permissions:`";
+        warn(&words.permissions.span, message("permissions"), hint.to_owned());
+        let hint = "write `isolation: process`, or remove `limits:`";
+        warn(&words.limits.span, message("limits"), hint.to_owned());
+        return;
+    }
+    for (key, grants) in words.permissions.lists().into_iter().filter(|(key, _)| *key != "environment") {
+        let message = format!("`{key}` restricts nothing: in a child process, `{name}` is held to `environment` alone");
+        warn(&grants.span, message, format!("use a WASM module to restrict everything, or remove `{key}:`"));
+    }
 }
 
 /// Two sinks would replace each other's file, and a sink its own source.

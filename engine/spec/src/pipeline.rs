@@ -8,6 +8,7 @@ use engine_abi::ComponentKind;
 use serde_json::Value;
 
 use crate::node::Config;
+use crate::sandbox::SandboxWords;
 use crate::source::Span;
 
 /// A chain from one source through transforms to one or more sinks.
@@ -90,6 +91,8 @@ pub struct Stage {
     pub compression: Option<FormatUse>,
     /// The translator between files and rows, of sources and sinks.
     pub format: Option<FormatUse>,
+    /// Who runs the component and what it may do. Its formats have their own.
+    pub sandbox: SandboxWords,
     /// How its outside operations are tried again. Transforms have none and keep
     /// the default.
     pub retry: Retry,
@@ -122,6 +125,8 @@ pub struct FormatUse {
     pub component_span: Span,
     /// Its config, references unresolved.
     pub with: Config,
+    /// Who runs it and what it may do.
+    pub sandbox: SandboxWords,
     /// Where the whole stands.
     pub span: Span,
 }

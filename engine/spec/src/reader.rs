@@ -7,18 +7,20 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::{Fields, Reader};
-use crate::names::{either, nearest};
 use crate::node::{Config, Entry, Node, NodeKind};
 use crate::pipeline::{
     ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,
 };
+use crate::sandbox::SandboxWords;
 
 const PIPELINE_KEYS: [&str; 10] =
     ["name", "description", "source", "transforms", "sinks", "sink", "retry", "parallelism", "spool", "tests"];
 /// More would only be more connections.
 const MAX_PARALLELISM: u64 = 64;
-const STAGE_KEYS: [&str; 6] = ["use", "name", "with", "compression", "format", "retry"];
-const TRANSFORM_KEYS: [&str; 3] = ["use", "name", "with"];
+const STAGE_KEYS: [&str; 9] =
+    ["use", "name", "with", "compression", "format", "retry", "isolation", "limits", "permissions"];
+const TRANSFORM_KEYS: [&str; 6] = ["use", "name", "with", "isolation", "limits", "permissions"];
+const FORMAT_KEYS: [&str; 5] = ["use", "with", "isolation", "limits", "permissions"];
 
 /// A pipeline of which parts may be missing; every gap has its diagnostic.
 pub(crate) struct Draft {
@@ -48,6 +50,10 @@ impl Draft {
             spool: self.spool,
             tests: self.tests,
         })
+    }
+
+    pub(crate) fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.source.iter().chain(&self.transforms).chain(&self.sinks)
     }
 
     pub(crate) fn stages_mut(&mut self) -> impl Iterator<Item = &mut Stage> {
@@ -162,6 +168,7 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
     with.places.entry(String::new()).or_insert_with(|| fields.place());
     let compression = fields.get("compression").and_then(|entry| format(reader, entry, "a compression"));
     let format = fields.get("format").and_then(|entry| format(reader, entry, "a format"));
+    let sandbox = SandboxWords::read(reader, &fields);
     let component = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"));
     let component_entry = component?;
     let component = reader.text(component_entry)?;
@@ -182,6 +189,7 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
         connection,
         compression,
         format,
+        sandbox,
         retry,
         span: node.span.clone(),
     })
@@ -231,6 +239,7 @@ fn format(reader: &mut Reader<'_>, entry: &Entry, what: &'static str) -> Option<
             component: component.to_owned(),
             component_span: node.span.clone(),
             with,
+            sandbox: SandboxWords::default(),
             span: node.span.clone(),
         });
     }
@@ -238,12 +247,14 @@ fn format(reader: &mut Reader<'_>, entry: &Entry, what: &'static str) -> Option<
         reader.wrong_type(node, &format!("the name of {what}, or a mapping with `use:` and `with:`"), None);
         return None;
     }
-    let fields = reader.fields(node, what, &["use", "with"])?;
+    let fields = reader.fields(node, what, &FORMAT_KEYS)?;
     let mut with = fields.get("with").map(|entry| config(reader, entry)).unwrap_or_default();
     with.places.entry(String::new()).or_insert_with(|| fields.place());
+    let sandbox = SandboxWords::read(reader, &fields);
     let named = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"))?;
     let component = reader.text(named)?;
-    Some(FormatUse { component, component_span: named.value.span.clone(), with, span: node.span.clone() })
+    let (component_span, span) = (named.value.span.clone(), node.span.clone());
+    Some(FormatUse { component, component_span, with, sandbox, span })
 }
 
 /// What a file says about retries; the rest comes from further up.
@@ -266,7 +277,9 @@ impl RetryWords {
             backoff: fields.get("backoff").and_then(|entry| reader.duration(entry)),
             max: fields.get("max").and_then(|entry| reader.duration(entry)),
             deadline: fields.get("deadline").and_then(|entry| reader.duration(entry)),
-            on_exhausted: fields.get("on_exhausted").and_then(|entry| on_exhausted(reader, entry)),
+            on_exhausted: fields
+                .get("on_exhausted")
+                .and_then(|entry| reader.choice(entry, &OnExhausted::ALL, OnExhausted::as_str)),
         }
     }
 
@@ -279,21 +292,6 @@ impl RetryWords {
             on_exhausted: self.on_exhausted.unwrap_or(default.on_exhausted),
         }
     }
-}
-
-fn on_exhausted(reader: &mut Reader<'_>, entry: &Entry) -> Option<OnExhausted> {
-    let text = reader.text(entry)?;
-    let found = OnExhausted::ALL.into_iter().find(|choice| choice.as_str() == text);
-    if found.is_none() {
-        let words = OnExhausted::ALL.map(OnExhausted::as_str);
-        let problem = Diagnostic::error("not-a-choice", format!("expected {}", either(&words)));
-        let problem = problem.at(&entry.value.span);
-        reader.diagnostics.push(match nearest(&text, words) {
-            Some(right) => problem.hint(format!("did you mean `{right}`?")),
-            None => problem,
-        });
-    }
-    found
 }
 
 fn spool(reader: &mut Reader<'_>, entry: &Entry) -> SpoolOptions {

@@ -96,7 +96,8 @@ fn reference(raw: &str) -> Result<Part<'_>, Fault<'_>> {
     }
 }
 
-fn is_variable(name: &str) -> bool {
+/// Whether a text can be the name of a variable: letters, digits and `_`, no digit in front.
+pub(crate) fn is_variable(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     !name.is_empty() && name.bytes().all(allowed) && !name.as_bytes()[0].is_ascii_digit()
 }
@@ -154,15 +155,8 @@ pub(crate) fn substitute(
     missing: Severity,
     diagnostics: &mut Diagnostics,
 ) -> Substituted {
-    let mut work = Work {
-        config,
-        facets,
-        environment,
-        missing,
-        diagnostics,
-        unknown: BTreeSet::new(),
-        from_outside: BTreeSet::new(),
-    };
+    let lookup = Lookup { environment, missing, diagnostics };
+    let mut work = Work { config, facets, lookup, unknown: BTreeSet::new(), from_outside: BTreeSet::new() };
     let value = work.replace(&config.object(), "");
     Substituted { value, unknown: work.unknown, from_outside: work.from_outside }
 }
@@ -170,9 +164,7 @@ pub(crate) fn substitute(
 struct Work<'a> {
     config: &'a Config,
     facets: &'a Facets,
-    environment: &'a dyn Environment,
-    missing: Severity,
-    diagnostics: &'a mut Diagnostics,
+    lookup: Lookup<'a>,
     unknown: BTreeSet<String>,
     from_outside: BTreeSet<String>,
 }
@@ -197,54 +189,95 @@ impl Work<'_> {
     }
 
     fn text(&mut self, text: &str, pointer: &str) -> Value {
-        if !text.contains("${") {
-            return Value::String(text.to_owned());
-        }
         let span = self.config.place(pointer).map(|place| place.value.clone());
+        let setting = pointer.rsplit('/').next().unwrap_or(pointer);
+        let is_template = self.facets.has_format(pointer, "template");
+        let written = |value: String| if is_template { template::literal(&value) } else { value };
+        let replaced = self.lookup.text(text, setting, span.as_ref(), written);
+        if replaced.from_outside {
+            self.from_outside.insert(pointer.to_owned());
+        }
+        match replaced.text {
+            Some(value) if replaced.is_whole => self.facets.retype(pointer, value),
+            Some(value) => Value::String(value),
+            None => {
+                self.unknown.insert(pointer.to_owned());
+                Value::String(text.to_owned())
+            }
+        }
+    }
+}
+
+/// Looks up what references stand for, and says which of them lead nowhere.
+pub(crate) struct Lookup<'a> {
+    pub(crate) environment: &'a dyn Environment,
+    /// How much a reference weighs that leads nowhere.
+    pub(crate) missing: Severity,
+    pub(crate) diagnostics: &'a mut Diagnostics,
+}
+
+/// A text with its references replaced.
+pub(crate) struct Replaced {
+    /// The text, unless a reference is faulty or leads nowhere.
+    pub(crate) text: Option<String>,
+    /// Whether it came from outside, whole or in part.
+    pub(crate) from_outside: bool,
+    /// Whether it is one reference and nothing else.
+    pub(crate) is_whole: bool,
+}
+
+impl Lookup<'_> {
+    /// Replaces the references of a text. Messages call it `setting`; `written` is how a value
+    /// from outside stands in it.
+    pub(crate) fn text(
+        &mut self,
+        text: &str,
+        setting: &str,
+        span: Option<&Span>,
+        written: impl Fn(String) -> String,
+    ) -> Replaced {
         let parts = match parse(text) {
             Ok(parts) => parts,
             Err(fault) => {
                 let found = Diagnostic::error("bad-reference", fault.message).hint(fault.hint);
-                self.say(found, span.as_ref(), fault.raw);
-                self.unknown.insert(pointer.to_owned());
-                return Value::String(text.to_owned());
+                self.say(found, span, fault.raw);
+                return Replaced { text: None, from_outside: false, is_whole: false };
             }
         };
-        let whole = matches!(parts.as_slice(), [Part::Variable { .. } | Part::File { .. }]);
-        let is_template = self.facets.has_format(pointer, "template");
-        let mut replaced = String::new();
+        let is_whole = matches!(parts.as_slice(), [Part::Variable { .. } | Part::File { .. }]);
+        let mut replaced = Replaced { text: Some(String::new()), from_outside: false, is_whole };
         for part in parts {
-            let from_outside = match part {
-                Part::Text(text) => {
-                    replaced.push_str(text);
-                    continue;
-                }
+            let value = match part {
+                Part::Text(text) => Some(text.to_owned()),
                 Part::Variable { raw, name, default } => {
-                    let value = self.environment.variable(name).or_else(|| default.map(str::to_owned));
+                    let default = default.map(str::to_owned);
+                    let value = self.environment.variable(name).or(default);
                     if value.is_none() {
-                        self.not_set(pointer, span.as_ref(), raw, name);
+                        self.not_set(name, setting, span, raw);
                     }
-                    value
+                    replaced.from_outside = true;
+                    value.map(&written)
                 }
-                Part::File { raw, path } => self.file(span.as_ref(), raw, path),
+                Part::File { raw, path } => {
+                    replaced.from_outside = true;
+                    self.file(path, span, raw).map(&written)
+                }
             };
-            self.from_outside.insert(pointer.to_owned());
-            match from_outside {
-                Some(value) if is_template => replaced.push_str(&template::literal(&value)),
-                Some(value) => replaced.push_str(&value),
-                None => {
-                    self.unknown.insert(pointer.to_owned());
-                }
-            }
+            replaced.text = replaced.text.zip(value).map(|(before, value)| before + &value);
         }
-        if self.unknown.contains(pointer) {
-            return Value::String(text.to_owned());
-        }
-        if whole { self.facets.retype(pointer, replaced) } else { Value::String(replaced) }
+        replaced
     }
 
-    fn not_set(&mut self, pointer: &str, span: Option<&Span>, raw: &str, name: &str) {
-        let setting = pointer.rsplit('/').next().unwrap_or(pointer);
+    /// The value of a variable that is named without a reference.
+    pub(crate) fn variable(&mut self, name: &str, setting: &str, span: &Span) -> Option<String> {
+        let value = self.environment.variable(name);
+        if value.is_none() {
+            self.not_set(name, setting, Some(span), name);
+        }
+        value
+    }
+
+    fn not_set(&mut self, name: &str, setting: &str, span: Option<&Span>, raw: &str) {
         let message = format!("the environment variable `{name}` is not set");
         let found = Diagnostic { severity: self.missing, ..Diagnostic::error("variable-not-set", message) };
         let found = found.label(format!("needed for `{setting}`"));
@@ -252,7 +285,7 @@ impl Work<'_> {
         self.say(found.hint(hint), span, raw);
     }
 
-    fn file(&mut self, span: Option<&Span>, raw: &str, path: &str) -> Option<String> {
+    fn file(&mut self, path: &str, span: Option<&Span>, raw: &str) -> Option<String> {
         match self.environment.file(path) {
             Ok(mut content) => {
                 // Editors and `echo` end a file with a line break that nobody means.

@@ -10,10 +10,12 @@ use serde_json::Value;
 use crate::catalogue::Catalogue;
 use crate::config_check::Examination;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::grants::ResolvedSandbox;
 use crate::node::Config;
 use crate::pipeline::{FormatUse, Pipeline, Position, Retry, SpoolOptions, TestCase};
 use crate::references::Environment;
 use crate::render::url_passwords;
+use crate::sandbox::SandboxWords;
 use crate::source::Span;
 use crate::template::{TemplateVariables, render_template};
 
@@ -60,6 +62,8 @@ pub struct ResolvedStage {
     pub compression: Option<ResolvedFormat>,
     /// The translator between files and rows.
     pub format: Option<ResolvedFormat>,
+    /// Who runs the component and what it may do.
+    pub sandbox: ResolvedSandbox,
     /// How its outside operations are tried again.
     pub retry: Retry,
 }
@@ -71,6 +75,8 @@ pub struct ResolvedFormat {
     pub component: String,
     /// Its config.
     pub with: ResolvedConfig,
+    /// Who runs it and what it may do.
+    pub sandbox: ResolvedSandbox,
 }
 
 /// A config with its values. `Debug` shows none of them.
@@ -173,9 +179,11 @@ impl Work<'_> {
     fn stage(&mut self, stage: &crate::pipeline::Stage) -> ResolvedStage {
         let kind = stage.position.kind();
         let with = self.config(kind, &stage.component, &stage.component_span, &stage.with);
+        let sandbox = self.sandbox(&stage.sandbox);
         let mut format = |format: &FormatUse| ResolvedFormat {
             component: format.component.clone(),
             with: self.config(ComponentKind::Format, &format.component, &format.component_span, &format.with),
+            sandbox: self.sandbox(&format.sandbox),
         };
         let (compression, format) = (stage.compression.as_ref().map(&mut format), stage.format.as_ref().map(format));
         ResolvedStage {
@@ -185,8 +193,13 @@ impl Work<'_> {
             with,
             compression,
             format,
+            sandbox,
             retry: stage.retry.clone(),
         }
+    }
+
+    fn sandbox(&mut self, words: &SandboxWords) -> ResolvedSandbox {
+        words.resolve(self.environment, Severity::Error, &mut self.diagnostics)
     }
 
     fn config(&mut self, kind: ComponentKind, name: &str, span: &Span, config: &Config) -> ResolvedConfig {
@@ -206,14 +219,19 @@ impl Work<'_> {
     }
 }
 
-/// Every text that must not be seen: the values of secrets, and the passwords
-/// within addresses. In order, each once, none empty.
+/// Every text that must not be seen: the values of secrets, the passwords within
+/// addresses, and what sandboxed modules see of the environment. In order, each
+/// once, none empty.
 pub fn secrets(pipeline: &ResolvedPipeline) -> Vec<String> {
     let mut found = BTreeSet::new();
     for stage in pipeline.stages() {
         let formats = stage.compression.iter().chain(&stage.format).map(|format| &format.with);
         for config in std::iter::once(&stage.with).chain(formats) {
             config.collect_secrets(&mut found);
+        }
+        let formats = stage.compression.iter().chain(&stage.format).map(|format| &format.sandbox);
+        for granted in std::iter::once(&stage.sandbox).chain(formats) {
+            found.extend(granted.sandbox.permissions.environment.values().cloned());
         }
     }
     found.remove("");

@@ -55,6 +55,14 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     whole.ok_or_else(|| "the size is too large".to_owned())
 }
 
+/// The shortest text that [`parse_bytes`] reads as `bytes`.
+pub fn format_bytes(bytes: u64) -> String {
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
+    let (size, unit) = unit.unwrap_or((1, "B"));
+    format!("{}{unit}", bytes / size)
+}
+
 /// A number of digits and the unit after it. `None` without a digit.
 fn split(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
@@ -83,6 +91,13 @@ mod tests {
     fn durations_are_written_so_that_they_are_read_back() {
         for text in ["0ms", "1ms", "1500ms", "2s", "90s", "2m", "1h", "36h", "2d"] {
             assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_so_that_they_are_read_back() {
+        for text in ["0B", "1B", "1023B", "1KiB", "1025KiB", "256MiB", "3GiB", "2TiB"] {
+            assert_eq!(format_bytes(parse_bytes(text).unwrap()), text);
         }
     }
 

@@ -172,7 +172,10 @@ impl<'a> Builder<'a> {
             Event::UnresolvedAlias(name) => {
                 let found =
                     Diagnostic::error("unknown-anchor", format!("there is no anchor `&{name}` above this place"));
-                self.diagnostics.push(found.at(&span).hint(format!("mark the value that is meant with `&{name}`")));
+                let hint = format!(
+                    "mark the value that is meant with `&{name}`, or put a text that begins with `*` into quotes"
+                );
+                self.diagnostics.push(found.at(&span).hint(hint));
                 self.incomplete = true;
                 self.attach(Node { kind: NodeKind::Null, span })
             }

@@ -17,12 +17,22 @@ source:
   use: tcp
   with: { listen: a, max_line: 64KiB, connections: \"${env:COUNT}\", idle: 2s }
   format: avaya_cdr
-transforms: [{ use: pass }]
+transforms:
+  - { use: pass }
+  - use: guest
+    isolation: process
+    limits: { memory: 256MiB, deadline: 30s }
+    permissions:
+      hosts: [api.example.com, \"*.example.org:8443\", \"http://192.0.2.7:8080\", \"[2001:db8::1]:8443\", \"${env:HOST}\"]
+      networks: [10.1.0.0/16, \"fd00::/8\"]
+      environment: [API_TOKEN]
+      read: [lookup]
+      write: [/var/spool/x]
 sinks:
   - use: postgres
     with: { connection: db, mode: upsert, create: true, port: 5432 }
   - { use: postgres, name: b, with: { url: x, table: t }, retry: { backoff: 2s, on_exhausted: wait } }
-  - { use: file, with: { path: x }, compression: { use: gzip, with: { level: 9 } }, format: { use: csv, with: { header: true } } }
+  - { use: file, with: { path: x }, compression: { use: gzip, limits: { memory: 1048576 }, with: { level: 9 } }, format: { use: csv, with: { header: true } } }
   - { use: file, name: c, with: { path: y }, compression: pack, format: csv }
 spool: { max: 1GiB, segment: 1024 }
 tests: [{ name: a, input: b, expect: [{ c: 1 }] }]
@@ -54,6 +64,15 @@ fn what_the_engine_refuses_is_underlined_in_the_editor() {
         ("backoff: 2s", "backoff: 2 sec"),
         ("input: b, ", ""),
         ("{ use: pass }", "{ use: pass, format: csv }"),
+        ("isolation: process", "isolation: processs"),
+        ("memory: 256MiB", "memory: much"),
+        ("memory: 1048576", "memory: 1048575"),
+        ("deadline: 30s", "deadline: 30"),
+        ("[api.example.com", "[ftp://api.example.com"),
+        ("[10.1.0.0/16", "[10.1.0.0"),
+        ("[API_TOKEN]", "[API-TOKEN]"),
+        ("read: [lookup]", "read: lookup"),
+        ("permissions:", "permission:"),
     ] {
         let text = SOUND.replacen(right, wrong, 1);
         assert_ne!(text, SOUND, "{right}");

@@ -146,6 +146,7 @@ fn exact(column: &ArrayRef) -> Result<ArrayRef> {
             let all = column.as_primitive::<Float64Type>().iter().flatten().all(f64::is_finite);
             if all { Ok(Arc::clone(column)) } else { as_text(column) }
         }
+        DataType::Float16 | DataType::Float32 => exact(&cast(column, &DataType::Float64)?),
         _ => Ok(Arc::clone(column)),
     }
 }
@@ -204,7 +205,7 @@ mod tests {
             ("text", Arc::new(StringArray::from(vec![Some("ä\"\n"), None])) as ArrayRef, true),
             ("integer", Arc::new(Int64Array::from(vec![i64::MAX, i64::MIN])), false),
             ("small", Arc::new(Int64Array::from(vec![Some(1), None])), true),
-            ("number", Arc::new(Float64Array::from(vec![Some(0.1), Some(f64::NAN)])), true),
+            ("number", Arc::new(Float64Array::from(vec![Some(f64::NEG_INFINITY), Some(f64::NAN)])), true),
             ("decimal", Arc::new(decimals.with_precision_and_scale(38, 5).unwrap()), true),
             ("boolean", Arc::new(BooleanArray::from(vec![Some(true), None])), true),
             ("date", Arc::new(Date32Array::from(vec![Some(20_000), None])), true),
@@ -227,6 +228,15 @@ mod tests {
         let came = read(&write(&sent).unwrap(), &schema).unwrap().unwrap();
         for (field, (one, other)) in schema.fields().iter().zip(sent.columns().iter().zip(came.columns())) {
             assert_eq!(format!("{one:?}"), format!("{other:?}"), "{}", field.name());
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_come_in_under_all_their_names() {
+        let schema = read_schema(br#"{"columns": [{"name": "n", "type": "number"}]}"#).unwrap();
+        for (text, number) in [("inf", f64::INFINITY), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)] {
+            let batch = read(format!(r#"[{{"n": "{text}"}}]"#).as_bytes(), &schema).unwrap().unwrap();
+            assert_eq!(batch.column(0).as_primitive::<Float64Type>().value(0), number, "{text}");
         }
     }
 

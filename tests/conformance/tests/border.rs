@@ -165,7 +165,7 @@ fn a_module_that_the_lock_does_not_hold_is_not_loaded() {
         text(&changed, &folder),
         format!(
             "module DIR/libx.so has changed since it was locked: its sha256 is {hash}, and plugins.lock does not hold it\n  \
-             help: if you trust the file, put `{hash}  libx.so` into plugins.lock"
+             help: if you trust the file, `engine plugins lock` with the pipeline files writes the lock anew"
         )
     );
     let unknown = find(lock(String::new())).unwrap_err();

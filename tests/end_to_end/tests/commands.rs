@@ -80,11 +80,39 @@ fn plugins_and_schemas_are_shown() {
     for name in ["file", "csv", "json", "tcp", "avaya_cdr", "sqlite", "postgres"] {
         assert!(listed.contains(&format!("libengine_plugin_{name}.so")), "{name} is not in\n{listed}");
     }
+    let head = listed.lines().next().unwrap_or_default();
+    assert_eq!(head.split_whitespace().collect::<Vec<_>>(), ["KIND", "NAME", "VERSION", "ORIGIN", "SHA256", "FILE"]);
+    assert!(listed.lines().skip(1).all(|line| line.contains("  native  ")), "{listed}");
+    assert_eq!(place.json(&["plugins", "list"])[0]["components"][0]["origin"], "native");
     assert!(place.engine(&["plugins", "show", "file"]).with_code(0).stdout.contains("overwrite"));
-    place.engine(&["plugins", "path"]).with_code(0);
     let schema = place.json(&["schema"]).remove(0);
     assert!(schema.pointer("/properties/source").is_some(), "{schema}");
     assert!(place.json(&["schema", "tcp"]).remove(0).to_string().contains("listen"));
+}
+
+#[test]
+fn the_folders_of_modules_are_shown_with_what_names_them() {
+    let mut place = Place::new();
+    place.set("ENGINE_PLUGIN_PATH", "/one:/two");
+    std::fs::create_dir_all(place.path(".engine/plugins")).unwrap();
+    let shown = place.engine(&["plugins", "path"]).with_code(0).stdout;
+    let lines: Vec<Vec<_>> =
+        shown.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
+    let own = place.path(".engine/plugins").canonicalize().unwrap().display().to_string();
+    assert_eq!(lines[0], ["NAMED BY", "FOLDER"]);
+    assert_eq!(lines[1], ["ENGINE_PLUGIN_PATH", "/one", "(not there)"]);
+    assert_eq!(lines[2], ["ENGINE_PLUGIN_PATH", "/two", "(not there)"]);
+    assert_eq!(lines[3], ["the state folder", own.as_str()]);
+    assert_eq!((lines[4][0], lines[4][1].ends_with("/plugins")), ("beside the program", true));
+    assert_eq!((lines[5][0], lines[5][2], lines.len()), ("beside the program", "(only libengine_plugin_*)", 6));
+
+    // Folders that are named stand for all others.
+    let found = place.json(&["plugins", "path", "--plugins", "/three"]).remove(0);
+    let expected = serde_json::json!([{"path": "/three", "exists": false, "named_by": "option"}]);
+    assert_eq!(found["folders"], expected);
+    let found = place.json(&["plugins", "path"]).remove(0);
+    let by = |at: usize| found["folders"][at]["named_by"].as_str().unwrap_or_default().to_owned();
+    assert_eq!([0, 2, 3, 4].map(by), ["variable", "state", "program", "program_itself"]);
 }
 
 #[test]

@@ -6,16 +6,26 @@ use engine_tidy_tests::cargo::{self, Crate};
 use engine_tidy_tests::{files, report};
 
 /// The engine's tower: each crate and the crates of this workspace that it may use. Edges point down.
-const TOWER: [(&str, &[&str]); 8] = [
+const TOWER: [(&str, &[&str]); 10] = [
     ("engine-abi", &[]),
     ("engine-spec", &["engine-abi"]),
     ("engine-state", &["engine-abi"]),
     ("engine-host", &["engine-abi"]),
     ("engine-runtime", &["engine-abi", "engine-spec", "engine-state", "engine-host"]),
     ("engine-conformance", &["engine-abi", "engine-host"]),
+    ("engine-wasm", &["engine-abi"]),
+    ("engine-author", &["engine-abi"]),
     (
         "engine-cli",
-        &["engine-abi", "engine-spec", "engine-state", "engine-host", "engine-runtime", "engine-conformance"],
+        &[
+            "engine-abi",
+            "engine-spec",
+            "engine-state",
+            "engine-host",
+            "engine-runtime",
+            "engine-conformance",
+            "engine-author",
+        ],
     ),
     ("engine-sdk", &["engine-abi"]),
 ];

@@ -1,36 +1,56 @@
 //! `engine plugins`: which modules there are, where they are looked for, and
 //! whether they are what they should be.
 
+mod author;
+mod lock;
 mod test;
 
 use engine_abi::{ComponentDescription, ComponentKind, Error, Shape};
+use engine_host::BUNDLED_PREFIX;
+use serde_json::json;
 
 use crate::arguments::{Global, Plugins};
 use crate::exit::{Exit, Failure};
+use crate::places::NamedBy;
 use crate::{console, output, places};
 
 pub fn run(global: &Global, command: &Plugins) -> crate::Result {
     let state = places::state_for(global, &[]).ok();
     match command {
-        Plugins::Path => {
-            let (folders, beside) = places::plugin_folders(global, state.as_deref());
-            if global.json {
-                let folders = folders.iter().chain(&beside);
-                let folders: Vec<_> =
-                    folders.map(|path| serde_json::json!({"path": path, "exists": path.is_dir()})).collect();
-                output::json(&serde_json::json!({"folders": folders}));
-                return Ok(Exit::Done);
-            }
-            for folder in folders.into_iter().chain(beside) {
-                let missing = if folder.is_dir() { "" } else { "  (not there)" };
-                console::line(&format!("{}{missing}", folder.display()));
-            }
-            Ok(Exit::Done)
-        }
+        Plugins::Path => path(global, state.as_deref()),
         Plugins::List => list(global, state.as_deref()),
         Plugins::Show { name } => show(global, state.as_deref(), name),
+        Plugins::New(command) => author::new(global, command),
+        Plugins::Build(command) => author::build(global, command),
         Plugins::Test(command) => test::run(global, command),
+        Plugins::Lock(command) => lock::lock(global, command),
+        Plugins::Verify(command) => lock::verify(global, command),
     }
+}
+
+fn path(global: &Global, state: Option<&std::path::Path>) -> crate::Result {
+    let folders = places::plugin_folders(global, state);
+    if global.json {
+        let folders: Vec<_> = folders
+            .iter()
+            .map(|it| json!({"path": it.path, "exists": it.path.is_dir(), "named_by": it.named_by}))
+            .collect();
+        output::json(&json!({"folders": folders}));
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<_> = folders
+        .iter()
+        .map(|it| {
+            let note = match it.named_by {
+                _ if !it.path.is_dir() => "(not there)".to_owned(),
+                NamedBy::ProgramItself => format!("(only {BUNDLED_PREFIX}*)"),
+                _ => String::new(),
+            };
+            vec![it.named_by.shown().to_owned(), it.path.display().to_string(), note]
+        })
+        .collect();
+    output::table(&["NAMED BY", "FOLDER", ""], &rows);
+    Ok(Exit::Done)
 }
 
 fn list(global: &Global, state: Option<&std::path::Path>) -> crate::Result {
@@ -45,21 +65,23 @@ fn list(global: &Global, state: Option<&std::path::Path>) -> crate::Result {
                 component.kind.to_string(),
                 component.name.clone(),
                 identity.version.clone(),
+                module.origin().to_string(),
+                module.origin().permissions().to_owned(),
                 sha256[..12].to_owned(),
                 module.path().display().to_string(),
             ]);
-            found.push(serde_json::json!({
+            found.push(json!({
                 "kind": component.kind, "name": component.name, "module": identity.name,
-                "version": identity.version, "sha256": sha256, "path": module.path(),
+                "version": identity.version, "origin": module.origin(), "permissions": module.origin().permissions(), "sha256": sha256, "path": module.path(),
             }));
         }
     }
     rows.sort();
     if global.json {
         let problems: Vec<_> = modules.problems().iter().map(|error| &error.message).collect();
-        output::json(&serde_json::json!({"components": found, "problems": problems}));
+        output::json(&json!({"components": found, "problems": problems}));
     } else {
-        output::table(&["KIND", "NAME", "VERSION", "SHA256", "FILE"], &rows);
+        output::table(&["KIND", "NAME", "VERSION", "ORIGIN", "MAY REACH", "SHA256", "FILE"], &rows);
         for problem in modules.problems() {
             console::error_line(&format!("warning: {problem}"));
         }

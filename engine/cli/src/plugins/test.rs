@@ -19,7 +19,7 @@ pub fn run(global: &Global, command: &TestModules) -> crate::Result {
         let error = Error::config(format!("--fixture takes a file, and {} is a folder", folder.display()));
         return Err(error.hint(format!("name the file in it, such as {}", folder.join(FILE).display())).into());
     }
-    let modules = open(&command.modules)?;
+    let modules = if command.modules.is_empty() { open(&[built()?])? } else { open(&command.modules)? };
     if let Some(named) = named {
         require_about(named, &modules)?;
     }
@@ -42,6 +42,17 @@ pub fn run(global: &Global, command: &TestModules) -> crate::Result {
         console::line(&format!("{conforming} of {} modules conform", conforming + others));
     }
     Ok(outcome.exit)
+}
+
+/// The folder with what was built here.
+fn built() -> Result<PathBuf, Failure> {
+    let folder = PathBuf::from(engine_author::MODULES);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    Err(Error::config("there is no module to test: nothing was built in this folder")
+        .hint("run `engine plugins build` first, or name a module's file")
+        .into())
 }
 
 /// The modules that were named, and those in the folders that were. One that
@@ -99,8 +110,10 @@ fn neighbours(module: &Modules) -> Modules {
 }
 
 /// Told where examples have not been enough: they are made for data of their own.
-const EXAMPLES_HINT: &str = "  help: the rows of the suite have the columns n, text, amount and flag, and a sink must be \
-    read back; a conformance.json beside the module says how, see \"Tests and conformance\" in docs/guide/connectors.md";
+const EXAMPLES_HINT: &str = "  help: the rows of the suite have the columns n, text, amount and flag, \
+                             and a sink must be read back;\n        \
+                             a conformance.json beside the module says how, \
+                             see \"Tests and conformance\" in docs/guide/connectors.md";
 
 /// What all modules of one call are tested with.
 struct Bench<'a> {

@@ -119,7 +119,9 @@ pub fn catalogue() -> Catalogue {
     catalogue.add(component(Format, "unpack", none.clone(), json!({"gives": "files", "decodes": true})));
     catalogue.add(component(Format, "pack", none.clone(), json!({"gives": "files", "encodes": true})));
     catalogue.add(component(Transform, "sort", sort, json!({"scope": "window"})));
-    catalogue.add(component(Transform, "pass", none, json!({})));
+    catalogue.add(component(Transform, "pass", none.clone(), json!({})));
+    catalogue.add(component(Transform, "guest", none, json!({})));
+    catalogue.add_sandboxed(Transform, "guest");
     catalogue.add_name(Sink, "sqlite");
     catalogue
 }
