@@ -1,4 +1,4 @@
-//! Writes a test for each connector, so that `cargo test` can run them one by one.
+//! Writes the tests of each connector, so that `cargo test` can run them one by one.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,10 @@ fn main() {
     names.sort();
     let mut tests = String::new();
     for name in &names {
-        writeln!(tests, "#[test]\nfn {name}_conforms() {{\n    conforms({name:?});\n}}\n").expect("a text takes text");
+        writeln!(tests, "#[test]\nfn {name}_conforms() {{\n    conforms({name:?}, Isolation::None);\n}}\n")
+            .expect("a text takes text");
+        writeln!(tests, "#[test]\nfn {name}_conforms_isolated() {{\n    conforms({name:?}, Isolation::Process);\n}}\n")
+            .expect("a text takes text");
     }
     writeln!(tests, "const NAMES: &[&str] = &{names:?};").expect("a text takes text");
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));

@@ -61,6 +61,16 @@ pub enum Command {
     State(State),
     /// JSON Schemas, for editors
     Schema(Schema),
+    /// How the engine starts itself for a module with `isolation: process`
+    #[command(hide = true)]
+    PluginHost {
+        /// The descriptor of a socket
+        socket: i32,
+        /// That of the module's file
+        module: i32,
+        /// That of a page of memory
+        control: i32,
+    },
     /// List the points at which a test can end the process
     #[cfg(feature = "failpoints")]
     Failpoints,

@@ -54,6 +54,9 @@ fn main() -> std::process::ExitCode {
         Command::Schema(command) => schema::run(&arguments.global, command),
         #[cfg(feature = "failpoints")]
         Command::Failpoints => failpoints::list(),
+        Command::PluginHost { socket, module, control } => {
+            return engine_host::serve_module([*socket, *module, *control]);
+        }
     };
     result.unwrap_or_else(|error| error.print(arguments.global.json)).code()
 }

@@ -27,10 +27,10 @@ impl Recorder {
         self.cancelled.store(true, Ordering::SeqCst);
     }
 
-    /// The component is asked to stop when it asks for the `question`th time, so
-    /// that it surely is at work by then.
+    /// The component is asked to stop when it asks for the `question`th time from
+    /// now, so that it surely is at work by then.
     pub fn cancel_at_question(&self, question: u64) {
-        self.cancel_at.store(question, Ordering::SeqCst);
+        self.cancel_at.store(self.asked() + question, Ordering::SeqCst);
     }
 
     /// Whether it was asked to stop.

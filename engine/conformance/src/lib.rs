@@ -30,4 +30,4 @@ pub use fixture::{FILE, Fixtures, components};
 pub use host::Recorder;
 pub use report::{Line, Outcome, Report, Totals};
 pub use subject::{Stop, Verdict};
-pub use suite::{Observer, Suite, check_module};
+pub use suite::{Observer, Suite, check_isolated_module, check_module};

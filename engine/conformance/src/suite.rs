@@ -57,7 +57,16 @@ impl Suite {
 
 /// Puts all components of one module file through the whole suite.
 pub fn check_module(path: &Path, fixtures: &Fixtures) -> Report {
-    let suite = Modules::from_file(path).and_then(|module| {
+    check(path, Modules::from_file(path), fixtures)
+}
+
+/// As [`check_module`], but with a process for each instance; `program` is the engine's.
+pub fn check_isolated_module(path: &Path, fixtures: &Fixtures, program: &Path) -> Report {
+    check(path, Modules::from_file(path).map(|module| module.isolated(program)), fixtures)
+}
+
+fn check(path: &Path, module: Result<Modules>, fixtures: &Fixtures) -> Report {
+    let suite = module.and_then(|module| {
         fixtures.require_known(&components(&module))?;
         Suite::load(module, fixtures)
     });

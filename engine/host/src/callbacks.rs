@@ -25,6 +25,30 @@ pub enum Level {
     Trace,
 }
 
+impl Level {
+    /// The level of a number of `plugin.h`; an unknown one matters least.
+    pub(crate) const fn from_number(number: i32) -> Self {
+        match number {
+            ffi::log_level::ERROR => Self::Error,
+            ffi::log_level::WARN => Self::Warn,
+            ffi::log_level::INFO => Self::Info,
+            ffi::log_level::DEBUG => Self::Debug,
+            _ => Self::Trace,
+        }
+    }
+
+    /// Its number in `plugin.h`.
+    pub(crate) const fn number(self) -> i32 {
+        match self {
+            Self::Error => ffi::log_level::ERROR,
+            Self::Warn => ffi::log_level::WARN,
+            Self::Info => ffi::log_level::INFO,
+            Self::Debug => ffi::log_level::DEBUG,
+            Self::Trace => ffi::log_level::TRACE,
+        }
+    }
+}
+
 /// What a component refused.
 #[derive(Debug)]
 pub enum Payload {
@@ -59,6 +83,27 @@ pub enum ArrivalState {
     Partial,
     /// The beginning of a record that is longer than the cap.
     Oversize,
+}
+
+impl ArrivalState {
+    /// The state of a number of `plugin.h`.
+    pub(crate) fn from_number(number: i32) -> Result<Self> {
+        match number {
+            ffi::record_state::COMPLETE => Ok(Self::Complete),
+            ffi::record_state::PARTIAL => Ok(Self::Partial),
+            ffi::record_state::OVERSIZE => Ok(Self::Oversize),
+            other => Err(Error::internal(format!("a record has the unknown state {other}"))),
+        }
+    }
+
+    /// Its number in `plugin.h`.
+    pub(crate) const fn number(self) -> i32 {
+        match self {
+            Self::Complete => ffi::record_state::COMPLETE,
+            Self::Partial => ffi::record_state::PARTIAL,
+            Self::Oversize => ffi::record_state::OVERSIZE,
+        }
+    }
 }
 
 /// What a push source received.
@@ -144,7 +189,8 @@ unsafe fn with<R>(context: *mut c_void, fallback: R, work: impl FnOnce(&dyn Host
     catch_unwind(AssertUnwindSafe(|| work(host.as_ref()))).unwrap_or(fallback)
 }
 
-fn status(result: Result<()>) -> Status {
+/// The status that a module gets; what went wrong is in the engine's log.
+pub(crate) fn status(result: Result<()>) -> Status {
     match result {
         Ok(()) => ffi::OK,
         Err(error) => {
@@ -157,15 +203,8 @@ fn status(result: Result<()>) -> Status {
 }
 
 unsafe extern "C" fn log(context: *mut c_void, level: i32, message: Text) {
-    let level = match level {
-        ffi::log_level::ERROR => Level::Error,
-        ffi::log_level::WARN => Level::Warn,
-        ffi::log_level::INFO => Level::Info,
-        ffi::log_level::DEBUG => Level::Debug,
-        _ => Level::Trace,
-    };
     // SAFETY: plugin.h: our context, and a text that lives for the call.
-    unsafe { with(context, (), |host| host.log(level, &message.read())) }
+    unsafe { with(context, (), |host| host.log(Level::from_number(level), &message.read())) }
 }
 
 unsafe extern "C" fn cancelled(context: *mut c_void) -> i32 {
@@ -250,12 +289,7 @@ unsafe fn read_record<'a>(record: *const Record) -> Result<Arrival<'a>> {
         if (record.size as usize) < size_of::<Record>() {
             return Err(Error::internal(format!("a record has {} bytes", record.size)));
         }
-        let state = match record.state {
-            ffi::record_state::COMPLETE => ArrivalState::Complete,
-            ffi::record_state::PARTIAL => ArrivalState::Partial,
-            ffi::record_state::OVERSIZE => ArrivalState::Oversize,
-            other => return Err(Error::internal(format!("a record has the unknown state {other}"))),
-        };
+        let state = ArrivalState::from_number(record.state)?;
         let peer = std::str::from_utf8(record.peer.bytes())
             .map_err(|_| Error::internal("the peer of a record is not UTF-8"))?;
         Ok(Arrival { state, connection: record.connection, records: record.records, peer, data: record.data.bytes() })

@@ -15,6 +15,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use crate::callbacks::Host;
 use crate::instance::Instance;
 use crate::loader::Held;
+use crate::process::IsolatedModule;
 
 /// A component that can be opened. Cheap to share.
 pub struct Component {
@@ -30,6 +31,8 @@ pub(crate) enum Carrier {
     Native,
     /// A loader.
     Loader(Held),
+    /// A process of its own for each instance.
+    Process(Arc<IsolatedModule>),
 }
 
 impl Component {
@@ -86,9 +89,14 @@ impl Component {
         Ok(Self { table, description, module: path.to_owned(), carrier: Carrier::Native })
     }
 
-    /// A component that a loader runs.
-    pub(crate) fn held(held: Held, table: ffi::Component, description: ComponentDescription, path: &Path) -> Self {
-        Self { table, description, module: path.to_owned(), carrier: Carrier::Loader(held) }
+    /// A component that does not run in the engine's process.
+    pub(crate) fn carried(
+        carrier: Carrier,
+        table: ffi::Component,
+        description: ComponentDescription,
+        path: &Path,
+    ) -> Self {
+        Self { table, description, module: path.to_owned(), carrier }
     }
 
     /// Reads what `describe` answered.

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::component::Component;
 use crate::loader::WasmLoader;
+use crate::process::{IsolatedModule, OWN_PROGRAM};
 use crate::{Lock, manifest, sealed, wasm_sections};
 
 /// How the files of the modules that are built with the engine begin.
@@ -97,8 +98,15 @@ pub struct Modules {
     problems: Vec<Error>,
     lock: Option<Lock>,
     wasm: WasmLoader,
-    loaded: Mutex<BTreeMap<PathBuf, Vec<Arc<Component>>>>,
+    loaded: Mutex<Loaded>,
+    /// As `loaded`, for modules that the engine's process never loads.
+    isolated: Mutex<Loaded>,
+    isolates_all: bool,
+    host_program: PathBuf,
 }
+
+/// The components of modules, by the modules' files.
+type Loaded = BTreeMap<PathBuf, Vec<Arc<Component>>>;
 
 impl Modules {
     /// Looks through `folders`. Folders that do not exist are passed over;
@@ -111,6 +119,9 @@ impl Modules {
             lock,
             wasm: WasmLoader::default(),
             loaded: Mutex::default(),
+            isolated: Mutex::default(),
+            isolates_all: false,
+            host_program: OWN_PROGRAM.into(),
         };
         let mut seen = BTreeSet::new();
         for folder in folders {
@@ -142,6 +153,15 @@ impl Modules {
             self.search(&folder, BUNDLED_PREFIX);
             self.folders.push(folder);
         }
+    }
+
+    /// From now on every component is one of [`component_isolated`](Self::component_isolated).
+    /// `program` is started for them as `engine plugin-host`, where this program is not the engine.
+    #[must_use]
+    pub fn isolated(mut self, program: &Path) -> Self {
+        self.isolates_all = true;
+        self.host_program = program.to_owned();
+        self
     }
 
     /// Makes a WASM component of what a compiler gave.
@@ -231,13 +251,40 @@ impl Modules {
 
     /// Loads the module that holds a component (once) and gives the component.
     pub fn component(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
-        let file = self.find(kind, name)?;
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if !loaded.contains_key(&file.path) {
-            let components = self.load(file)?;
-            loaded.insert(file.path.clone(), components);
+        if self.isolates_all {
+            return self.component_isolated(kind, name);
         }
-        let components = &loaded[&file.path];
+        self.component_of(&self.loaded, kind, name, |module| self.load(module))
+    }
+
+    /// As [`component`](Self::component), but of a native module that runs in a
+    /// process of its own for each instance, within the limits that the instance is
+    /// opened with; this process never loads it. A WASM module is isolated as it is.
+    pub fn component_isolated(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
+        self.component_of(&self.isolated, kind, name, |module| match module.origin {
+            Origin::Native => {
+                let (path, identity) = (module.path.clone(), module.identity.clone());
+                let (file, program) = (self.admitted(module)?, self.host_program.clone());
+                Arc::new(IsolatedModule { path, file, identity, program }).components()
+            }
+            Origin::Wasm => self.load(module),
+        })
+    }
+
+    fn component_of(
+        &self,
+        known: &Mutex<Loaded>,
+        kind: ComponentKind,
+        name: &str,
+        load: impl FnOnce(&ModuleFile) -> Result<Vec<Arc<Component>>>,
+    ) -> Result<Arc<Component>> {
+        let file = self.find(kind, name)?;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(&file.path) {
+            let components = load(file)?;
+            known.insert(file.path.clone(), components);
+        }
+        let components = &known[&file.path];
         let component = components.iter().find(|component| component.kind() == kind && component.name() == name);
         component.cloned().ok_or_else(|| {
             Error::config(format!("module {} does not have the {kind} `{name}` of its manifest", file.path.display()))

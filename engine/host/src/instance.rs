@@ -7,7 +7,7 @@ use engine_abi::message::{
     Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sandbox, Sealed, SinkRun, Split,
 };
 use engine_abi::stream::{self, Batches};
-use engine_abi::{Cuts, Error, ErrorKind, Result, cut};
+use engine_abi::{Cuts, Error, ErrorKind, Result, cut, table};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +35,11 @@ impl Direction {
             Self::Encode => ffi::direction::ENCODE,
             Self::Cut => ffi::direction::CUT,
         }
+    }
+
+    pub(crate) fn from_number(number: i32) -> Result<Self> {
+        let known = [Self::Apply, Self::Decode, Self::Encode, Self::Cut];
+        known.into_iter().find(|it| it.number() == number).ok_or_else(table::wrong_direction)
     }
 }
 
@@ -141,9 +146,9 @@ impl Instance {
         sandbox: &Sandbox,
         host: Arc<dyn Host>,
     ) -> Result<Self> {
-        let table = Table::new(host);
+        let table = Table::new(Arc::clone(&host));
         let mut raw = std::ptr::null_mut();
-        let host = &raw const table.table;
+        let (serving, host) = (host, &raw const table.table);
         let status = match component.carrier() {
             Carrier::Native => {
                 let open =
@@ -156,6 +161,11 @@ impl Instance {
                 let named = (component.kind(), component.name());
                 // SAFETY: as above.
                 unsafe { held.open(named, host, (request, sandbox), &raw mut raw) }?
+            }
+            Carrier::Process(module) => {
+                let named = (component.kind(), component.name());
+                // SAFETY: `raw` is a place for an instance.
+                unsafe { table::open(&raw mut raw, || module.open(named, (request, sandbox), serving)) }
             }
         };
         let open = Arc::new(Open { raw, component, table });
@@ -289,7 +299,9 @@ impl Instance {
                 _ => open.last_error().unwrap_or_else(|| Error::internal(fault.message)),
             }
         };
-        let mut reader = stream::Reader::new(out, true).map_err(&convert)?;
+        // What comes from a process was checked when it was read from its socket.
+        let validate = !matches!(self.open.component.carrier(), Carrier::Process(_));
+        let mut reader = stream::Reader::new(out, validate).map_err(&convert)?;
         let schema = reader.schema();
         let mut failed = false;
         let until_error = std::iter::from_fn(move || {

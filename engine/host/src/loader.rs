@@ -12,7 +12,7 @@ use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentIdentity, ComponentKind, Error, ErrorKind, ModuleIdentity, Result};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use crate::component::Component;
+use crate::component::{Carrier, Component};
 
 /// A loader's table; the library is never unloaded.
 #[derive(Clone, Copy)]
@@ -168,7 +168,7 @@ impl Held {
         let description = Component::read_description(&text, kind, name, path)?;
         // SAFETY: answers with a static table for every kind.
         let table = unsafe { *(self.loader.0.calls)(kind.number(), i32::from(description.push)) };
-        Ok(Component::held(self, table, description, path))
+        Ok(Component::carried(Carrier::Loader(self), table, description, path))
     }
 
     /// Opens a component of the module.

@@ -60,7 +60,16 @@ pub fn built(crate_folder: &Path, library: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Refuses a library that is missing or older than the sources of its crate.
+/// The engine's program, which must be up to date: what runs an isolated module is a part of it.
+pub fn program() -> Result<PathBuf, String> {
+    let path = target_folder()?.join("engine");
+    for part in ["engine/abi", "engine/host", "engine/cli"] {
+        up_to_date(&path, &workspace().join(part))?;
+    }
+    Ok(path)
+}
+
+/// Refuses a library or program that is missing or older than the sources of its crate.
 pub fn up_to_date(library: &Path, crate_folder: &Path) -> Result<(), String> {
     let Ok(built) = modified(library) else {
         return Err(format!("{} is missing: {BUILD}", library.display()));

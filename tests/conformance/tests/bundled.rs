@@ -1,17 +1,31 @@
 //! Every connector of the tree passes the suite. They are found by themselves:
-//! whoever adds a folder under `plugins/` has added a test, `NAME_conforms`.
+//! whoever adds a folder under `plugins/` has added the tests `NAME_conforms` and
+//! `NAME_conforms_isolated`.
 
-use engine_conformance::{Fixtures, check_module};
+use engine_conformance::{Fixtures, check_isolated_module, check_module};
 use engine_conformance_tests::{self as modules, Bundled};
 
-// Written by build.rs: a test for each connector, and NAMES.
+// Written by build.rs: the tests of each connector, and NAMES.
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
-fn conforms(name: &str) {
+/// Where the module runs.
+#[derive(PartialEq)]
+enum Isolation {
+    None,
+    Process,
+}
+
+fn conforms(name: &str, isolation: Isolation) {
     let connector = Bundled::all().unwrap().into_iter().find(|connector| connector.name == name).unwrap();
     let module = connector.module().unwrap_or_else(|why| panic!("{why}"));
     let fixtures = Fixtures::of_folder(&connector.folder).unwrap_or_else(|why| panic!("{why}"));
-    let report = check_module(&module, &fixtures.with_modules_in(modules::target_folder().unwrap()));
+    let fixtures = fixtures.with_modules_in(modules::target_folder().unwrap());
+    let report = match isolation {
+        Isolation::None => check_module(&module, &fixtures),
+        Isolation::Process => {
+            check_isolated_module(&module, &fixtures, &modules::program().unwrap_or_else(|why| panic!("{why}")))
+        }
+    };
     println!("{report}");
     assert!(
         report.conforms(),
