@@ -59,12 +59,7 @@ impl Part {
         let Use { kind, component: name, config, sandbox: ResolvedSandbox { isolation, sandbox } } = used.into();
         let component = match isolation {
             Isolation::None => modules.component(kind, name)?,
-            // `modules.component_isolated(kind, name)?` belongs here, once engine-host has it.
-            Isolation::Process => {
-                return Err(Error::config("`isolation: process` is not available in this version")
-                    .hint(format!("remove `isolation:` from `{name}` to run it in the engine's own process"))
-                    .at(stage));
-            }
+            Isolation::Process => modules.component_isolated(kind, name)?,
         };
         Ok(Self {
             stage: stage.to_owned(),
