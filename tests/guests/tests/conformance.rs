@@ -16,7 +16,7 @@ fn bundled() -> std::path::PathBuf {
 }
 
 fn report(module: &Path, fixtures: &Path) -> Report {
-    let fixtures = Fixtures::of_folder(fixtures).unwrap().with_modules_in(&bundled());
+    let fixtures = Fixtures::of_folder(fixtures).unwrap().with_modules_in(bundled());
     check_module(module, &fixtures)
 }
 
