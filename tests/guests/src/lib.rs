@@ -50,11 +50,17 @@ const RUST: [(&str, &str); 4] = [
     ("engine-hostile-guest", "engine_hostile_guest"),
 ];
 
+/// Builds the connectors and the hostile guest, and compiles them.
+pub fn build_rust() -> Result<()> {
+    std::fs::create_dir_all(folder())?;
+    rust(&Modules::discover(&[], None))?;
+    compile(RUST.iter().map(|(_, library)| Ok(guest(library))))
+}
+
 /// Builds what is missing or older than its sources; says what it does.
 pub fn build_all() -> Result<()> {
-    std::fs::create_dir_all(folder())?;
+    build_rust()?;
     let modules = Modules::discover(&[], None);
-    rust(&modules)?;
     for language in Language::ALL {
         guide::follow(language)?;
         for kind in ComponentKind::ALL.into_iter().filter(|kind| *kind != ComponentKind::Transform) {
@@ -63,16 +69,15 @@ pub fn build_all() -> Result<()> {
     }
     probe(&modules, Language::Python, "component.py")?;
     probe(&modules, Language::JavaScript, "component.js")?;
-    compile()
-}
-
-/// Loads every guest once, so that each is compiled once and not by every test that comes first.
-fn compile() -> Result<()> {
-    let rust = RUST.iter().map(|(_, library)| Ok(guest(library)));
     let kinds = ComponentKind::ALL.into_iter();
     let authored = kinds.flat_map(|kind| Language::ALL.map(|language| built(&authored(language, kind))));
     let probes = [Language::Python, Language::JavaScript].map(|language| Ok(probe_module(language)));
-    for module in rust.chain(authored).chain(probes) {
+    compile(authored.chain(probes))
+}
+
+/// Loads guests once, so that each is compiled once and not by every test that comes first.
+fn compile(guests: impl Iterator<Item = Result<PathBuf>>) -> Result<()> {
+    for module in guests {
         let modules = Modules::from_file(&module?)?;
         for (kind, name) in modules.names() {
             modules.component(kind, &name)?;
