@@ -55,7 +55,7 @@ suite:
 guests: ## build modules in Rust, C, Python and JavaScript by the guide, and test them
 	$(CARGO) build --workspace
 	$(TARGET_DIR)/debug/build-guests
-	$(CARGO) test -p engine-guest-tests -- --include-ignored
+	$(CARGO) test -p engine-guest-tests --features languages
 
 demo: ## build what the quickstart needs (release profile), run it, show the results
 	@echo "1/2  Building the engine and the modules file, csv, avaya_cdr and sqlite (release profile)."

@@ -180,6 +180,13 @@ pub fn read(bytes: &[u8], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
     if rows.is_empty() {
         return Ok(None);
     }
+    for field in schema.fields().iter().filter(|field| field.data_type().is_integer()) {
+        // A reader would cut off what stands behind the point.
+        let broken = rows.iter().filter_map(|row| row.get(field.name())?.as_number()).find(|number| number.is_f64());
+        if let Some(number) = broken {
+            return Err(wrong(format!("column `{}` holds {number}, which is no whole number", field.name())));
+        }
+    }
     let fields = schema.fields().iter();
     let fields = fields.map(|field| field.as_ref().clone().with_data_type(readable(field.data_type())));
     let as_text = Arc::new(Schema::new(fields.collect::<Vec<_>>()));

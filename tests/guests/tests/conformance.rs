@@ -1,13 +1,10 @@
 //! The one suite: a connector passes it as a WASM component like as a native
-//! library, made from the same source, and so does what `engine plugins new`
-//! begins in each language.
+//! library, made from the same source.
 
 use std::path::Path;
 
-use engine_abi::ComponentKind;
-use engine_author::Language;
 use engine_conformance::{Fixtures, Line, Report, check_module};
-use engine_guest_tests::{authored, built, folder, guest, root};
+use engine_guest_tests::{folder, guest, root};
 
 /// The modules that are built with the engine: fixtures name some of them.
 fn bundled() -> std::path::PathBuf {
@@ -47,35 +44,4 @@ fn json_conforms_as_wasm_like_natively() {
 #[test]
 fn avaya_cdr_conforms_as_wasm_like_natively() {
     same_as_native("avaya_cdr");
-}
-
-fn author(language: Language) {
-    for kind in ComponentKind::ALL {
-        let place = authored(language, kind);
-        conforms(&built(&place).unwrap(), &place);
-    }
-}
-
-#[test]
-#[ignore = "needs the guests in every language: `make guests`"]
-fn what_is_begun_in_rust_conforms() {
-    author(Language::Rust);
-}
-
-#[test]
-#[ignore = "needs the guests in every language: `make guests`"]
-fn what_is_begun_in_c_conforms() {
-    author(Language::C);
-}
-
-#[test]
-#[ignore = "needs the guests in every language: `make guests`"]
-fn what_is_begun_in_python_conforms() {
-    author(Language::Python);
-}
-
-#[test]
-#[ignore = "needs the guests in every language: `make guests`"]
-fn what_is_begun_in_javascript_conforms() {
-    author(Language::JavaScript);
 }

@@ -1,0 +1,37 @@
+//! What `engine plugins new` begins, in each language and for each kind, passes
+//! the suite as it is.
+
+use engine_abi::ComponentKind;
+use engine_author::Language;
+use engine_conformance::{Fixtures, check_module};
+use engine_guest_tests::{authored, built, folder};
+
+fn author(language: Language) {
+    for kind in ComponentKind::ALL {
+        let place = authored(language, kind);
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let fixtures = Fixtures::of_folder(&place).unwrap().with_modules_in(folder().join("..").join(profile));
+        let report = check_module(&built(&place).unwrap(), &fixtures);
+        assert!(report.conforms(), "{report}");
+    }
+}
+
+#[test]
+fn what_is_begun_in_rust_conforms() {
+    author(Language::Rust);
+}
+
+#[test]
+fn what_is_begun_in_c_conforms() {
+    author(Language::C);
+}
+
+#[test]
+fn what_is_begun_in_python_conforms() {
+    author(Language::Python);
+}
+
+#[test]
+fn what_is_begun_in_javascript_conforms() {
+    author(Language::JavaScript);
+}
