@@ -59,12 +59,7 @@ impl Part {
         let Use { kind, component: name, config, sandbox: ResolvedSandbox { isolation, sandbox } } = used.into();
         let component = match isolation {
             Isolation::None => modules.component(kind, name)?,
-            // `modules.component_isolated(kind, name)?` belongs here, once engine-host has it.
-            Isolation::Process => {
-                return Err(Error::config("`isolation: process` is not available in this version")
-                    .hint(format!("remove `isolation:` from `{name}` to run it in the engine's own process"))
-                    .at(stage));
-            }
+            Isolation::Process => modules.component_isolated(kind, name)?,
         };
         Ok(Self {
             stage: stage.to_owned(),
@@ -284,17 +279,5 @@ mod tests {
         assert_eq!(found.limits, granted.limits);
         let here = absolute(&granted, Path::new("")).unwrap();
         assert!(here.permissions.read.iter().all(|folder| Path::new(folder).is_absolute()), "{here:?}");
-    }
-
-    #[test]
-    fn isolation_in_a_process_is_refused_where_it_is_asked_for() {
-        let config = ResolvedConfig { value: Value::Null, templates: Vec::new(), secrets: Vec::new() };
-        let sandbox = ResolvedSandbox { isolation: Isolation::Process, ..ResolvedSandbox::default() };
-        let used = Use { kind: ComponentKind::Transform, component: "enrich", config: &config, sandbox: &sandbox };
-        let modules = Modules::discover(&[], None);
-        let error = Part::new(&modules, used, "transforms.0", ("calls", Path::new("/"))).unwrap_err();
-        assert_eq!((error.kind, error.stage.as_deref()), (engine_abi::ErrorKind::Config, Some("transforms.0")));
-        assert!(error.message.starts_with("`isolation: process` is not available"), "{error}");
-        assert!(error.hint.is_some_and(|hint| hint.contains("`enrich`")));
     }
 }
