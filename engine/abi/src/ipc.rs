@@ -11,7 +11,7 @@ use arrow_buffer::Buffer;
 use arrow_ipc::convert::fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 
 use crate::{Error, Result};
 
@@ -84,6 +84,13 @@ impl Decoder {
                 read_dictionary(&message.body, dictionary, &self.schema, &mut self.dictionaries, &version)
                     .map_err(unreadable)?;
             } else if let Some(batch) = head.header_as_record_batch() {
+                let (found, announced) = (batch.buffers().map_or(0, |buffers| buffers.len()), buffers(&self.schema));
+                if announced.is_some_and(|announced| announced != found) {
+                    return Err(Error::internal(format!(
+                        "a batch has {found} buffers, where the columns that were announced have {}",
+                        announced.unwrap_or_default()
+                    )));
+                }
                 let schema = SchemaRef::clone(&self.schema);
                 let batch = read_record_batch(&message.body, batch, schema, &self.dictionaries, None, &version);
                 return batch.map(Some).map_err(unreadable);
@@ -93,6 +100,25 @@ impl Decoder {
         }
         Ok(None)
     }
+}
+
+/// How many buffers a batch of these columns has, where that is fixed. A reader
+/// would take the bytes of another type for values of this one.
+fn buffers(schema: &Schema) -> Option<usize> {
+    fn of(kind: &DataType) -> Option<usize> {
+        use DataType as T;
+        Some(match kind {
+            T::Null => 0,
+            T::Struct(fields) => 1 + fields.iter().map(|field| of(field.data_type())).sum::<Option<usize>>()?,
+            T::FixedSizeList(field, _) => 1 + of(field.data_type())?,
+            T::List(field) | T::LargeList(field) | T::Map(field, _) => 2 + of(field.data_type())?,
+            T::Utf8 | T::Binary | T::LargeUtf8 | T::LargeBinary => 3,
+            T::Utf8View | T::BinaryView | T::ListView(_) | T::LargeListView(_) => return None,
+            T::Union(..) | T::RunEndEncoded(..) => return None,
+            _ => 2,
+        })
+    }
+    schema.fields().iter().map(|field| of(field.data_type())).sum()
 }
 
 /// One message of a stream, taken apart without a copy.
@@ -195,6 +221,18 @@ mod tests {
         assert_eq!(decoder.schema(), sent[0].schema());
         for batch in &sent {
             assert_eq!(&decoder.batch(encoder.batch(batch).unwrap()).unwrap(), batch);
+        }
+    }
+
+    #[test]
+    fn a_batch_of_other_columns_is_refused() {
+        let numbers = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+        let texts = RecordBatch::try_from_iter([("n", Arc::new(StringArray::from(vec!["one"])) as ArrayRef)]).unwrap();
+        for (announced, sent) in [(&numbers, &texts), (&texts, &numbers)] {
+            let (_, schema) = Encoder::new(&announced.schema()).unwrap();
+            let piece = Encoder::new(&sent.schema()).unwrap().0.batch(sent).unwrap();
+            let error = Decoder::new(schema).unwrap().batch(piece).unwrap_err();
+            assert!(error.message.contains("buffers"), "{error}");
         }
     }
 

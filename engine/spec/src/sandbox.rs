@@ -200,9 +200,8 @@ fn grants(reader: &mut Reader<'_>, entry: &Entry, expected: &str) -> Grants {
 }
 
 fn environment(reader: &mut Reader<'_>, entry: &Entry) -> Grants {
+    hide_values(&entry.value);
     if matches!(entry.value.kind, NodeKind::Mapping(_)) {
-        // Values here are secrets.
-        entry.value.entries().iter().for_each(|entry| entry.value.span.hide());
         let hint = format!("write a list of the names alone, such as `[API_TOKEN]`: {VALUES}");
         reader.wrong_type(&entry.value, "a list for `environment`", Some(&hint));
         return Grants { span: Some(entry.key_span.clone()), ..Grants::default() };
@@ -210,6 +209,16 @@ fn environment(reader: &mut Reader<'_>, entry: &Entry) -> Grants {
     let mut grants = grants(reader, entry, "the name of a variable");
     grants.items.retain(|grant| is_name(reader, grant));
     grants
+}
+
+/// Where names are expected, values are secrets that somebody has written out.
+fn hide_values(node: &Node) {
+    match &node.kind {
+        NodeKind::Sequence(items) => items.iter().for_each(hide_values),
+        NodeKind::Mapping(entries) => entries.iter().for_each(|entry| entry.value.span.hide()),
+        NodeKind::Text(text) if text.contains('=') => node.span.hide(),
+        _ => {}
+    }
 }
 
 fn is_name(reader: &mut Reader<'_>, grant: &Grant) -> bool {
@@ -222,9 +231,6 @@ fn is_name(reader: &mut Reader<'_>, grant: &Grant) -> bool {
     let end = bare.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
     let name = &bare[..end.unwrap_or(bare.len())];
     let has_value = text.contains('=');
-    if has_value {
-        span.hide();
-    }
     let shown = if has_value { "a name with a value".to_owned() } else { quoted(text) };
     let found = Diagnostic::error("bad-name", format!("{shown} cannot be the name of a variable")).at(span);
     reader.diagnostics.push(match (has_value || text.starts_with('$')) && is_variable(name) {

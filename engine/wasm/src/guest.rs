@@ -150,7 +150,8 @@ impl Running {
         self.alive.as_ref().map_or_else(Default::default, |(store, _)| store.data().rows)
     }
 
-    fn broken(&self, error: Error) -> Error {
+    fn broken(&self, mut error: Error) -> Error {
+        error.hint.get_or_insert_with(|| "this is a bug in the module; report it to its author".into());
         error.context(&self.who)
     }
 }

@@ -146,8 +146,27 @@ fn exact(column: &ArrayRef) -> Result<ArrayRef> {
             let all = column.as_primitive::<Float64Type>().iter().flatten().all(f64::is_finite);
             if all { Ok(Arc::clone(column)) } else { as_text(column) }
         }
+        DataType::Timestamp(unit, Some(_)) => relabel(column, DataType::Timestamp(*unit, Some(UTC.into()))),
         DataType::Float16 | DataType::Float32 => exact(&cast(column, &DataType::Float64)?),
         _ => Ok(Arc::clone(column)),
+    }
+}
+
+/// A moment is the same in every zone; what writes and reads text knows no zones by name.
+const UTC: &str = "+00:00";
+
+/// The same values under another zone's name.
+fn relabel(column: &ArrayRef, kind: DataType) -> Result<ArrayRef> {
+    Ok(arrow_array::make_array(column.to_data().into_builder().data_type(kind).build()?))
+}
+
+/// The type that a column is read as before it gets the one that was announced.
+fn readable(kind: &DataType) -> DataType {
+    match kind {
+        // Base64 is read as the text that it is, and decoded afterwards.
+        DataType::Binary => DataType::Utf8,
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some(UTC.into())),
+        other => other.clone(),
     }
 }
 
@@ -161,21 +180,18 @@ pub fn read(bytes: &[u8], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
     if rows.is_empty() {
         return Ok(None);
     }
-    let is_binary = |field: &Field| *field.data_type() == DataType::Binary;
-    // Base64 is read as the text that it is, and decoded below.
-    let fields = schema.fields().iter().map(|field| match is_binary(field) {
-        true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
-        false => Arc::clone(field),
-    });
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_data_type(readable(field.data_type())));
     let as_text = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let builder = ReaderBuilder::new(as_text).with_strict_mode(true).with_batch_size(rows.len());
     let mut decoder = builder.build_decoder()?;
     decoder.serialize(&rows).map_err(|error| wrong(error.to_string()))?;
     let batch = decoder.flush().map_err(|error| wrong(error.to_string()))?;
     let batch = batch.ok_or_else(|| wrong("they hold no columns".into()))?;
-    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| match is_binary(field) {
-        true => decode_base64(field, column).map_err(wrong),
-        false => Ok(Arc::clone(column)),
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| match field.data_type() {
+        DataType::Binary => decode_base64(field, column).map_err(wrong),
+        kind if kind == column.data_type() => Ok(Arc::clone(column)),
+        kind => relabel(column, kind.clone()),
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns).map(Some).map_err(|error| wrong(error.to_string()))

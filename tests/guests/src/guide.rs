@@ -44,7 +44,15 @@ pub fn place(language: Language) -> PathBuf {
 pub fn follow(language: Language) -> Result<()> {
     let place = place(language);
     let engine = folder().join("../debug/engine");
-    let sources = ["docs/plugin-guide.md", "engine", "schemas/plugin.wit", "plugins/file", "plugins/csv"];
+    let sources = [
+        "docs/plugin-guide.md",
+        "engine/abi",
+        "engine/author",
+        "engine/cli/src/plugins",
+        "engine/sdk",
+        "engine/wasm/src",
+        "schemas/plugin.wit",
+    ];
     let stamp = Stamp::of(&place.with_extension("stamp"), sources.iter().map(|path| root().join(path)));
     if stamp.holds() {
         return Ok(());
@@ -66,6 +74,8 @@ pub fn follow(language: Language) -> Result<()> {
             .current_dir(&current)
             .env("PATH", format!("{}:{path}", bin.display()))
             .env_remove("ENGINE_STATE")
+            // What was compiled before is not compiled again.
+            .env("CARGO_TARGET_DIR", folder().join("guide/target"))
             .output()?;
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         let code = output.status.code();

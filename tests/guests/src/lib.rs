@@ -50,11 +50,17 @@ const RUST: [(&str, &str); 4] = [
     ("engine-hostile-guest", "engine_hostile_guest"),
 ];
 
+/// Builds the connectors and the hostile guest, and compiles them.
+pub fn build_rust() -> Result<()> {
+    std::fs::create_dir_all(folder())?;
+    rust(&Modules::discover(&[], None))?;
+    compile(RUST.iter().map(|(_, library)| Ok(guest(library))))
+}
+
 /// Builds what is missing or older than its sources; says what it does.
 pub fn build_all() -> Result<()> {
-    std::fs::create_dir_all(folder())?;
+    build_rust()?;
     let modules = Modules::discover(&[], None);
-    rust(&modules)?;
     for language in Language::ALL {
         guide::follow(language)?;
         for kind in ComponentKind::ALL.into_iter().filter(|kind| *kind != ComponentKind::Transform) {
@@ -62,7 +68,30 @@ pub fn build_all() -> Result<()> {
         }
     }
     probe(&modules, Language::Python, "component.py")?;
-    probe(&modules, Language::JavaScript, "component.js")
+    probe(&modules, Language::JavaScript, "component.js")?;
+    let kinds = ComponentKind::ALL.into_iter();
+    let authored = kinds.flat_map(|kind| Language::ALL.map(|language| built(&authored(language, kind))));
+    let probes = [Language::Python, Language::JavaScript].map(|language| Ok(probe_module(language)));
+    compile(authored.chain(probes))
+}
+
+/// Loads guests once, so that each is compiled once and not by every test that comes first.
+fn compile(guests: impl Iterator<Item = Result<PathBuf>>) -> Result<()> {
+    for module in guests {
+        let modules = Modules::from_file(&module?)?;
+        for (kind, name) in modules.names() {
+            modules.component(kind, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The module that was built in an author's folder.
+pub fn built(folder: &Path) -> Result<PathBuf> {
+    let modules = folder.join(engine_author::MODULES);
+    let mut files = modules.read_dir().map_err(|error| Error::from(error).context(modules.display()))?.flatten();
+    let module = files.find(|file| file.path().extension().is_some_and(|it| it == "wasm" || it == "so"));
+    module.map(|file| file.path()).ok_or_else(|| Error::config(format!("no module was built in {}", folder.display())))
 }
 
 /// The source that tries to reach what it was not granted.

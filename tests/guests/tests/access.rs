@@ -89,6 +89,7 @@ fn denied(result: Result<Vec<Option<String>>>, add: &str) -> Error {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn a_host_is_reached_when_it_is_granted_and_named_when_it_is_not() {
     let address = server(None);
     let rule = format!("http://{address}");
@@ -102,6 +103,7 @@ fn a_host_is_reached_when_it_is_granted_and_named_when_it_is_not() {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn a_name_of_a_private_address_needs_the_network_too() {
     let address = server(None);
     let rule = format!("http://localhost:{}", address.port());
@@ -116,6 +118,7 @@ fn a_name_of_a_private_address_needs_the_network_too() {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn a_redirect_leads_to_no_host_that_is_not_granted() {
     let other = server(None);
     let address = server(Some(other));
@@ -131,6 +134,7 @@ fn a_redirect_leads_to_no_host_that_is_not_granted() {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn an_answer_without_an_end_and_one_that_never_begins_end_with_the_call() {
     let address = server(None);
     let rule = format!("http://{address}");
@@ -151,6 +155,7 @@ fn an_answer_without_an_end_and_one_that_never_begins_end_with_the_call() {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn the_environment_holds_what_is_granted_and_nothing_else() {
     for language in BOTH {
         let config = || json!({"environment": "API_TOKEN"});
@@ -164,6 +169,7 @@ fn the_environment_holds_what_is_granted_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn folders_are_there_as_granted() {
     for language in BOTH {
         let folder = tempfile::tempdir().unwrap();

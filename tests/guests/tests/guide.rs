@@ -19,21 +19,25 @@ fn works(language: Language) {
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn the_rust_section_works() {
     works(Language::Rust);
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn the_c_section_works() {
     works(Language::C);
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn the_python_section_works() {
     works(Language::Python);
 }
 
 #[test]
+#[ignore = "needs the guests in every language: `make guests`"]
 fn the_javascript_section_works() {
     works(Language::JavaScript);
 }

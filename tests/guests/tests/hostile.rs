@@ -143,12 +143,12 @@ fn offsets_beyond_the_data_are_refused() {
 
 #[test]
 fn another_type_than_announced_is_refused() {
-    blamed("schema_lie", "");
+    blamed("schema_lie", "buffers");
 }
 
 #[test]
 fn a_null_where_none_was_announced_is_refused() {
-    blamed("null_lie", "");
+    blamed("null_lie", "null values");
 }
 
 #[test]

@@ -110,14 +110,9 @@ impl Transform for Hostile {
             Does::TinyBatches => Ok(tiny(number(), 1_000_000)),
             Does::EndlessBatches => Ok(tiny(number(), usize::MAX)),
             Does::HugeBatch => one(number(), Arc::new(Int64Array::from_iter_values(0..40_000_000))),
-            Does::BadText => one(
-                text(),
-                made(DataType::Utf8, vec![Buffer::from_vec(vec![0_i32, 2]), Buffer::from(&b"\xff\xfe"[..])]),
-            ),
-            Does::BadOffsets => one(
-                text(),
-                made(DataType::Utf8, vec![Buffer::from_vec(vec![0_i32, 1 << 30]), Buffer::from(&b"ab"[..])]),
-            ),
+            Does::BadText => one(text(), made(1, vec![0, 2], b"\xff\xfe")),
+            // The end of the first text lies behind the end of the last.
+            Does::BadOffsets => one(text(), made(2, vec![0, 1 << 20, 2], b"ab")),
             Does::SchemaLie => one(number(), Arc::new(StringArray::from(vec!["one"]))),
             Does::NullLie => one(number(), Arc::new(Int64Array::from(vec![None]))),
             does => {
@@ -135,9 +130,10 @@ fn tiny(schema: SchemaRef, count: usize) -> Batches {
     Batches::new(schema, batches)
 }
 
-/// An array of one value that nobody has checked.
-fn made(kind: DataType, buffers: Vec<Buffer>) -> ArrayRef {
-    let builder = ArrayData::builder(kind).len(1).buffers(buffers);
+/// An array of texts that nobody has checked.
+fn made(length: usize, offsets: Vec<i32>, text: &'static [u8]) -> ArrayRef {
+    let builder = ArrayData::builder(DataType::Utf8).len(length);
+    let builder = builder.buffers(vec![Buffer::from_vec(offsets), Buffer::from(text)]);
     // SAFETY: none; the array is only written out, and whoever reads it must find out.
     make_array(unsafe { builder.build_unchecked() })
 }

@@ -11,7 +11,7 @@ use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{Batches, ComponentKind, Result};
 use engine_author::Language;
 use engine_conformance::Recorder;
-use engine_guest_tests::{authored, folder, guest};
+use engine_guest_tests::{authored, built, folder, guest};
 use engine_host::{Component, Direction, Modules};
 use engine_test_tools::log::{self, LogSpec};
 use serde_json::json;
@@ -107,11 +107,7 @@ fn pass_through() -> Result<()> {
 }
 
 fn load() -> Result<()> {
-    let module = |language| {
-        let modules = authored(language, ComponentKind::Transform).join(engine_author::MODULES);
-        let mut built = modules.read_dir().expect("run `make guests`").flatten();
-        built.next().expect("one module was built").path()
-    };
+    let module = |language| built(&authored(language, ComponentKind::Transform)).expect("run `make guests`");
     let cases = [
         ("Rust", guest("engine_plugin_avaya_cdr"), ComponentKind::Format, "avaya_cdr", "20 ms"),
         ("C", module(Language::C), ComponentKind::Transform, "my_transform", "20 ms"),
