@@ -61,7 +61,7 @@ pub fn examine(global: &Global, folder: &Path) -> Result<(Around, Modules, Diagn
     let around = Around::of(folder)?;
     let state = places::state_for(global, &[]).ok();
     let modules = places::modules(global, state.as_deref(), Some(folder)).map_err(Failure::environment)?;
-    let known = catalogue(&modules, &connected(&around.connections)).map_err(Failure::environment)?;
+    let known = catalogue(&modules, &connected(&around.connections), &[]).map_err(Failure::environment)?;
     let mut diagnostics = around.diagnostics.clone();
     diagnostics.extend(engine_spec::check_connections(&around.connections, &known, &around.outside));
     Ok((around, modules, diagnostics))

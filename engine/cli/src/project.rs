@@ -7,7 +7,7 @@ use std::sync::Arc;
 use engine_abi::{ComponentKind, Error, Result};
 use engine_host::Modules;
 use engine_runtime::Assembly;
-use engine_spec::{Catalogue, Connections, Diagnostics, Parsed, Pipeline, ResolvedPipeline};
+use engine_spec::{Catalogue, Connections, Diagnostics, Isolation, Parsed, Pipeline, ResolvedPipeline};
 use serde_json::Value;
 
 use crate::arguments::Global;
@@ -92,7 +92,8 @@ impl Project {
         for around in folders.values() {
             wanted.extend(connected(&around.connections));
         }
-        let catalogue = catalogue(&modules, &wanted).map_err(Failure::environment)?;
+        let isolated: Vec<_> = parsed.iter().flat_map(|file| file.parsed.isolated()).collect();
+        let catalogue = catalogue(&modules, &wanted, &isolated).map_err(Failure::environment)?;
         // What a pipeline wants may be in a file that cannot be used.
         if wanted.iter().any(|(kind, name)| !catalogue.contains(*kind, name)) {
             modules.problems().iter().for_each(|problem| console::error_line(&format!("warning: {problem}")));
@@ -210,10 +211,15 @@ impl Project {
         let nothing = Outside::default();
         let mut described = self.catalogue.clone();
         for stage in pipeline.stages() {
-            let formats = stage.formats().map(|format| (ComponentKind::Format, format.component.as_str()));
-            for (kind, name) in std::iter::once((stage.position.kind(), stage.component.as_str())).chain(formats) {
+            let formats = stage.formats().map(|it| (ComponentKind::Format, it.component.as_str(), &it.sandbox));
+            let itself = (stage.position.kind(), stage.component.as_str(), &stage.sandbox);
+            for (kind, name, sandbox) in std::iter::once(itself).chain(formats) {
                 if described.get(kind, name).is_none() {
-                    described.add(self.modules.component(kind, name)?.description().clone());
+                    let component = match sandbox.isolation {
+                        Isolation::None => self.modules.component(kind, name)?,
+                        Isolation::Process => self.modules.component_isolated(kind, name)?,
+                    };
+                    described.add(component.description().clone());
                 }
             }
         }
@@ -264,8 +270,13 @@ pub fn connected(connections: &Connections) -> Vec<(ComponentKind, String)> {
     connections.entries.values().flat_map(|connection| kinds(&connection.component)).collect()
 }
 
-/// Describes the components that are wanted, and names all others.
-pub fn catalogue(modules: &Modules, wanted: &[(ComponentKind, String)]) -> Result<Catalogue> {
+/// Describes the components that are wanted, and names all others. A module that is
+/// isolated somewhere is not loaded to be described, under whichever kind.
+pub fn catalogue(
+    modules: &Modules,
+    wanted: &[(ComponentKind, String)],
+    isolated: &[(ComponentKind, String)],
+) -> Result<Catalogue> {
     let mut catalogue = Catalogue::new();
     let names = modules.names();
     for (kind, name) in &names {
@@ -273,7 +284,10 @@ pub fn catalogue(modules: &Modules, wanted: &[(ComponentKind, String)]) -> Resul
     }
     for (kind, name) in wanted {
         if names.contains(&(*kind, name.clone())) {
-            let component = modules.component(*kind, name)?;
+            let component = match isolated.iter().any(|(_, other)| other == name) {
+                true => modules.component_isolated(*kind, name)?,
+                false => modules.component(*kind, name)?,
+            };
             catalogue.add(component.description().clone());
             if component.is_sandboxed() {
                 catalogue.add_sandboxed(*kind, name.as_str());

@@ -15,7 +15,7 @@ pub fn run(global: &Global, command: &arguments::Schema) -> crate::Result {
     let state = places::state_for(global, &[]).ok();
     let modules = places::modules(global, state.as_deref(), None).map_err(Failure::environment)?;
     let all: Vec<_> = modules.names().into_iter().collect();
-    let known = catalogue(&modules, &all).map_err(Failure::environment)?;
+    let known = catalogue(&modules, &all, &[]).map_err(Failure::environment)?;
     if let Some(folder) = &command.write {
         let mut schemas = vec![
             (folder.join("pipeline.schema.json"), engine_spec::pipeline_schema(&known)),

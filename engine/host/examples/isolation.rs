@@ -48,19 +48,23 @@ fn measure(module: &Path) -> Result<()> {
     let here = find(Modules::from_file(module)?)?;
     let apart = find(Modules::from_file(module)?.isolated(&std::env::current_exe()?))?;
     let file = pieces()?;
-    let (mut best_here, mut best_apart) = (Duration::MAX, Duration::MAX);
+    let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        best_here = best_here.min(decode(&here, &file)?);
-        best_apart = best_apart.min(decode(&apart, &file)?);
+        rounds.push((decode(&here, &file)?, decode(&apart, &file)?));
     }
     let opened = Instant::now();
     drop(open(&apart)?);
     let opened = opened.elapsed();
     let rate = |time: Duration| ROWS as f64 / time.as_secs_f64() / 1e6;
-    println!("in the engine's process  {best_here:?}, {:.2} million rows a second", rate(best_here));
-    println!("in a process of its own  {best_apart:?}, {:.2} million rows a second", rate(best_apart));
-    println!("ratio                    {:.2}", best_here.as_secs_f64() / best_apart.as_secs_f64());
-    println!("to start and end one     {opened:?}");
+    let (here, apart) = (median(rounds.iter().map(|round| round.0)), median(rounds.iter().map(|round| round.1)));
+    // The machine drifts: only what was measured one after the other compares.
+    let ratio = |(here, apart): &(Duration, Duration)| here.as_secs_f64() / apart.as_secs_f64();
+    let mut ratios: Vec<_> = rounds.iter().map(ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    println!("in the engine's process  {here:.0?}, {:.2} million rows a second", rate(here));
+    println!("in a process of its own  {apart:.0?}, {:.2} million rows a second", rate(apart));
+    println!("ratio                    {:.2} ({:.2} to {:.2})", ratios[ROUNDS / 2], ratios[0], ratios[ROUNDS - 1]);
+    println!("to start and end one     {opened:.1?}");
     Ok(())
 }
 
@@ -68,6 +72,12 @@ fn open(component: &Arc<Component>) -> Result<engine_host::Instance> {
     let config = serde_json::json!({});
     let request = OpenRequest { config, pipeline: String::new(), stage: String::new(), folder: String::new() };
     component.open(&request, &Sandbox::default(), Arc::new(Silent))
+}
+
+fn median(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<_> = times.collect();
+    times.sort();
+    times[times.len() / 2]
 }
 
 /// The time from the first piece to the last row.

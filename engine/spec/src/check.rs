@@ -11,6 +11,7 @@ use crate::node::{Config, Node};
 use crate::pipeline::{OnExhausted, Pipeline};
 use crate::reader;
 use crate::references::Environment;
+use crate::sandbox::Isolation;
 use crate::source::{Source, Span};
 use crate::yaml;
 
@@ -30,20 +31,32 @@ impl Parsed {
     /// Works on files with errors too: whoever fills the [`Catalogue`] need not
     /// describe more than these.
     pub fn components(&self) -> Vec<(ComponentKind, String)> {
+        self.named(|_| true)
+    }
+
+    /// Those of them that the engine's own process is not to load, somewhere at least.
+    pub fn isolated(&self) -> Vec<(ComponentKind, String)> {
+        let process = Isolation::Process.as_str();
+        self.named(|user| user.get("isolation").and_then(Node::as_text) == Some(process))
+    }
+
+    /// The components whose stages, or formats as mappings, are `wanted`.
+    fn named(&self, wanted: impl Fn(&Node) -> bool) -> Vec<(ComponentKind, String)> {
         let mut found = Vec::new();
         let Some(root) = &self.document else { return found };
-        let mut add = |kind, name: Option<&Node>| {
+        let mut add = |kind, user: &Node, name: Option<&Node>| {
             if let Some(name) = name.and_then(Node::as_text)
+                && wanted(user)
                 && !found.contains(&(kind, name.to_owned()))
             {
                 found.push((kind, name.to_owned()));
             }
         };
         let mut stage = |kind, stage: &Node| {
-            add(kind, stage.get("use"));
-            for format in ["compression", "format"].map(|key| stage.get(key)) {
-                add(ComponentKind::Format, format.filter(|format| format.as_text().is_some()));
-                add(ComponentKind::Format, format.and_then(|format| format.get("use")));
+            add(kind, stage, stage.get("use"));
+            for format in ["compression", "format"].into_iter().filter_map(|key| stage.get(key)) {
+                add(ComponentKind::Format, format, Some(format).filter(|format| format.as_text().is_some()));
+                add(ComponentKind::Format, format, format.get("use"));
             }
         };
         root.get("source").into_iter().for_each(|node| stage(ComponentKind::Source, node));

@@ -93,6 +93,14 @@ fn the_components_of_a_faulty_file_are_known_before_the_catalogue() {
         (ComponentKind::Format, "x"),
     ];
     assert_eq!(parsed.components(), expected.map(|(kind, name)| (kind, name.to_owned())));
+    assert_eq!(parsed.isolated(), []);
+    let parsed = parse(
+        b"source: { use: tcp, isolation: process, format: csv }\n\
+          sinks: [{ use: a, format: { use: x, isolation: process }, isolation: none }, { use: a, isolation: process }]\n",
+        "p",
+    );
+    let expected = [(ComponentKind::Source, "tcp"), (ComponentKind::Format, "x"), (ComponentKind::Sink, "a")];
+    assert_eq!(parsed.isolated(), expected.map(|(kind, name)| (kind, name.to_owned())));
 }
 
 #[test]

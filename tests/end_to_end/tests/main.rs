@@ -7,6 +7,7 @@ mod conformance;
 mod dead_letters;
 mod exchange;
 mod full_disk;
+mod isolation;
 mod locks;
 mod memory;
 mod messages;

@@ -11,10 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::link::Link;
 use super::served::Helpers;
-use super::wire::{Call, Kind, read_json, unreadable};
-
-/// How many batches a process may make ahead of those that were taken.
-const AHEAD: usize = 1;
+use super::wire::{AHEAD, Call, Kind, read_json, unreadable};
 
 /// The engine's handle of the component. Streams that it returned share its process.
 pub struct Isolated {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::control::Control;
 use super::remote::Remote;
 use super::socket::Receiver;
-use super::wire::{Call, Frame, HostAnswer, Kind, LoadModule, json, read_json, unreadable};
+use super::wire::{AHEAD, Call, Frame, HostAnswer, Kind, LoadModule, json, read_json, unreadable};
 use super::words::LEFT;
 use super::{confine, spawn};
 use crate::callbacks::Host;
@@ -138,7 +138,7 @@ fn leave() -> ! {
     unsafe { libc::_exit(LEFT) }
 }
 
-/// The input of the module: asks for one batch ahead of the one that it gives.
+/// The input of the module: asks for batches ahead of the one that it gives.
 struct Input {
     remote: Arc<Remote>,
     pieces: mpsc::Receiver<Piece>,
@@ -151,7 +151,9 @@ impl Input {
         let (sender, pieces) = mpsc::channel();
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         let decoder = Decoder::new(schema)?;
-        remote.send(Kind::Need, &[])?;
+        for _ in 0..AHEAD {
+            remote.send(Kind::Need, &[])?;
+        }
         let schema = decoder.schema();
         Ok(Batches::new(schema, Self { remote: Arc::clone(remote), pieces, decoder, ended: false }))
     }

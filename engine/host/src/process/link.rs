@@ -17,7 +17,7 @@ use super::output::Output;
 use super::served::{self, Helpers};
 use super::socket::{Broken, Receiver, Sender};
 use super::spawn::{self, Process};
-use super::wire::{Call, Counts, Frame, Kind, json, read_json, unreadable};
+use super::wire::{AHEAD, Call, Counts, Frame, Kind, json, read_json, unreadable};
 use super::words::{Memory, Who};
 use crate::callbacks::{Host, Level};
 
@@ -43,6 +43,8 @@ pub struct Link {
     input: Option<Input>,
     /// Frames of the open stream that came while something else was waited for.
     early: VecDeque<Frame>,
+    /// What the process is asked to do at present.
+    call: &'static str,
     clock: Clock,
     /// Why nothing more can be asked.
     dead: Option<Error>,
@@ -79,10 +81,11 @@ impl Link {
             helpers: None,
             input: None,
             early: VecDeque::new(),
+            call: "start",
             clock: Clock::new(Some(START)),
             dead: None,
         };
-        let ready = link.wait("start", |kind| matches!(kind, Kind::Ready | Kind::Failed))?;
+        let ready = link.wait(|kind| matches!(kind, Kind::Ready | Kind::Failed))?;
         if ready.kind == Kind::Failed { Err(read_json::<Error>(&ready.payload)?) } else { Ok(link) }
     }
 
@@ -100,7 +103,7 @@ impl Link {
     pub fn give(&mut self, batches: Batches) -> Result<()> {
         let (encoder, schema) = Encoder::new(&batches.schema())?;
         self.input = Some(Input { batches, encoder });
-        self.send("its input", Kind::InputSchema, &[&schema])
+        self.send(Kind::InputSchema, &[&schema])
     }
 
     /// Nothing is taken in any more.
@@ -115,15 +118,15 @@ impl Link {
             Call::Listen => None,
             _ => Some(Duration::from_millis(self.sandbox.limits.deadline_ms)),
         };
-        self.clock = Clock::new(limit);
-        self.send(call.name(), Kind::Call, &[&json(call)?])?;
-        let answer = self.wait(call.name(), |kind| matches!(kind, Kind::Answer | Kind::Failed | Kind::Schema))?;
+        (self.call, self.clock) = (call.name(), Clock::new(limit));
+        self.send(Kind::Call, &[&json(call)?])?;
+        let answer = self.wait(|kind| matches!(kind, Kind::Answer | Kind::Failed | Kind::Schema))?;
         if answer.kind == Kind::Failed { Err(read_json::<Error>(&answer.payload)?) } else { Ok(answer) }
     }
 
     /// Asks for one more batch of the open stream.
     pub fn ask(&mut self) -> Result<()> {
-        self.send("a batch", Kind::Next, &[])
+        self.send(Kind::Next, &[])
     }
 
     /// The next batch of the open stream, or its end.
@@ -131,8 +134,8 @@ impl Link {
         if let Some(frame) = self.early.pop_front() {
             return Ok(frame);
         }
-        self.clock = Clock::new(Some(Duration::from_millis(self.sandbox.limits.deadline_ms)));
-        self.wait(call, is_of_stream)
+        (self.call, self.clock) = (call, Clock::new(Some(Duration::from_millis(self.sandbox.limits.deadline_ms))));
+        self.wait(is_of_stream)
     }
 
     /// Ends the open stream, wherever it is.
@@ -145,14 +148,14 @@ impl Link {
     }
 
     /// Waits for a frame that is wanted and serves the process meanwhile.
-    fn wait(&mut self, call: &'static str, wanted: fn(Kind) -> bool) -> Result<Frame> {
+    fn wait(&mut self, wanted: fn(Kind) -> bool) -> Result<Frame> {
         loop {
-            let frame = self.receive(call)?;
+            let frame = self.receive()?;
             if wanted(frame.kind) {
                 return Ok(frame);
             }
             let served = match frame.kind {
-                kind if is_of_stream(kind) => {
+                kind if is_of_stream(kind) && self.early.len() <= AHEAD => {
                     self.early.push_back(frame);
                     Ok(())
                 }
@@ -167,7 +170,7 @@ impl Link {
         }
     }
 
-    fn receive(&mut self, call: &'static str) -> Result<Frame> {
+    fn receive(&mut self) -> Result<Frame> {
         if let Some(dead) = &self.dead {
             return Err(dead.clone());
         }
@@ -185,10 +188,10 @@ impl Link {
             look(clock);
             waited
         });
-        received.map_err(|broken| self.broken(call, broken))
+        received.map_err(|broken| self.broken(broken))
     }
 
-    fn send(&mut self, call: &'static str, kind: Kind, parts: &[&[u8]]) -> Result<()> {
+    fn send(&mut self, kind: Kind, parts: &[&[u8]]) -> Result<()> {
         if let Some(dead) = &self.dead {
             return Err(dead.clone());
         }
@@ -196,7 +199,7 @@ impl Link {
         let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = sender.send(kind, parts, |socket| patience.wait(socket, PollFlags::OUT));
         drop(sender);
-        sent.map_err(|broken| self.broken(call, broken))
+        sent.map_err(|broken| self.broken(broken))
     }
 
     fn serve_input(&mut self) -> Result<()> {
@@ -214,7 +217,7 @@ impl Link {
         }
         // Who asks for more is at work.
         self.clock.restart();
-        self.send("its input", kind, &[&payload])
+        self.send(kind, &[&payload])
     }
 
     fn serve_host(&mut self, frame: Frame) -> Result<()> {
@@ -243,11 +246,12 @@ impl Link {
             None => frame,
         };
         let answer = served::serve(host.as_ref(), &frame)?;
-        self.send("the host's answer", Kind::HostAnswer, &[&answer.write()])
+        self.send(Kind::HostAnswer, &[&answer.write()])
     }
 
     /// The process cannot go on, or nobody wants to wait for it any longer.
-    fn broken(&mut self, call: &'static str, broken: Broken) -> Error {
+    fn broken(&mut self, broken: Broken) -> Error {
+        let call = self.call;
         let error = match broken {
             Broken::Gone => match self.process.wait(GONE) {
                 Some(status) => {

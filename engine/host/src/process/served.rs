@@ -17,6 +17,10 @@ use crate::callbacks::{Arrival, ArrivalState, Host, Payload, Rejection, status};
 /// How long a process may take to take an answer that it waits for.
 const TAKEN: Duration = Duration::from_secs(30);
 
+/// How many threads of a listener may wait for each helper before the next one
+/// keeps the listener from being heard at all.
+const ASKED: usize = 1024;
+
 /// Does what a frame asks of the host.
 pub fn serve(host: &dyn Host, frame: &Frame) -> Result<HostAnswer> {
     match frame.kind {
@@ -57,8 +61,8 @@ pub fn serve(host: &dyn Host, frame: &Frame) -> Result<HostAnswer> {
 /// wait for the disk together, and one of them must not keep the others from
 /// handing over what they have, nor the listener from hearing that it should stop.
 pub struct Helpers {
-    append: mpsc::Sender<Frame>,
-    durable: mpsc::Sender<Frame>,
+    append: mpsc::SyncSender<Frame>,
+    durable: mpsc::SyncSender<Frame>,
 }
 
 impl Helpers {
@@ -69,7 +73,7 @@ impl Helpers {
         sender: &Arc<Mutex<Sender>>,
     ) -> Result<Self> {
         let helper = |name: &str| {
-            let (frames, asked) = mpsc::channel::<Frame>();
+            let (frames, asked) = mpsc::sync_channel::<Frame>(ASKED);
             let (host, sender) = (Arc::clone(host), Arc::clone(sender));
             let work = move || {
                 for frame in asked {

@@ -26,6 +26,9 @@ const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "SSL_CER
 /// has it. Stacks count as memory, and 8 MiB each would soon use it up.
 const STACK_BYTES: u64 = 2 << 20;
 
+/// What one side may have sent and the other not yet read: a batch or so.
+const SOCKET_BYTES: usize = 1 << 20;
+
 /// How long an ended process may take to be gone: it is in the kernel's hands.
 const GONE: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,10 @@ pub fn start(
     };
     let (socket, its_socket) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|error| failed(error.into()))?;
+    for end in [&socket, &its_socket] {
+        // As much as the system gives: what does not fit costs a wake-up more.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(end, SOCKET_BYTES);
+    }
     let inherited = [its_socket.as_raw_fd(), module.as_raw_fd(), control.descriptor().as_raw_fd()];
     let mut command = Command::new(program);
     command
@@ -84,7 +91,8 @@ fn prepare(parent: Pid, inherited: [RawFd; 3]) -> std::io::Result<()> {
         return Err(std::io::ErrorKind::NotConnected.into());
     }
     let stack = rustix::process::getrlimit(Resource::Stack);
-    let stack = rustix::process::Rlimit { current: Some(STACK_BYTES), maximum: stack.maximum };
+    let bytes = stack.maximum.map_or(STACK_BYTES, |maximum| maximum.min(STACK_BYTES));
+    let stack = rustix::process::Rlimit { current: Some(bytes), maximum: stack.maximum };
     rustix::process::setrlimit(Resource::Stack, stack)?;
     // Whatever else is open in the engine, by a module that forgot to say so, stays there.
     // SAFETY: close_range with this flag changes flags of descriptors, and closes none before the

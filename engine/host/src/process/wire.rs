@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 /// what a process may make the engine hold at most.
 pub const MAX_PAYLOAD: usize = 1 << 30;
 
+/// How many batches are asked for ahead of those that are worked on, in each
+/// direction, so that both processes work at the same time.
+pub const AHEAD: usize = 1;
+
 /// A payload's length and the frame's kind.
 pub const HEADER_BYTES: usize = 5;
 
