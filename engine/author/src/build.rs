@@ -33,7 +33,7 @@ pub struct Build<'a> {
     pub folder: &'a Path,
     /// Rust: native unless said otherwise. The other languages: WASM.
     pub target: Option<Target>,
-    /// See [`Componentize`].
+    /// Makes a component of a core module, and puts a manifest in.
     pub componentize: Componentize<'a>,
 }
 
