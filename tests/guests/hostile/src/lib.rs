@@ -1,5 +1,9 @@
 //! A transform that does, as a guest, everything that a module must not. What it
 //! does is a setting, so that one build serves all tests.
+//!
+//! On any other target it is empty: a native library of it would be one more
+//! module in the folder of those that are built.
+#![cfg(target_family = "wasm")]
 
 use std::hint::black_box;
 use std::sync::Arc;
