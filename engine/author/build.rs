@@ -11,7 +11,9 @@ fn main() {
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
 
     let mut code = String::new();
+    let examples = EXAMPLES.map(|(kind, name)| example(&root, &out, kind, name));
     list(&mut code, "TEMPLATES", &here, &["templates"], &here);
+    list_examples(&mut code, &examples);
     list(&mut code, "KITS", &here, &["kits"], &here);
     let sdk =
         ["engine/sdk/Cargo.toml", "engine/sdk/src", "engine/abi/Cargo.toml", "engine/abi/src", "schemas/plugin.wit"];
@@ -25,6 +27,27 @@ fn main() {
     let lock = root.join("Cargo.lock");
     println!("cargo::rerun-if-changed={}", lock.display());
     fs::copy(lock, out.join("Cargo.lock")).expect("the workspace has a lock");
+}
+
+/// Examples of the guide, which are built and tested as they are, begin a module of their kind.
+const EXAMPLES: [(&str, &str); 2] = [("source", "countdown"), ("sink", "drop_box")];
+
+/// An example with a place for the name of the new component; its path as a template, and its file.
+fn example(root: &Path, out: &Path, kind: &str, name: &str) -> (String, PathBuf) {
+    let source = root.join(format!("tests/modules/rust/{name}/src/lib.rs"));
+    println!("cargo::rerun-if-changed={}", source.display());
+    let text = fs::read_to_string(source).expect("the example is there");
+    let file = out.join(format!("{kind}.rs"));
+    fs::write(&file, text.replace(&format!("\"{name}\""), "\"{{name}}\"")).expect("OUT_DIR can be written");
+    (format!("templates/rust/{kind}/src/lib.rs"), file)
+}
+
+fn list_examples(code: &mut String, examples: &[(String, PathBuf)]) {
+    code.push_str("/// Templates that are examples of the guide.\npub static EXAMPLES: &[(&str, &str)] = &[\n");
+    for (shown, file) in examples {
+        writeln!(code, "    ({shown:?}, include_str!({file:?})),").expect("a string takes it");
+    }
+    code.push_str("];\n");
 }
 
 /// Writes a list of files as `(path, content)`.

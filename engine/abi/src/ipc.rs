@@ -13,6 +13,7 @@ use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 
+use crate::stream::expected_buffers;
 use crate::{Error, Result};
 
 /// Writes batches of one schema.
@@ -107,16 +108,15 @@ impl Decoder {
 fn buffers(schema: &Schema) -> Option<usize> {
     fn of(kind: &DataType) -> Option<usize> {
         use DataType as T;
-        Some(match kind {
-            T::Null => 0,
-            T::Struct(fields) => 1 + fields.iter().map(|field| of(field.data_type())).sum::<Option<usize>>()?,
-            T::FixedSizeList(field, _) => 1 + of(field.data_type())?,
-            T::List(field) | T::LargeList(field) | T::Map(field, _) => 2 + of(field.data_type())?,
-            T::Utf8 | T::Binary | T::LargeUtf8 | T::LargeBinary => 3,
-            T::Utf8View | T::BinaryView | T::ListView(_) | T::LargeListView(_) => return None,
-            T::Union(..) | T::RunEndEncoded(..) => return None,
-            _ => 2,
-        })
+        let inside = match kind {
+            T::Struct(fields) => fields.iter().map(|field| of(field.data_type())).sum::<Option<usize>>()?,
+            T::FixedSizeList(field, _) | T::List(field) | T::LargeList(field) | T::Map(field, _) => {
+                of(field.data_type())?
+            }
+            T::ListView(field) | T::LargeListView(field) => of(field.data_type())?,
+            _ => 0,
+        };
+        Some(expected_buffers(kind)? + inside)
     }
     schema.fields().iter().map(|field| of(field.data_type())).sum()
 }

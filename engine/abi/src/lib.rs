@@ -13,8 +13,10 @@ pub mod ffi;
 pub mod ipc;
 pub mod loader;
 pub mod message;
+pub mod reach;
 pub mod stream;
 pub mod table;
+mod wit;
 
 pub use cut::{ByteRange, Cut, Cuts, Cuttable};
 pub use describe::{

@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use crate::{Cuttable, Error, Result};
 
+/// A message, or an answer to one, as the JSON that crosses the border.
+pub fn write(message: &impl Serialize) -> Result<String> {
+    serde_json::to_string(message)
+        .map_err(|error| Error::internal(format!("a message cannot be written as JSON: {error}")))
+}
+
 /// `open`: what an instance is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OpenRequest {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{RecordBatch, RecordBatchReader, StructArray};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -190,7 +190,7 @@ fn import_rows(
         return Err(wrong(format!("{} columns instead of {}", array.num_children(), schema.fields().len())));
     }
     for (at, field) in schema.fields().iter().enumerate() {
-        let (found, expected) = (array.child(at).num_buffers(), expected_buffers(field));
+        let (found, expected) = (array.child(at).num_buffers(), expected_buffers(field.data_type()));
         if expected.is_some_and(|expected| expected != found) {
             return Err(wrong(format!(
                 "column `{}` is announced as {} but comes with {found} buffers",
@@ -218,10 +218,10 @@ fn import_rows(
         .map_err(|error| wrong(error.to_string()))
 }
 
-/// How many buffers Arrow's C data interface has for a type, where it is fixed.
-fn expected_buffers(field: &Field) -> Option<usize> {
+/// How many buffers a column of a type has without its children, where it is fixed.
+pub(crate) fn expected_buffers(kind: &DataType) -> Option<usize> {
     use DataType as T;
-    match field.data_type() {
+    match kind {
         T::Null => Some(0),
         T::Struct(_) | T::FixedSizeList(..) => Some(1),
         T::Utf8 | T::Binary | T::LargeUtf8 | T::LargeBinary | T::ListView(_) | T::LargeListView(_) => Some(3),
@@ -308,6 +308,7 @@ fn deep_copy(column: &dyn arrow_array::Array) -> Result<arrow_array::ArrayRef, A
 mod tests {
     use super::*;
     use arrow_array::{Array, Int32Array, Int64Array, StringArray};
+    use arrow_schema::Field;
 
     fn schema(nullable: bool) -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new("n", DataType::Int32, nullable)]))

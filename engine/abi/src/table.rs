@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::ffi::{self, Component, FFI_ArrowArrayStream, Instance, Reply, Status, Text};
 use crate::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split};
 use crate::stream::{self, Batches};
-use crate::{ComponentKind, Error, Result};
+use crate::{ComponentKind, Error, Result, message};
 
 /// An open component. The calls of other kinds than its own stay as they are.
 pub trait Calls: Send + 'static {
@@ -340,10 +340,7 @@ unsafe fn exchange<C: Calls, M: DeserializeOwned, A: Serialize>(
 }
 
 fn answer<C, A: Serialize>(open: &mut Open<C>, reply: Reply, work: impl FnOnce(&mut C) -> Result<A>) -> Status {
-    let text = on_instance(open, |component| {
-        serde_json::to_string(&work(component)?)
-            .map_err(|error| Error::internal(format!("an answer cannot be written as JSON: {error}")))
-    });
+    let text = on_instance(open, |component| message::write(&work(component)?));
     match text {
         Ok(text) => {
             // SAFETY: the engine waits for the reply of this call.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use engine_abi::{ComponentKind, Error, Result, is_component_name};
 
-use crate::embedded::{KITS, LOCK, SDK, TEMPLATES, WORKSPACE};
+use crate::embedded::{EXAMPLES, KITS, LOCK, SDK, TEMPLATES, WORKSPACE};
 use crate::write;
 
 /// What a module can be written in.
@@ -71,7 +71,7 @@ pub fn create(new: &New<'_>) -> Result<String> {
     }
     let language = new.language.as_str();
     let front = [format!("templates/{language}/common/"), format!("templates/{language}/{}/", new.kind)];
-    for (path, text) in TEMPLATES {
+    for (path, text) in TEMPLATES.iter().chain(EXAMPLES) {
         if let Some(relative) = front.iter().find_map(|front| path.strip_prefix(front.as_str())) {
             write(&new.folder.join(file_name(relative)), &fill(text, &name))?;
         }

@@ -261,13 +261,13 @@ impl Modules {
     /// process of its own for each instance, within the limits that the instance is
     /// opened with; this process never loads it. A WASM module is isolated as it is.
     pub fn component_isolated(&self, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
-        self.component_of(&self.isolated, kind, name, |module| match module.origin {
-            Origin::Native => {
-                let (path, identity) = (module.path.clone(), module.identity.clone());
-                let (file, program) = (self.admitted(module)?, self.host_program.clone());
-                Arc::new(IsolatedModule { path, file, identity, program }).components()
-            }
-            Origin::Wasm => self.load(module),
+        if self.find(kind, name)?.origin == Origin::Wasm {
+            return self.component_of(&self.loaded, kind, name, |module| self.load(module));
+        }
+        self.component_of(&self.isolated, kind, name, |module| {
+            let (path, identity) = (module.path.clone(), module.identity.clone());
+            let (file, program) = (self.admitted(module)?, self.host_program.clone());
+            Arc::new(IsolatedModule { path, file, identity, program }).components()
         })
     }
 

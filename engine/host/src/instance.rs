@@ -7,7 +7,7 @@ use engine_abi::message::{
     Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sandbox, Sealed, SinkRun, Split,
 };
 use engine_abi::stream::{self, Batches};
-use engine_abi::{Cuts, Error, ErrorKind, Result, cut, table};
+use engine_abi::{Cuts, Error, ErrorKind, Result, cut, message, table};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -116,7 +116,7 @@ impl Open {
 
     fn exchange<M: Serialize, A: DeserializeOwned>(&self, call: &str, f: Option<ExchangeFn>, message: &M) -> Result<A> {
         let f = f.ok_or_else(|| self.unsupported(call))?;
-        let message = json(message)?;
+        let message = message::write(message)?;
         let mut reply = Vec::new();
         // SAFETY: plugin.h; message and reply live until the call returns.
         let status = unsafe { f(self.raw, Text::new(&message), Reply::collect(&mut reply)) };
@@ -125,18 +125,13 @@ impl Open {
 
     fn notify<M: Serialize>(&self, call: &str, f: Option<NotifyFn>, message: &M) -> Result<()> {
         let f = f.ok_or_else(|| self.unsupported(call))?;
-        let message = json(message)?;
+        let message = message::write(message)?;
         // SAFETY: plugin.h; the message lives until the call returns.
         match unsafe { f(self.raw, Text::new(&message)) } {
             ffi::OK => Ok(()),
             status => Err(self.error(status)),
         }
     }
-}
-
-pub(crate) fn json(message: &impl Serialize) -> Result<String> {
-    serde_json::to_string(message)
-        .map_err(|error| Error::internal(format!("a message cannot be written as JSON: {error}")))
 }
 
 impl Instance {
@@ -153,7 +148,7 @@ impl Instance {
             Carrier::Native => {
                 let open =
                     component.table().open.ok_or_else(|| Error::internal("a component without `open` was loaded"))?;
-                let request = json(request)?;
+                let request = message::write(request)?;
                 // SAFETY: plugin.h; the host's table is boxed and kept until after `close`.
                 unsafe { open(host, Text::new(&request), &raw mut raw) }
             }
@@ -201,7 +196,7 @@ impl Instance {
     /// Sources: opens a split.
     pub fn read(&mut self, split: &Split) -> Result<Batches> {
         let read = self.open.component.table().read.ok_or_else(|| self.open.unsupported("read"))?;
-        let split = json(split)?;
+        let split = message::write(split)?;
         let mut out = FFI_ArrowArrayStream::empty();
         // SAFETY: plugin.h; the split lives until the call returns, `out` is a place for a stream.
         match unsafe { read(self.open.raw, Text::new(&split), &raw mut out) } {
@@ -251,7 +246,7 @@ impl Instance {
     /// Sinks: takes the input and makes it ready.
     pub fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
         let write = self.open.component.table().write.ok_or_else(|| self.open.unsupported("write"))?;
-        let delivery = json(delivery)?;
+        let delivery = message::write(delivery)?;
         let (input, fault) = Input::watch(input);
         let mut input = std::mem::ManuallyDrop::new(stream::export(input));
         let mut reply = Vec::new();
@@ -299,8 +294,8 @@ impl Instance {
                 _ => open.last_error().unwrap_or_else(|| Error::internal(fault.message)),
             }
         };
-        // What comes from a process was checked when it was read from its socket.
-        let validate = !matches!(self.open.component.carrier(), Carrier::Process(_));
+        // What comes from elsewhere was checked when it was read from Arrow IPC or JSON.
+        let validate = matches!(self.open.component.carrier(), Carrier::Native);
         let mut reader = stream::Reader::new(out, validate).map_err(&convert)?;
         let schema = reader.schema();
         let mut failed = false;

@@ -8,7 +8,7 @@ use engine_abi::ffi::{self, Host, Instance, Reply, Status, Text};
 use engine_abi::loader::{
     ComponentizeRequest, LOADER_SYMBOL, LoadRequest, Loaded, Loader, LoaderFn, OpenInLoader, WASM_LOADER,
 };
-use engine_abi::message::{OpenRequest, Sandbox};
+use engine_abi::message::{self, OpenRequest, Sandbox};
 use engine_abi::{ComponentIdentity, ComponentKind, Error, ErrorKind, ModuleIdentity, Result};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
@@ -108,7 +108,7 @@ impl LoaderTable {
             identity: identity.clone(),
             cache: cache().map(|path| path.display().to_string()).unwrap_or_default(),
         };
-        let request = crate::instance::json(&request)?;
+        let request = message::write(&request)?;
         let (mut loaded, mut error) = (std::ptr::null(), Vec::new());
         let bytes = Text { data: bytes.as_ptr(), length: bytes.len() };
         // SAFETY: texts and places live until the call returns.
@@ -125,7 +125,7 @@ impl LoaderTable {
     /// Makes a component of what a compiler gave.
     pub(crate) fn componentize(self, request: &ComponentizeRequest, bytes: &[u8]) -> Result<Vec<u8>> {
         let path = Path::new(&request.path);
-        let text = crate::instance::json(request)?;
+        let text = message::write(request)?;
         let bytes = Text { data: bytes.as_ptr(), length: bytes.len() };
         let mut answer = Vec::new();
         // SAFETY: the texts live and the reply collects into `answer` until the call returns.
@@ -182,7 +182,7 @@ impl Held {
         (request, sandbox): (&OpenRequest, &Sandbox),
         instance: *mut *mut Instance,
     ) -> Result<Status> {
-        let request = crate::instance::json(&OpenInLoader { request: request.clone(), sandbox: sandbox.clone() })?;
+        let request = message::write(&OpenInLoader { request: request.clone(), sandbox: sandbox.clone() })?;
         // SAFETY: passed on to the caller; the texts live until the call returns.
         Ok(unsafe {
             (self.loader.0.open)(self.loaded, kind.number(), Text::new(name), host, Text::new(&request), instance)

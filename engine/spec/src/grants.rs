@@ -1,9 +1,9 @@
 //! What a stage grants its module, with values from outside put in.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use engine_abi::message::{Permissions, Sandbox};
+use engine_abi::reach::{HostRule, Network};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::names::quoted;
@@ -47,8 +47,7 @@ impl SandboxWords {
     }
 }
 
-/// What the items of a list look like. What a host or a network means is known to those who connect;
-/// here is found what can be none.
+/// What the items of a list look like.
 struct Rule {
     key: &'static str,
     code: &'static str,
@@ -61,16 +60,15 @@ const HOST: Rule = Rule {
     key: "hosts",
     code: "bad-host",
     noun: "host",
-    is_right: is_host,
-    form: "write a name or an address, such as `api.example.com`, `*.example.com:8443` or `http://192.0.2.7:8080`; \
-           without `http://` the connection is encrypted",
+    is_right: |text| HostRule::parse(text).is_some(),
+    form: HostRule::FORM,
 };
 const NETWORK: Rule = Rule {
     key: "networks",
     code: "bad-network",
     noun: "network",
-    is_right: is_network,
-    form: "write an address and how many of its bits count, such as `10.1.0.0/16` or `fd00::/8`",
+    is_right: |text| Network::parse(text).is_some(),
+    form: Network::FORM,
 };
 const READ: Rule = Rule {
     key: "read",
@@ -106,75 +104,6 @@ impl Rule {
     }
 }
 
-fn is_host(text: &str) -> bool {
-    let rest = match text.split_once("://") {
-        Some(("http" | "https", rest)) => rest,
-        Some(_) => return false,
-        None => text,
-    };
-    let rest = rest.strip_prefix("*.").unwrap_or(rest);
-    let Some((host, port)) = split_port(rest) else { return false };
-    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let is_name = !host.is_empty() && host.bytes().all(of_name);
-    (is_name || host.parse::<IpAddr>().is_ok()) && port.is_none_or(|port| port.parse::<u16>().is_ok())
-}
-
-/// Host and port of `host`, `host:port`, `[v6]`, `[v6]:port` and a bare v6.
-fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        return if rest.is_empty() { Some((host, None)) } else { Some((host, Some(rest.strip_prefix(':')?))) };
-    }
-    match text.split_once(':') {
-        Some((_, rest)) if rest.contains(':') => Some((text, None)),
-        Some((host, port)) => Some((host, Some(port))),
-        None => Some((text, None)),
-    }
-}
-
-fn is_network(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return false };
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    bits.parse::<u8>().is_ok_and(|bits| bits <= if address.is_ipv4() { 32 } else { 128 })
-}
-
 fn is_folder(text: &str) -> bool {
     !text.is_empty() && !text.contains('\0')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_told_from_what_is_none() {
-        for right in [
-            "api.example.com",
-            "API.Example.com.",
-            "*.example.org:8443",
-            "http://192.0.2.7:8080",
-            "https://x",
-            "[2001:db8::1]:8443",
-            "[::1]",
-            "::1",
-            "host_of-mine",
-        ] {
-            assert!(is_host(right), "{right}");
-        }
-        for wrong in
-            ["", "ftp://x", "a b", "x:port", "http://", "*.", "x/path", "user@x", "x:99999", "[::1]x", "*", "[x y]"]
-        {
-            assert!(!is_host(wrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn networks_have_an_address_and_no_more_bits_than_it() {
-        for right in ["10.1.0.0/16", "fd00::/8", "0.0.0.0/0", "::/128"] {
-            assert!(is_network(right), "{right}");
-        }
-        for wrong in ["", "10.0.0.0", "10.0.0.0/33", "x/8", "fd00::/129", "10.0.0.0/-1"] {
-            assert!(!is_network(wrong), "{wrong}");
-        }
-    }
 }

@@ -26,40 +26,4 @@ wasmtime::component::bindgen!({
 pub use engine::plugin::{host, input, spool, types};
 pub use exports::engine::plugin as exported;
 
-use engine_abi::{Error, ErrorKind};
-
-/// An error of a guest, or for one.
-impl From<types::Error> for Error {
-    fn from(error: types::Error) -> Self {
-        use types::ErrorKind as Kind;
-        let kind = match error.kind {
-            Kind::Config => ErrorKind::Config,
-            Kind::Denied => ErrorKind::Denied,
-            Kind::Unavailable => ErrorKind::Unavailable,
-            Kind::RateLimited => ErrorKind::RateLimited,
-            Kind::Rejected => ErrorKind::Rejected,
-            Kind::Internal => ErrorKind::Internal,
-            Kind::Cancelled => ErrorKind::Cancelled,
-        };
-        let mut own = Self::new(kind, error.message);
-        own.hint = error.hint;
-        own.retry_after_ms = error.retry_after_ms;
-        own
-    }
-}
-
-impl From<Error> for types::Error {
-    fn from(error: Error) -> Self {
-        use types::ErrorKind as Kind;
-        let kind = match error.kind {
-            ErrorKind::Config => Kind::Config,
-            ErrorKind::Denied => Kind::Denied,
-            ErrorKind::Unavailable => Kind::Unavailable,
-            ErrorKind::RateLimited => Kind::RateLimited,
-            ErrorKind::Rejected => Kind::Rejected,
-            ErrorKind::Internal => Kind::Internal,
-            ErrorKind::Cancelled => Kind::Cancelled,
-        };
-        Self { kind, message: error.message, hint: error.hint, retry_after_ms: error.retry_after_ms }
-    }
-}
+engine_abi::wit_errors!(engine::plugin::types);

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_abi::ffi::{Host, direction};
 use engine_abi::message::{
-    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sandbox, Sealed, SinkRun, Split,
+    self, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sandbox, Sealed, SinkRun,
+    Split,
 };
 use engine_abi::table::Calls;
 use engine_abi::{Batches, ComponentKind, Error, ErrorKind, Result};
@@ -178,6 +179,8 @@ fn ended(who: &str, call: &str, state: &mut State, error: &wasmtime::Error) -> E
     let what = match (trap, state.last_words.take()) {
         (_, Some(words)) => words,
         (Some(Trap::StackOverflow), _) => "it overflowed its stack".into(),
+        // A compiler keeps a part of the stack at the beginning of the memory.
+        (Some(Trap::MemoryOutOfBounds), _) => "it reached beyond its memory, or it overflowed its stack".into(),
         (Some(trap), _) => trap.to_string(),
         (None, _) => format!("{error:#}"),
     };
@@ -202,7 +205,7 @@ impl Guest {
         sandbox: &Sandbox,
     ) -> Result<Self> {
         let mut running = Running::start(module, (kind, name), host, sandbox)?;
-        let request = written(request)?;
+        let request = message::write(request)?;
         running.call("open", |store, it| it.component.call_open(store, kind_word(kind), name, &request))?;
         Ok(Self { running: Arc::new(Mutex::new(running)), pull: module.exports.streams.is_some() })
     }
@@ -211,17 +214,27 @@ impl Guest {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A call that answers with a message.
+    fn ask<A: DeserializeOwned>(
+        &self,
+        name: &str,
+        call: impl FnOnce(&mut Store<State>, &Guests) -> Answer<String>,
+    ) -> Result<A> {
+        let mut running = self.running();
+        let answer = running.call(name, call)?;
+        serde_json::from_str(&answer)
+            .map_err(|error| running.broken(Error::internal(format!("the answer to `{name}` cannot be read: {error}"))))
+    }
+
+    /// A call with a message that answers with one.
     fn exchange<A: DeserializeOwned>(
         &self,
         name: &str,
         message: &impl Serialize,
         call: impl FnOnce(&mut Store<State>, &Guests, &str) -> Answer<String>,
     ) -> Result<A> {
-        let message = written(message)?;
-        let mut running = self.running();
-        let answer = running.call(name, |store, guests| call(store, guests, &message))?;
-        serde_json::from_str(&answer)
-            .map_err(|error| running.broken(Error::internal(format!("the answer to `{name}` cannot be read: {error}"))))
+        let message = message::write(message)?;
+        self.ask(name, |store, guests| call(store, guests, &message))
     }
 
     /// The stream that the guest has begun, batch by batch.
@@ -348,14 +361,9 @@ fn streams(guests: &Guests) -> wasmtime::Result<&exported::streams::Guest> {
     present(&guests.streams)
 }
 
-fn written(message: &impl Serialize) -> Result<String> {
-    serde_json::to_string(message)
-        .map_err(|error| Error::internal(format!("a message cannot be written as JSON: {error}")))
-}
-
 impl Calls for Guest {
     fn check(&mut self) -> Result<CheckReport> {
-        self.exchange("check", &(), |store, it, _| it.component.call_check(store))
+        self.ask("check", |store, it| it.component.call_check(store))
     }
 
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
@@ -363,7 +371,7 @@ impl Calls for Guest {
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
-        let split = written(split)?;
+        let split = message::write(split)?;
         let mut running = self.running();
         let schema = running.call("read", |store, it| present(&it.source)?.call_read(store, &split))?;
         let rows = Rows::new(running.rows(), schema).map_err(|error| running.broken(error))?;
@@ -393,21 +401,20 @@ impl Calls for Guest {
     }
 
     fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
-        let message = written(delivery)?;
+        let delivery = message::write(delivery)?;
         let schema = self.running().take_in(input)?;
         let _input = Stream { running: Arc::clone(&self.running), number: self.running().streams };
         if self.pull {
-            return self
-                .exchange("write", delivery, |store, it, delivery| streams(it)?.call_write(store, delivery, &schema));
+            return self.ask("write", |store, it| streams(it)?.call_write(store, &delivery, &schema));
         }
         {
             let mut running = self.running();
-            running.call("start", |store, it| present(&it.writer)?.call_start(store, &message, &schema))?;
+            running.call("start", |store, it| present(&it.writer)?.call_start(store, &delivery, &schema))?;
             while let Some(piece) = running.next_input()? {
                 running.call("push", |store, it| present(&it.writer)?.call_push(store, &piece))?;
             }
         }
-        self.exchange("finish", &(), |store, it, _| present(&it.writer)?.call_finish(store))
+        self.ask("finish", |store, it| present(&it.writer)?.call_finish(store))
     }
 
     fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
@@ -415,12 +422,12 @@ impl Calls for Guest {
     }
 
     fn abort(&mut self, delivery: &Delivery) -> Result<()> {
-        let delivery = written(delivery)?;
+        let delivery = message::write(delivery)?;
         self.running().call("abort", |store, it| present(&it.sink)?.call_abort(store, &delivery))
     }
 
     fn finish_run(&mut self, run: &SinkRun) -> Result<()> {
-        let run = written(run)?;
+        let run = message::write(run)?;
         self.running().call("finish-run", |store, it| present(&it.sink)?.call_finish_run(store, &run))
     }
 }

@@ -27,6 +27,11 @@ pub fn folder() -> PathBuf {
     profile.and_then(Path::parent).expect("cargo's target folder").join("guests")
 }
 
+/// The modules that are built with the engine: fixtures name some of them.
+pub fn bundled() -> PathBuf {
+    folder().join("..").join(if cfg!(debug_assertions) { "debug" } else { "release" })
+}
+
 /// The module of a guest, which must have been built from the sources as they are.
 pub fn guest(name: &str) -> PathBuf {
     let path = folder().join(format!("{name}.wasm"));

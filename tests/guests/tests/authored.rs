@@ -4,13 +4,12 @@
 use engine_abi::ComponentKind;
 use engine_author::Language;
 use engine_conformance::{Fixtures, check_module};
-use engine_guest_tests::{authored, built, folder};
+use engine_guest_tests::{authored, built, bundled};
 
 fn author(language: Language) {
     for kind in ComponentKind::ALL {
         let place = authored(language, kind);
-        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let fixtures = Fixtures::of_folder(&place).unwrap().with_modules_in(folder().join("..").join(profile));
+        let fixtures = Fixtures::of_folder(&place).unwrap().with_modules_in(bundled());
         let report = check_module(&built(&place).unwrap(), &fixtures);
         assert!(report.conforms(), "{report}");
     }

@@ -4,13 +4,7 @@
 use std::path::Path;
 
 use engine_conformance::{Fixtures, Line, Report, check_module};
-use engine_guest_tests::{folder, guest, root};
-
-/// The modules that are built with the engine: fixtures name some of them.
-fn bundled() -> std::path::PathBuf {
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    folder().join("..").join(profile)
-}
+use engine_guest_tests::{bundled, guest, root};
 
 fn report(module: &Path, fixtures: &Path) -> Report {
     let fixtures = Fixtures::of_folder(fixtures).unwrap().with_modules_in(bundled());

@@ -254,8 +254,7 @@ pub fn detach<T: DeserializeOwned>(payload: &[u8]) -> Result<(u64, T, &[u8])> {
 
 /// A message as JSON.
 pub fn json(message: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(message)
-        .map_err(|error| Error::internal(format!("a message cannot be written as JSON: {error}")))
+    engine_abi::message::write(message).map(String::into_bytes)
 }
 
 /// A message from JSON.

@@ -9,9 +9,9 @@ use std::marker::PhantomData;
 
 use engine_abi::ffi::direction;
 use engine_abi::ipc::{Decoder, Encoder};
-use engine_abi::message::OpenRequest;
+use engine_abi::message::{self, OpenRequest};
 use engine_abi::table::{self, Calls};
-use engine_abi::{Batches, ComponentDescription, ComponentKind, Error, ErrorKind, Result};
+use engine_abi::{Batches, ComponentDescription, ComponentKind, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -34,6 +34,8 @@ pub mod bindings {
 
 use bindings::engine::plugin::{input, types};
 use bindings::exports::engine::plugin as exports;
+
+engine_abi::wit_errors!(bindings::engine::plugin::types);
 
 /// A component of the module.
 pub struct Component {
@@ -83,7 +85,9 @@ impl<M: Listed> Serve<M> {
 
 impl<M: Listed> exports::component::Guest for Serve<M> {
     fn describe(kind: types::Kind, name: String) -> Result<String, types::Error> {
-        Self::find(kind, &name).and_then(|component| written(&(component.describe)())).map_err(outward)
+        Self::find(kind, &name)
+            .and_then(|component| message::write(&(component.describe)()))
+            .map_err(types::Error::from)
     }
 
     fn open(kind: types::Kind, name: String, request: String) -> Result<(), types::Error> {
@@ -93,14 +97,14 @@ impl<M: Listed> exports::component::Guest for Serve<M> {
             // SAFETY: the table is static.
             (component.open)(&request, unsafe { Context::new(host::table(), &request) })
         });
-        let component = opened.map_err(outward)?;
+        let component = opened.map_err(types::Error::from)?;
         OUTPUT.set(None);
         OPEN.set(Some(component));
         Ok(())
     }
 
     fn check() -> Result<String, types::Error> {
-        with(|component| written(&component.check()?))
+        with(|component| message::write(&component.check()?))
     }
 }
 
@@ -164,7 +168,7 @@ impl<M: Listed> exports::streams::Guest for Serve<M> {
     }
 
     fn write(delivery: String, schema: Vec<u8>) -> Result<String, types::Error> {
-        with(|component| written(&component.write(&table::parse(delivery.as_bytes())?, incoming(schema)?)?))
+        with(|component| message::write(&component.write(&table::parse(delivery.as_bytes())?, incoming(schema)?)?))
     }
 }
 
@@ -174,19 +178,14 @@ fn with<R>(call: impl FnOnce(&mut dyn Calls) -> Result<R>) -> Result<R, types::E
         Some(component) => call(component.as_mut()),
         None => Err(Error::internal("the engine called a component that is not open")),
     })
-    .map_err(outward)
+    .map_err(types::Error::from)
 }
 
 fn exchange<M: DeserializeOwned, A: Serialize>(
     message: &str,
     call: impl FnOnce(&mut dyn Calls, &M) -> Result<A>,
 ) -> Result<String, types::Error> {
-    with(|component| written(&call(component, &table::parse(message.as_bytes())?)?))
-}
-
-fn written(answer: &impl Serialize) -> Result<String> {
-    serde_json::to_string(answer)
-        .map_err(|error| Error::internal(format!("an answer cannot be written as JSON: {error}")))
+    with(|component| message::write(&call(component, &table::parse(message.as_bytes())?)?))
 }
 
 /// What comes in, asked for when the component asks for it.
@@ -195,7 +194,7 @@ fn incoming(schema: Vec<u8>) -> Result<Batches> {
     let schema = decoder.schema();
     let pieces = std::iter::from_fn(move || match input::next() {
         Ok(piece) => Some(decoder.batch(piece?)),
-        Err(error) => Some(Err(inward(error))),
+        Err(error) => Some(Err(error.into())),
     });
     Ok(Batches::new(schema, pieces.fuse()))
 }
@@ -211,10 +210,10 @@ fn next() -> Result<Option<Vec<u8>>, types::Error> {
     OUTPUT.with_borrow_mut(|output| {
         let Some(open) = output else { return Ok(None) };
         match open.batches.next() {
-            Some(Ok(batch)) => open.encoder.batch(&batch).map(Some).map_err(outward),
+            Some(Ok(batch)) => open.encoder.batch(&batch).map(Some).map_err(types::Error::from),
             Some(Err(error)) => {
                 *output = None;
-                Err(outward(error))
+                Err(error.into())
             }
             None => {
                 *output = None;
@@ -222,35 +221,4 @@ fn next() -> Result<Option<Vec<u8>>, types::Error> {
             }
         }
     })
-}
-
-fn outward(error: Error) -> types::Error {
-    use types::ErrorKind as Kind;
-    let kind = match error.kind {
-        ErrorKind::Config => Kind::Config,
-        ErrorKind::Denied => Kind::Denied,
-        ErrorKind::Unavailable => Kind::Unavailable,
-        ErrorKind::RateLimited => Kind::RateLimited,
-        ErrorKind::Rejected => Kind::Rejected,
-        ErrorKind::Internal => Kind::Internal,
-        ErrorKind::Cancelled => Kind::Cancelled,
-    };
-    types::Error { kind, message: error.message, hint: error.hint, retry_after_ms: error.retry_after_ms }
-}
-
-fn inward(error: types::Error) -> Error {
-    use types::ErrorKind as Kind;
-    let kind = match error.kind {
-        Kind::Config => ErrorKind::Config,
-        Kind::Denied => ErrorKind::Denied,
-        Kind::Unavailable => ErrorKind::Unavailable,
-        Kind::RateLimited => ErrorKind::RateLimited,
-        Kind::Rejected => ErrorKind::Rejected,
-        Kind::Internal => ErrorKind::Internal,
-        Kind::Cancelled => ErrorKind::Cancelled,
-    };
-    let mut own = Error::new(kind, error.message);
-    own.hint = error.hint;
-    own.retry_after_ms = error.retry_after_ms;
-    own
 }

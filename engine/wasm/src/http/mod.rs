@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine_abi::message::Permissions;
+use engine_abi::reach::Target;
 use engine_abi::{Error as EngineError, Result as EngineResult};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
@@ -24,7 +25,7 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::state::Clock;
-use rules::{Rules, Target};
+use rules::Rules;
 
 /// How long a connection may take, unless less is left of the call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,7 +90,7 @@ fn target(uri: &Uri) -> Result<Target, Error> {
     let host = uri.host().ok_or(Error::HttpRequestUriInvalid)?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let tls = uri.scheme_str() != Some("http");
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let port = uri.port_u16().unwrap_or(Target::default_port(tls));
     Ok(Target { tls, host: host.trim_end_matches('.').to_ascii_lowercase(), port })
 }
 

@@ -1,8 +1,9 @@
 //! Which hosts and addresses a guest may reach.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use engine_abi::message::Permissions;
+use engine_abi::reach::{HostRule, Network, Target, canonical};
 use engine_abi::{Error, Result};
 
 /// What a stage grants, read once.
@@ -11,54 +12,10 @@ pub struct Rules {
     networks: Vec<Network>,
 }
 
-/// `api.example.com`, `*.example.com:8443`, `http://192.0.2.7:8080`.
-#[derive(Debug, PartialEq, Eq)]
-struct HostRule {
-    tls: bool,
-    host: String,
-    /// Any host below `host`, and not it.
-    below: bool,
-    port: u16,
-}
-
-/// `10.1.0.0/16`, `fd00::/8`.
-#[derive(Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-/// Where a request wants to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub tls: bool,
-    /// Without brackets, in small letters.
-    pub host: String,
-    pub port: u16,
-}
-
-impl Target {
-    /// As it is written in `permissions: hosts`.
-    pub fn as_rule(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let scheme = if self.tls { "" } else { "http://" };
-        let port = if self.port == default_port(self.tls) { String::new() } else { format!(":{}", self.port) };
-        format!("{scheme}{host}{port}")
-    }
-
-    fn address(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
-    }
-}
-
-fn default_port(tls: bool) -> u16 {
-    if tls { 443 } else { 80 }
-}
-
 impl Rules {
     pub fn new(permissions: &Permissions) -> Result<Self> {
-        let hosts = permissions.hosts.iter().map(|rule| HostRule::parse(rule)).collect::<Result<_>>()?;
-        let networks = permissions.networks.iter().map(|network| Network::parse(network)).collect::<Result<_>>()?;
+        let hosts = read(&permissions.hosts, "hosts", HostRule::FORM, HostRule::parse)?;
+        let networks = read(&permissions.networks, "networks", Network::FORM, Network::parse)?;
         Ok(Self { hosts, networks })
     }
 
@@ -78,101 +35,11 @@ impl Rules {
     }
 }
 
-impl HostRule {
-    fn parse(text: &str) -> Result<Self> {
-        let wrong = || {
-            Error::config(format!("`permissions: hosts`: `{text}` is not a host"))
-                .hint("write a name or an address, such as api.example.com, *.example.com:8443 or http://192.0.2.7:8080; without http:// the connection is encrypted")
-        };
-        let (tls, rest) = match text.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            Some(_) => return Err(wrong()),
-            None => (true, text),
-        };
-        let (below, rest) = rest.strip_prefix("*.").map_or((false, rest), |rest| (true, rest));
-        let (host, port) = split_port(rest).ok_or_else(wrong)?;
-        let named = |host: &str| {
-            !host.is_empty()
-                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        };
-        if host.parse::<IpAddr>().is_err() && !named(host) {
-            return Err(wrong());
-        }
-        let port = port.unwrap_or(default_port(tls));
-        Ok(Self { tls, host: host.trim_end_matches('.').to_ascii_lowercase(), below, port })
-    }
-
-    fn matches(&self, target: &Target) -> bool {
-        let same = match (self.host.parse::<IpAddr>(), target.address()) {
-            (Ok(granted), Some(asked)) => canonical(granted) == canonical(asked),
-            _ if self.below => {
-                target.host.strip_suffix(&self.host).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
-            }
-            _ => target.host == self.host,
-        };
-        same && self.tls == target.tls && self.port == target.port
-    }
-}
-
-/// Takes `host`, `host:port`, `[v6]`, `[v6]:port` and a bare v6 apart.
-pub fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        return match rest.strip_prefix(':') {
-            Some(port) => Some((host, Some(port.parse().ok()?))),
-            None => rest.is_empty().then_some((host, None)),
-        };
-    }
-    match text.split_once(':') {
-        Some((_, rest)) if rest.contains(':') => Some((text, None)),
-        Some((host, port)) => Some((host, Some(port.parse().ok()?))),
-        None => Some((text, None)),
-    }
-}
-
-impl Network {
-    fn parse(text: &str) -> Result<Self> {
-        let parsed = text.split_once('/').and_then(|(address, bits)| {
-            let address = canonical(address.parse().ok()?);
-            let bits = bits.parse::<u8>().ok()?;
-            (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self { address, bits })
-        });
-        parsed.ok_or_else(|| {
-            Error::config(format!("`permissions: networks`: `{text}` is not a network"))
-                .hint("write an address and how many of its bits count, such as 10.1.0.0/16 or fd00::/8")
-        })
-    }
-
-    fn holds(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(asked)) => {
-                let shift = 32 - u32::from(self.bits);
-                (u32::from(own) ^ u32::from(asked)).checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(asked)) => {
-                let shift = 128 - u32::from(self.bits);
-                (u128::from(own) ^ u128::from(asked)).checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-/// A version 6 address that stands for one of version 4, as that.
-fn canonical(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(long) = address else { return address };
-    if let Some(short) = long.to_ipv4_mapped() {
-        return short.into();
-    }
-    let words = long.segments();
-    let embedded = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into();
-    match words {
-        // NAT64 and 6to4 lead to the address inside.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        [0x2002, high, low, ..] => embedded(high, low),
-        _ => address,
-    }
+fn read<R>(words: &[String], key: &str, form: &str, parse: impl Fn(&str) -> Option<R>) -> Result<Vec<R>> {
+    let wrong = |word: &String| {
+        Error::config(format!("`permissions: {key}`: `{word}` is not a {}", key.trim_end_matches('s'))).hint(form)
+    };
+    words.iter().map(|word| parse(word).ok_or_else(|| wrong(word))).collect()
 }
 
 /// Whether an address belongs to a machine, a site or a protocol, rather than to the internet.
@@ -272,20 +139,13 @@ mod tests {
     #[test]
     fn what_is_no_host_or_network_is_refused_with_a_hint() {
         for wrong in ["", "ftp://x", "a b", "x:port", "http://", "*.", "x/path", "user@x"] {
-            let error = HostRule::parse(wrong).unwrap_err();
+            let hosts = vec![wrong.to_owned()];
+            let error = Rules::new(&Permissions { hosts, ..Permissions::default() }).err().unwrap();
             assert!(error.hint.is_some() && error.message.contains(wrong), "{wrong}");
         }
         for wrong in ["", "10.0.0.0", "10.0.0.0/33", "x/8", "fd00::/129"] {
-            assert!(Network::parse(wrong).is_err(), "{wrong}");
-        }
-        assert!(Network::parse("0.0.0.0/0").unwrap().holds("1.2.3.4".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_target_is_told_as_it_is_granted() {
-        for rule in ["api.example.com", "api.example.com:8443", "http://10.0.0.1", "[::1]:8443"] {
-            let parsed = HostRule::parse(rule).unwrap();
-            assert_eq!(target(parsed.tls, &parsed.host, parsed.port).as_rule(), rule);
+            let networks = vec![wrong.to_owned()];
+            assert!(Rules::new(&Permissions { networks, ..Permissions::default() }).is_err(), "{wrong}");
         }
     }
 }

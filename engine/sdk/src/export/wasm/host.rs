@@ -8,7 +8,6 @@ use engine_abi::ffi::{self, Host, Record, Rejection, Status, Text, log_level, re
 use engine_abi::{Error, Result, ipc, stream};
 
 use super::bindings::engine::plugin::{host, spool, types};
-use super::inward;
 
 /// The one host of a guest.
 pub(super) fn table() -> *const Host {
@@ -45,7 +44,7 @@ pub(super) fn keep_panic_messages() {
 }
 
 fn status(answer: Result<(), types::Error>) -> Status {
-    answer.map_or_else(|error| inward(error).kind.status(), |()| ffi::OK)
+    own(answer.map_err(Error::from))
 }
 
 fn own(answer: Result<()>) -> Status {
