@@ -45,17 +45,16 @@ test: ## start the real servers, build, run every test, stop the servers
 suite:
 	$(call build-all,,debug)
 	$(CARGO) hot-paths
-	$(TARGET_DIR)/debug/build-guests rust
+	$(TARGET_DIR)/debug/build-guests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) nextest run --workspace --no-fail-fast && $(CARGO) test --workspace --doc; \
 	else \
 	  set -x; $(CARGO) test --workspace --no-fail-fast; \
 	fi
 
-guests: ## build modules in Rust, C, Python and JavaScript by the guide, and test them
+guests: ## build the modules in Rust, C, Python and JavaScript that the tests load
 	$(CARGO) build --workspace
 	$(TARGET_DIR)/debug/build-guests
-	$(CARGO) test -p engine-guest-tests --features languages
 
 demo: ## build what the quickstart needs (release profile), run it, show the results
 	@echo "1/2  Building the engine and the modules file, csv, avaya_cdr and sqlite (release profile)."

@@ -301,7 +301,7 @@ impl State {
                 let schema = input.map(|input| input.batches.schema()).ok_or_else(|| {
                     Error::internal("the module refused rows, but has no input").hint("this is a bug in the module")
                 })?;
-                Ok(json_rows::read(&rows, &schema)?.into_iter().collect())
+                Ok(json_rows::read(&rows, &json_rows::seen(&schema))?.into_iter().collect())
             }
         }
     }

@@ -55,17 +55,11 @@ const RUST: [(&str, &str); 4] = [
     ("engine-hostile-guest", "engine_hostile_guest"),
 ];
 
-/// Builds the connectors and the hostile guest, and compiles them.
-pub fn build_rust() -> Result<()> {
+/// Builds what is missing or older than its sources, and compiles it; says what it does.
+pub fn build() -> Result<()> {
     std::fs::create_dir_all(folder())?;
-    rust(&Modules::discover(&[], None))?;
-    compile(RUST.iter().map(|(_, library)| Ok(guest(library))))
-}
-
-/// Builds what is missing or older than its sources; says what it does.
-pub fn build_all() -> Result<()> {
-    build_rust()?;
     let modules = Modules::discover(&[], None);
+    rust(&modules)?;
     for language in Language::ALL {
         guide::follow(language)?;
         for kind in ComponentKind::ALL.into_iter().filter(|kind| *kind != ComponentKind::Transform) {
@@ -77,7 +71,8 @@ pub fn build_all() -> Result<()> {
     let kinds = ComponentKind::ALL.into_iter();
     let authored = kinds.flat_map(|kind| Language::ALL.map(|language| built(&authored(language, kind))));
     let probes = [Language::Python, Language::JavaScript].map(|language| Ok(probe_module(language)));
-    compile(authored.chain(probes))
+    let connectors = RUST.map(|(_, library)| Ok(guest(library)));
+    compile(authored.chain(probes).chain(connectors))
 }
 
 /// Loads guests once, so that each is compiled once and not by every test that comes first.

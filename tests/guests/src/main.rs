@@ -1,12 +1,7 @@
-//! Builds the guests that the tests run: `build-guests rust` those in Rust, which
-//! `make test` needs; `build-guests` those in all languages, for `make guests`.
+//! Builds the guests that the tests load: `make guests`, which `make test` does too.
 
 fn main() -> std::process::ExitCode {
-    let built = match std::env::args().nth(1).as_deref() {
-        Some("rust") => engine_guest_tests::build_rust(),
-        _ => engine_guest_tests::build_all(),
-    };
-    match built {
+    match engine_guest_tests::build() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("guests: {error}");

@@ -1,7 +1,8 @@
 //! The commands of docs/plugin-guide.md work as they stand there.
 
+use engine_abi::ComponentKind;
 use engine_author::Language;
-use engine_guest_tests::followed;
+use engine_guest_tests::{authored, followed};
 
 fn works(language: Language) {
     let steps = followed(language);
@@ -15,7 +16,9 @@ fn works(language: Language) {
         ["engine plugins new", "engine plugins build", "engine plugins test", "engine run pipeline.yaml"]
     );
     // Three calls came in, one of them with a number that is none.
-    assert!(steps[3].output.contains("2 rows"), "{}", steps[3].output);
+    let out = authored(language, ComponentKind::Transform).join("out.csv");
+    assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), 1 + 2, "{}", steps[3].output);
+    assert!(steps[3].output.contains("dead letters"), "{}", steps[3].output);
 }
 
 #[test]

@@ -4,23 +4,21 @@
 //! whole numbers beyond 2^53, numbers that are not finite; binary values cross as
 //! base64. Nothing is rounded on the way.
 
+mod types;
+mod values;
+
 use std::sync::Arc;
 
-use arrow_array::builder::BinaryBuilder;
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
-use arrow_cast::base64::{BASE64_STANDARD, Engine as _};
-use arrow_cast::cast;
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_json::writer::JsonArray;
 use arrow_json::{ReaderBuilder, WriterBuilder};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use engine_abi::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The largest whole number up to which every one is a JSON number in every language.
-const EXACT: i64 = 1 << 53;
+use types::{data_type, plain, readable, word};
+use values::{announced, broken_number, exact};
 
 /// A schema as a guest sees it.
 #[derive(Serialize, Deserialize)]
@@ -41,59 +39,25 @@ fn yes() -> bool {
     true
 }
 
-/// The word for a type, in both directions: the engine's own, or Arrow's.
-fn word(kind: &DataType) -> String {
-    match kind {
-        DataType::Utf8 => "text".into(),
-        DataType::Int64 => "integer".into(),
-        DataType::Float64 => "number".into(),
-        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
-        DataType::Boolean => "boolean".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp".into(),
-        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => "timestamptz".into(),
-        DataType::Binary => "binary".into(),
-        other => other.to_string(),
-    }
-}
-
-fn data_type(word: &str) -> Result<DataType> {
-    let word = word.trim();
-    Ok(match word {
-        "text" => DataType::Utf8,
-        "integer" => DataType::Int64,
-        "number" => DataType::Float64,
-        "boolean" => DataType::Boolean,
-        "date" => DataType::Date32,
-        "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
-        "timestamptz" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        "binary" => DataType::Binary,
-        other => {
-            let numbers = other.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')'));
-            let parsed = numbers.and_then(|numbers| {
-                let (precision, scale) = numbers.split_once(',')?;
-                let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-                (1..=38).contains(&precision).then_some(DataType::Decimal128(precision, scale))
-            });
-            match parsed {
-                Some(decimal) => decimal,
-                None => other.parse().map_err(|_| {
-                    Error::internal(format!("the module announces a column of the type `{other}`, which is none"))
-                        .hint("text, integer, number, decimal(12,2), boolean, date, timestamp, timestamptz, binary; this is a bug in the module")
-                })?,
-            }
-        }
-    })
+/// Columns as a guest sees them: values where others have references to values.
+pub fn seen(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_data_type(plain(field.data_type())));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The schema for a guest.
 pub fn write_schema(schema: &Schema) -> Result<Vec<u8>> {
-    let column = |field: &Arc<Field>| Column {
-        name: field.name().clone(),
-        kind: word(field.data_type()),
-        nullable: field.is_nullable(),
-    };
-    let columns = Columns { columns: schema.fields().iter().map(column).collect() };
+    let seen = seen(schema);
+    let columns = seen.fields().iter().map(|field| {
+        let kind = field.data_type();
+        if !crosses(kind) {
+            let what = format!("column `{}` is of the type {kind}, which rows in JSON cannot hold", field.name());
+            return Err(Error::config(what).hint("change its type, or leave it out, in a stage before this one"));
+        }
+        Ok(Column { name: field.name().clone(), kind: word(kind), nullable: field.is_nullable() })
+    });
+    let columns = Columns { columns: columns.collect::<Result<_>>()? };
     serde_json::to_vec(&columns)
         .map_err(|error| Error::internal(format!("a schema cannot be written as JSON: {error}")))
 }
@@ -104,7 +68,14 @@ pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef> {
         Error::internal(format!("the schema that the module announces cannot be read: {error}"))
             .hint("it is {\"columns\": [{\"name\", \"type\"}]}; this is a bug in the module")
     })?;
-    let field = |column: Column| Ok(Field::new(column.name, data_type(&column.kind)?, column.nullable));
+    let field = |column: Column| {
+        let kind = data_type(&column.kind)?;
+        if plain(&kind) != kind || !crosses(&kind) {
+            let what = format!("the module announces `{}` as {kind}, which rows in JSON cannot hold", column.name);
+            return Err(Error::internal(what).hint("this is a bug in the module; report it to its author"));
+        }
+        Ok(Field::new(column.name, kind, column.nullable))
+    };
     let fields = columns.columns.into_iter().map(field).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(Schema::new(fields)))
 }
@@ -124,50 +95,11 @@ pub fn write(batch: &RecordBatch) -> Result<Vec<u8>> {
     Ok(if bytes.is_empty() { b"[]".to_vec() } else { bytes })
 }
 
-/// A column whose values JSON can hold, or their text.
-fn exact(column: &ArrayRef) -> Result<ArrayRef> {
-    let as_text = |column: &ArrayRef| cast(column, &DataType::Utf8).map_err(Error::from);
-    match column.data_type() {
-        DataType::Binary => {
-            let texts = column.as_binary::<i32>().iter().map(|value| value.map(|bytes| BASE64_STANDARD.encode(bytes)));
-            Ok(Arc::new(texts.collect::<StringArray>()))
-        }
-        DataType::Decimal128(..) | DataType::Decimal256(..) => as_text(column),
-        DataType::Int64 => {
-            let all =
-                column.as_primitive::<Int64Type>().iter().flatten().all(|value| value.unsigned_abs() <= EXACT as u64);
-            if all { Ok(Arc::clone(column)) } else { as_text(column) }
-        }
-        DataType::UInt64 => {
-            let all = column.as_primitive::<UInt64Type>().iter().flatten().all(|value| value <= EXACT as u64);
-            if all { Ok(Arc::clone(column)) } else { as_text(column) }
-        }
-        DataType::Float64 => {
-            let all = column.as_primitive::<Float64Type>().iter().flatten().all(f64::is_finite);
-            if all { Ok(Arc::clone(column)) } else { as_text(column) }
-        }
-        DataType::Timestamp(unit, Some(_)) => relabel(column, DataType::Timestamp(*unit, Some(UTC.into()))),
-        DataType::Float16 | DataType::Float32 => exact(&cast(column, &DataType::Float64)?),
-        _ => Ok(Arc::clone(column)),
-    }
-}
-
-/// A moment is the same in every zone; what writes and reads text knows no zones by name.
-const UTC: &str = "+00:00";
-
-/// The same values under another zone's name.
-fn relabel(column: &ArrayRef, kind: DataType) -> Result<ArrayRef> {
-    Ok(arrow_array::make_array(column.to_data().into_builder().data_type(kind).build()?))
-}
-
-/// The type that a column is read as before it gets the one that was announced.
-fn readable(kind: &DataType) -> DataType {
-    match kind {
-        // Base64 is read as the text that it is, and decoded afterwards.
-        DataType::Binary => DataType::Utf8,
-        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some(UTC.into())),
-        other => other.clone(),
-    }
+/// Whether what writes rows as JSON, and reads them, knows the type.
+fn crosses(kind: &DataType) -> bool {
+    let schema = Arc::new(Schema::new(vec![Field::new("column", readable(kind), true)]));
+    ReaderBuilder::new(Arc::clone(&schema)).build_decoder().is_ok()
+        && write(&RecordBatch::new_empty(Arc::new(Schema::new(vec![Field::new("column", kind.clone(), true)])))).is_ok()
 }
 
 /// A batch of a guest, in the columns that it announced; none: no rows.
@@ -180,10 +112,9 @@ pub fn read(bytes: &[u8], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
     if rows.is_empty() {
         return Ok(None);
     }
-    for field in schema.fields().iter().filter(|field| field.data_type().is_integer()) {
-        // A reader would cut off what stands behind the point.
-        let broken = rows.iter().filter_map(|row| row.get(field.name())?.as_number()).find(|number| number.is_f64());
-        if let Some(number) = broken {
+    for field in schema.fields() {
+        let mut values = rows.iter().filter_map(|row| row.get(field.name()));
+        if let Some(number) = values.find_map(|value| broken_number(value, field.data_type())) {
             return Err(wrong(format!("column `{}` holds {number}, which is no whole number", field.name())));
         }
     }
@@ -195,29 +126,24 @@ pub fn read(bytes: &[u8], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
     decoder.serialize(&rows).map_err(|error| wrong(error.to_string()))?;
     let batch = decoder.flush().map_err(|error| wrong(error.to_string()))?;
     let batch = batch.ok_or_else(|| wrong("they hold no columns".into()))?;
-    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| match field.data_type() {
-        DataType::Binary => decode_base64(field, column).map_err(wrong),
-        kind if kind == column.data_type() => Ok(Arc::clone(column)),
-        kind => relabel(column, kind.clone()),
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        announced(column, field.data_type())
+            .map_err(|error| wrong(format!("column `{}`: {}", field.name(), error.message)))
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     RecordBatch::try_new(Arc::clone(schema), columns).map(Some).map_err(|error| wrong(error.to_string()))
 }
 
-fn decode_base64(field: &Field, column: &ArrayRef) -> Result<ArrayRef, String> {
-    let texts = column.as_string::<i32>();
-    let mut builder = BinaryBuilder::with_capacity(texts.len(), texts.value_data().len() / 4 * 3);
-    for text in texts {
-        let bytes = text.map(|text| BASE64_STANDARD.decode(text)).transpose();
-        builder.append_option(bytes.map_err(|_| format!("column `{}` is not base64", field.name()))?);
-    }
-    Ok(Arc::new(builder.finish()))
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow_array::builder::{
+        FixedSizeBinaryBuilder, Int64Builder, ListBuilder, MapBuilder, StringBuilder, StringDictionaryBuilder,
+    };
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{Float64Type, Int32Type, Int64Type};
     use arrow_array::{
-        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+        StructArray, TimestampMicrosecondArray,
     };
 
     use super::*;
@@ -252,6 +178,83 @@ mod tests {
         for (field, (one, other)) in schema.fields().iter().zip(sent.columns().iter().zip(came.columns())) {
             assert_eq!(format!("{one:?}"), format!("{other:?}"), "{}", field.name());
         }
+    }
+
+    fn column(name: &str, values: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter_with_nullable([(name, values, true)]).unwrap()
+    }
+
+    fn there_and_back(sent: &RecordBatch) -> RecordBatch {
+        let schema = read_schema(&write_schema(&sent.schema()).unwrap()).unwrap();
+        read(&write(sent).unwrap(), &schema).unwrap().unwrap()
+    }
+
+    #[test]
+    fn values_inside_others_come_back_exactly_too() {
+        let mut lists = ListBuilder::new(Int64Builder::new());
+        lists.append_value([Some(i64::MAX), None, Some(1)]);
+        lists.append_null();
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+        maps.keys().append_value("one");
+        maps.values().append_value(i64::MIN);
+        maps.append(true).unwrap();
+        maps.append(false).unwrap();
+        let mut views = arrow_array::builder::ListViewBuilder::new(Int64Builder::new());
+        views.append_value([Some(i64::MAX)]);
+        views.append_null();
+        let views = column("c", Arc::new(views.finish()));
+        assert_eq!(
+            there_and_back(&views).column(0).as_list::<i32>().value(0).as_primitive::<Int64Type>().value(0),
+            i64::MAX
+        );
+        let mut sizes = FixedSizeBinaryBuilder::new(2);
+        sizes.append_value(b"\0\xff").unwrap();
+        sizes.append_null();
+        let inside: ArrayRef = Arc::new(BinaryArray::from(vec![Some(&b"\xfe"[..]), None]));
+        let moments = TimestampMicrosecondArray::from(vec![Some(1), None]).with_timezone("Europe/Berlin");
+        let objects = StructArray::try_from(vec![("binary", inside), ("moment", Arc::new(moments) as ArrayRef)]);
+        for values in [
+            Arc::new(lists.finish()) as ArrayRef,
+            Arc::new(maps.finish()),
+            Arc::new(sizes.finish()),
+            Arc::new(objects.unwrap()),
+        ] {
+            let sent = column("c", values);
+            assert_eq!(there_and_back(&sent), sent);
+            // A part of an array keeps its children whole.
+            let part = sent.slice(1, 1);
+            assert_eq!(there_and_back(&part), part);
+        }
+    }
+
+    #[test]
+    fn a_dictionary_comes_as_its_values() {
+        let mut words = StringDictionaryBuilder::<Int32Type>::new();
+        words.extend([Some("b"), None, Some("a"), Some("b")]);
+        let sent = column("c", Arc::new(words.finish()));
+        let values = column("c", Arc::new(StringArray::from(vec![Some("b"), None, Some("a"), Some("b")])));
+        assert_eq!(there_and_back(&sent), values);
+        // Rows that a guest refuses come back in the columns that it saw.
+        assert_eq!(read(&write(&sent).unwrap(), &seen(&sent.schema())).unwrap(), Some(values));
+    }
+
+    #[test]
+    fn a_type_that_json_cannot_hold_is_refused_by_its_column() {
+        let interval = DataType::Interval(arrow_schema::IntervalUnit::MonthDayNano);
+        let schema = Schema::new(vec![Field::new("pause", interval, true)]);
+        let error = write_schema(&schema).unwrap_err();
+        assert_eq!(error.kind, engine_abi::ErrorKind::Config);
+        assert!(error.message.contains("`pause`") && error.hint.is_some(), "{error}");
+        let error = read_schema(br#"{"columns": [{"name": "c", "type": "Dictionary(Int32, Utf8)"}]}"#).unwrap_err();
+        assert!(error.message.contains("`c`"), "{error}");
+    }
+
+    #[test]
+    fn bytes_of_another_length_and_numbers_cut_inside_a_list_are_refused() {
+        let schema = read_schema(br#"{"columns": [{"name": "c", "type": "FixedSizeBinary(2)"}]}"#).unwrap();
+        assert!(read(br#"[{"c": "AAAA"}]"#, &schema).is_err());
+        let schema = read_schema(br#"{"columns": [{"name": "c", "type": "List(Int64)"}]}"#).unwrap();
+        assert!(read(br#"[{"c": [1, 1.5]}]"#, &schema).unwrap_err().message.contains("1.5"));
     }
 
     #[test]
