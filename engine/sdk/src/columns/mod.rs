@@ -24,6 +24,9 @@ use serde::{Deserialize, Deserializer};
 pub use read::Unreadable;
 pub use write::{Cells, write_base64};
 
+/// Columns by name, in the order of the configuration.
+pub type Columns = indexmap::IndexMap<String, ColumnType>;
+
 /// What a column holds, as written in a configuration: `text`, `integer`,
 /// `number`, `decimal(12,2)`, `boolean`, `date`, `timestamp`, `timestamptz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine_sdk::columns::{Cells, ColumnType, RowBuilder, Value as Cell};
+use engine_sdk::columns::{Cells, Columns, RowBuilder, Value as Cell};
 use engine_sdk::prelude::*;
 use engine_sdk::{file_piece, file_pieces, files_schema};
 
@@ -12,7 +12,7 @@ use engine_sdk::{file_piece, file_pieces, files_schema};
 pub struct Config {
     /// Reading: the columns by name, and their types.
     #[serde(default)]
-    columns: BTreeMap<String, ColumnType>,
+    columns: Columns,
 }
 
 pub struct KeyValues(Config, Context);
@@ -45,7 +45,7 @@ impl Decoder for KeyValues {
 
 /// What is left of the last line, and the rows so far.
 struct Lines {
-    types: BTreeMap<String, ColumnType>,
+    types: Columns,
     rows: RowBuilder,
     cx: Context,
     name: String,
