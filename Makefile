@@ -7,6 +7,7 @@ ENGINE := $(TARGET_DIR)/release/engine
 # The engine finds modules beside its own binary, so building a connector is all that installing takes.
 DEMO_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-avaya-cdr engine-plugin-sqlite
 BENCH_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-tcp engine-plugin-avaya-cdr engine-plugin-postgres engine-test-tools
+MODULE_BENCH_CRATES := engine-cli engine-host engine-wasm engine-guest-tests engine-plugin-avaya-cdr
 
 # The demo keeps its state beside its results, so that it starts anew each time and touches no other.
 DEMO_OUT := pipelines/out
@@ -20,11 +21,11 @@ ROWS ?= 1000000
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite guests demo bench outage budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite guests demo bench bench-modules outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 # The engine that crash tests can end at a point is built first and put aside; the same build folder
 # serves both, so that only the engine's own crates are compiled twice.
@@ -80,6 +81,11 @@ demo: ## build what the quickstart needs (release profile), run it, show the res
 bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
 	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
+
+bench-modules: guests ## measure what WASM and child processes cost against native modules
+	$(CARGO) build --release $(addprefix -p ,$(MODULE_BENCH_CRATES)) --example isolation --lib --bins
+	$(TARGET_DIR)/release/bench-guests
+	$(TARGET_DIR)/release/examples/isolation $(TARGET_DIR)/release/libengine_plugin_avaya_cdr.so
 
 budgets: ## count the instructions of the hot paths anew and make them the budgets
 	UPDATE=1 $(CARGO) test --workspace --test budgets -- --nocapture

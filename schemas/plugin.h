@@ -303,6 +303,8 @@ typedef struct EngineComponent {
    * configuration), "examples", "promise", "unit", "scope", "gives", "takes",
    * "push", …}. See docs/guide/connectors.md for all members. Must not depend
    * on the machine: the answer is cached by the hash of the module's file.
+   * There is no instance yet that could be asked for an error: one may stand
+   * in the reply, in the form of `last_error`.
    */
   EngineStatus (*describe)(EngineReply reply);
 

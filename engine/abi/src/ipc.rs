@@ -41,6 +41,10 @@ impl Encoder {
     }
 }
 
+/// Rows of one batch. Columns of nulls, or of one value many times, take no bytes: a small piece could
+/// stand for more rows than anybody lives to see.
+const MAX_ROWS: i64 = 16 << 20;
+
 /// Reads pieces that somebody else wrote; their contents are checked.
 pub struct Decoder {
     schema: SchemaRef,
@@ -82,6 +86,10 @@ impl Decoder {
             let head = message.head()?;
             let version = head.version();
             if let Some(dictionary) = head.header_as_dictionary_batch() {
+                if dictionary.isDelta() {
+                    // Each would be kept for the whole stream, in memory that nobody counts.
+                    return Err(Error::internal("a stream adds to a dictionary, instead of sending it anew"));
+                }
                 read_dictionary(&message.body, dictionary, &self.schema, &mut self.dictionaries, &version)
                     .map_err(unreadable)?;
             } else if let Some(batch) = head.header_as_record_batch() {
@@ -91,6 +99,9 @@ impl Decoder {
                         "a batch has {found} buffers, where the columns that were announced have {}",
                         announced.unwrap_or_default()
                     )));
+                }
+                if batch.length() > MAX_ROWS {
+                    return Err(Error::internal(format!("a batch has {} rows, more than {MAX_ROWS}", batch.length())));
                 }
                 let schema = SchemaRef::clone(&self.schema);
                 let batch = read_record_batch(&message.body, batch, schema, &self.dictionaries, None, &version);
@@ -199,6 +210,8 @@ mod tests {
 
     use arrow_array::{ArrayRef, DictionaryArray, Int64Array, StringArray, types::Int32Type};
 
+    use arrow_schema::Field;
+
     use super::*;
 
     fn batch(words: &[&str]) -> RecordBatch {
@@ -256,5 +269,42 @@ mod tests {
         let mut decoder = Decoder::new(schema).unwrap();
         let twice = [piece.clone(), piece].concat();
         assert!(decoder.batch(twice).is_err(), "two batches in one piece");
+    }
+
+    #[test]
+    fn a_batch_of_more_rows_than_anybody_reads_is_refused() {
+        let nothing = |rows: usize| {
+            let schema = Arc::new(Schema::new(vec![Field::new("nothing", DataType::Null, true)]));
+            RecordBatch::try_new(schema, vec![arrow_array::new_null_array(&DataType::Null, rows)]).unwrap()
+        };
+        for (rows, taken) in [(MAX_ROWS as usize, true), (1 << 40, false)] {
+            let sent = nothing(rows);
+            let (mut encoder, schema) = Encoder::new(&sent.schema()).unwrap();
+            let piece = encoder.batch(&sent).unwrap();
+            assert!(piece.len() < 1024);
+            assert_eq!(Decoder::new(schema).unwrap().batch(piece).is_ok(), taken, "{rows}");
+        }
+    }
+
+    #[test]
+    fn a_dictionary_that_grows_is_refused() {
+        let sent = batch(&["a", "bc"]);
+        let options = arrow_ipc::writer::IpcWriteOptions::default()
+            .with_dictionary_handling(arrow_ipc::writer::DictionaryHandling::Delta);
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new_with_options(&mut bytes, &sent.schema(), options).unwrap();
+        let words = |words: &[&str]| {
+            let values: ArrayRef = Arc::new(words.iter().copied().map(Some).collect::<StringArray>());
+            let keys = arrow_array::Int32Array::from(vec![0, 1]);
+            let repeated = DictionaryArray::<Int32Type>::try_new(keys, values).unwrap();
+            let columns = vec![Arc::clone(sent.column(0)), Arc::new(repeated) as _, Arc::clone(sent.column(2))];
+            RecordBatch::try_new(sent.schema(), columns).unwrap()
+        };
+        writer.write(&words(&["a", "b"])).unwrap();
+        writer.write(&words(&["a", "b", "c"])).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        let error = read_whole(bytes).unwrap_err();
+        assert!(error.message.contains("dictionary"), "{error}");
     }
 }

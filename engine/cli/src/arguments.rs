@@ -183,9 +183,21 @@ pub struct TestModules {
     /// How to run the components [default: `conformance.json` beside the module, else in this folder]
     #[arg(long, value_name = "FILE")]
     pub fixture: Option<PathBuf>,
+    /// Where native modules run: one that crashes in a process of its own fails the check, and the
+    /// next ones are done
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub isolation: Isolation,
     /// Only checks whose component or name holds this text, such as `sink` or `CommitOnce`
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// In this process
+    None,
+    /// In a process of its own
+    Process,
 }
 
 #[derive(Debug, Subcommand)]

@@ -80,8 +80,8 @@ impl Project {
     /// used; what is wrong with a file is in its diagnostics.
     pub fn load(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
         let parsed = read(files)?;
-        let first = parsed.first().map(|file| file.folder.clone());
-        let modules = places::modules(global, Some(state), first.as_deref()).map_err(Failure::environment)?;
+        let in_folders: Vec<_> = parsed.iter().map(|file| file.folder.as_path()).collect();
+        let modules = places::modules_of_all(global, state, &in_folders).map_err(Failure::environment)?;
         let mut folders = BTreeMap::new();
         for ParsedFile { folder, .. } in &parsed {
             if !folders.contains_key(folder) {

@@ -82,7 +82,10 @@ impl Component {
         // SAFETY: plugin.h; the reply collects into `text` until the call returns.
         let status = unsafe { describe(Reply::collect(&mut text)) };
         if status != ffi::OK {
-            return Err(wrong(format!("{kind} `{name}` cannot describe itself (status {status})")));
+            return Err(match serde_json::from_slice::<Error>(&text) {
+                Ok(error) => error.context(format_args!("{kind} `{name}` of module {}", path.display())),
+                Err(_) => wrong(format!("{kind} `{name}` cannot describe itself (status {status})")),
+            });
         }
         let mut description = Self::read_description(&text, kind, &name, path)?;
         description.push = kind == ComponentKind::Source && table.listen.is_some();

@@ -11,6 +11,7 @@ use engine_abi::{Cuts, Error, ErrorKind, Result, cut, message, table};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bounded::Bounded;
 use crate::callbacks::{Host, Table};
 use crate::component::{Carrier, Component};
 
@@ -141,6 +142,7 @@ impl Instance {
         sandbox: &Sandbox,
         host: Arc<dyn Host>,
     ) -> Result<Self> {
+        let host: Arc<dyn Host> = Arc::new(Bounded::new(host));
         let table = Table::new(Arc::clone(&host));
         let mut raw = std::ptr::null_mut();
         let (serving, host) = (host, &raw const table.table);

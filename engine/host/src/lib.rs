@@ -11,6 +11,7 @@
 //! memory) but not with the truth: tables, messages and batches are checked
 //! where they come in.
 
+mod bounded;
 mod callbacks;
 mod component;
 mod discover;

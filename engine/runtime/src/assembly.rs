@@ -66,7 +66,9 @@ impl Part {
             component,
             config: config.clone(),
             isolation: *isolation,
-            sandbox: absolute(sandbox, place.1).map_err(|error| error.at(stage))?,
+            sandbox: absolute(sandbox, place.1)
+                .and_then(|sandbox| keeps_out(sandbox, modules, place.1))
+                .map_err(|error| error.at(stage))?,
             pipeline: place.0.to_owned(),
             folder: place.1.to_owned(),
         })
@@ -120,6 +122,29 @@ fn absolute(sandbox: &Sandbox, folder: &Path) -> Result<Sandbox> {
     sandbox.permissions.write = all(&sandbox.permissions.write)?;
     Ok(sandbox)
 }
+
+/// Refuses folders in which a module could change what decides over it: pipeline files, locks, modules, state.
+fn keeps_out(sandbox: Sandbox, modules: &Modules, folder: &Path) -> Result<Sandbox> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let state = real(&folder.join(STATE));
+    let own = modules.list().iter().filter_map(|module| module.path().parent()).map(real);
+    let own: Vec<_> = own.chain([real(folder), state.clone()]).collect();
+    for granted in &sandbox.permissions.write {
+        let place = real(Path::new(granted));
+        if place.starts_with(&state) || own.iter().any(|own| own.starts_with(&place)) {
+            return Err(Error::config(format!(
+                "`permissions: write` grants {granted}, which holds the pipeline's own files, its state or modules"
+            ))
+            .hint(
+                "a module that may write there could replace what decides over it; name a folder for its data alone",
+            ));
+        }
+    }
+    Ok(sandbox)
+}
+
+/// Where the state of a pipeline's folder lies, unless another is named.
+const STATE: &str = ".engine";
 
 /// Variables of a run that never was.
 fn imagined(pipeline: &str, window_id: u64) -> TemplateVariables {
@@ -279,5 +304,27 @@ mod tests {
         assert_eq!(found.limits, granted.limits);
         let here = absolute(&granted, Path::new("")).unwrap();
         assert!(here.permissions.read.iter().all(|folder| Path::new(folder).is_absolute()), "{here:?}");
+    }
+
+    #[test]
+    fn no_module_may_write_where_it_could_change_what_decides_over_it() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("pipelines");
+        for inside in ["out", ".engine/plugins"] {
+            std::fs::create_dir_all(folder.join(inside)).unwrap();
+        }
+        std::os::unix::fs::symlink(".engine", folder.join("link")).unwrap();
+        let granted = |path: &str| {
+            let permissions = Permissions { write: vec![path.to_owned()], ..Permissions::default() };
+            let sandbox = absolute(&Sandbox { permissions, ..Sandbox::default() }, &folder).unwrap();
+            keeps_out(sandbox, &Modules::discover(&[], None), &folder)
+        };
+        for path in [".", "..", "/", "out/..", ".engine", ".engine/plugins", "link/plugins"] {
+            let error = granted(path).unwrap_err();
+            assert!(error.message.contains("permissions: write") && error.hint.is_some(), "{path}: {error}");
+        }
+        for path in ["out", "not/there/yet", "/srv/elsewhere"] {
+            granted(path).unwrap();
+        }
     }
 }

@@ -12,6 +12,9 @@ use engine_state::spool::{Framing, Record};
 use crate::letters::Letters;
 use crate::stop::Stop;
 
+/// What the parts of one delivery's receipt may take together: they are kept in memory, and in the state.
+const RECEIPT_BYTES: usize = 64 << 20;
+
 /// What a stage counted since its split began.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -58,7 +61,8 @@ pub struct StageHost {
     letters: Letters,
     spool: Option<Arc<Spool>>,
     until: Mutex<Option<Instant>>,
-    receipts: Mutex<Vec<serde_json::Value>>,
+    /// And how large they are.
+    receipts: Mutex<(Vec<serde_json::Value>, usize)>,
     /// What the stage counted.
     pub counts: Counts,
 }
@@ -99,7 +103,7 @@ impl StageHost {
 
     /// The parts of receipts since the last call.
     pub fn take_receipts(&self) -> Vec<serde_json::Value> {
-        std::mem::take(&mut self.receipts.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.receipts.lock().unwrap_or_else(PoisonError::into_inner)).0
     }
 
     fn stop(&self) -> Stop {
@@ -146,7 +150,13 @@ impl Host for StageHost {
     }
 
     fn receipt(&self, part: serde_json::Value) -> Result<()> {
-        self.receipts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
+        let mut receipts = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
+        receipts.1 += part.to_string().len();
+        if receipts.1 > RECEIPT_BYTES {
+            return Err(Error::internal(format!("the receipt of one delivery is larger than {RECEIPT_BYTES} bytes"))
+                .hint("a receipt says where the rows are, and does not hold them; this is a bug in the module"));
+        }
+        receipts.0.push(part);
         Ok(())
     }
 

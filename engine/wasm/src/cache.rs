@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use engine_abi::loader::LoadRequest;
 use engine_abi::{Error, Result};
@@ -21,6 +22,8 @@ pub fn compiled(engine: &Engine, request: &LoadRequest, bytes: &[u8], folder: Op
         // SAFETY: the file was written by `keep` of this same engine version and settings, which its name
         // tells, into a folder that nobody else may write to.
         if let Ok(component) = unsafe { Component::deserialize_file(engine, place) } {
+            // Says when it was loaded last.
+            let _ = fs::File::open(place).and_then(|file| file.set_modified(SystemTime::now()));
             return Ok(component);
         }
     }
@@ -41,7 +44,8 @@ pub fn compiled(engine: &Engine, request: &LoadRequest, bytes: &[u8], folder: Op
 /// Makes the folder, and says whether it belongs to this user alone.
 fn own(folder: &Path) -> bool {
     let _ = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    let Ok(found) = fs::metadata(folder) else { return false };
+    // A link may be turned elsewhere by whoever owns the folder that it lies in.
+    let Ok(found) = fs::symlink_metadata(folder) else { return false };
     found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0
 }
 
@@ -52,11 +56,27 @@ fn entry(engine: &Engine, folder: &Path, sha256: &str) -> PathBuf {
     folder.join(format!("{sha256}-{settings:016x}.cwasm"))
 }
 
+/// How long code is kept that nobody loads.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Removes what has not been loaded for long: each new version of a module leaves its old one behind.
+fn forget(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let unused = entry.metadata().and_then(|found| found.modified()).ok().and_then(|then| then.elapsed().ok());
+        if unused.is_some_and(|unused| unused > KEPT) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes beside and renames, so that no half file is ever loaded.
 fn keep(place: &Path, compiled: &[u8]) -> std::io::Result<()> {
     let folder = place.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(compiled)?;
+    // What is run as it is must not have holes after a power cut.
+    file.as_file().sync_all()?;
     file.persist(place)?;
+    forget(folder);
     Ok(())
 }

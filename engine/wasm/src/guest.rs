@@ -98,8 +98,15 @@ impl Running {
         let Some((store, guests)) = &mut self.alive else {
             return Err(Error::unavailable(format!("{} failed before and can do nothing more", self.who)));
         };
-        store.data().clock.begin();
+        // Only listening is work without an end.
+        if name == LISTEN {
+            store.data().clock.begin_endless()
+        } else {
+            store.data().clock.begin()
+        }
         store.data_mut().last_words = None;
+        // What an earlier call was refused, and got along without, has nothing to do with this one.
+        store.data_mut().take_denied();
         match call(store, guests) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
@@ -157,6 +164,9 @@ impl Running {
     }
 }
 
+/// The call that lasts until the engine asks to stop.
+const LISTEN: &str = "listen";
+
 /// Why an instance ended, in words that say what to do. It may be tried again:
 /// another instance begins with a clean memory.
 fn ended(who: &str, call: &str, state: &mut State, error: &wasmtime::Error) -> Error {
@@ -175,6 +185,10 @@ fn ended(who: &str, call: &str, state: &mut State, error: &wasmtime::Error) -> E
         let limit = state.clock.limit();
         return Error::unavailable(format!("{who} did not come to the end of `{call}` within {limit:?} and was ended"))
             .hint("if it needs longer, raise `limits: {deadline: …}` of its stage");
+    }
+    if let Some(denied) = state.take_denied() {
+        // It could not go on without what it was refused.
+        return denied.context(who);
     }
     let what = match (trap, state.last_words.take()) {
         (_, Some(words)) => words,
@@ -383,7 +397,7 @@ impl Calls for Guest {
     }
 
     fn listen(&mut self) -> Result<()> {
-        self.running().call("listen", |store, it| present(&it.listener)?.call_listen(store))
+        self.running().call(LISTEN, |store, it| present(&it.listener)?.call_listen(store))
     }
 
     fn apply(&mut self, way: i32, input: Batches) -> Result<Batches> {

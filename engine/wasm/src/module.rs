@@ -10,7 +10,7 @@ use engine_abi::message::{Limits, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, RowForm};
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Engine};
-use wasmtime_wasi::p2::bindings::sync::io::poll;
+use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
 
 use crate::bindings::{exported, host, input, spool};
 use crate::cache;
@@ -144,6 +144,7 @@ fn linker() -> Result<Linker<State>> {
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(broken)?;
     linker.allow_shadowing(true);
     poll::add_to_linker::<_, HasWaiting>(&mut linker, State::waiting).map_err(broken)?;
+    streams::add_to_linker::<_, HasWaiting>(&mut linker, State::waiting).map_err(broken)?;
     linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker).map_err(broken)?;
     host::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(broken)?;

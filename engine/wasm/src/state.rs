@@ -18,6 +18,18 @@ use crate::rows::Writer;
 use crate::waiting::Waiting;
 use crate::{access, json_rows};
 
+/// Files, requests, timers and the like that a guest may hold at once. They lie in the engine's own
+/// memory, and some take one of its file descriptors.
+const MAX_RESOURCES: usize = 256;
+/// Bytes of a request's headers.
+const MAX_HEADERS: usize = 32 << 10;
+/// Memories and tables of a guest: a language's runtime takes a handful.
+const MAX_MEMORIES: usize = 100;
+/// What is left of a call that may take as long as it wants.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a guest may go on after it was asked to stop.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The data of a guest's store.
 pub struct State {
     /// The engine; NULL while a module describes itself.
@@ -50,10 +62,18 @@ impl State {
         let clock = Arc::new(Clock::new(Duration::from_millis(sandbox.limits.deadline_ms)));
         Ok(Self {
             wasi: access::wasi(&sandbox.permissions, engine)?,
-            http: WasiHttpCtx::new(),
-            resources: ResourceTable::new(),
+            http: {
+                let mut http = WasiHttpCtx::new();
+                http.set_field_size_limit(MAX_HEADERS);
+                http
+            },
+            resources: {
+                let mut resources = ResourceTable::new();
+                resources.set_max_capacity(MAX_RESOURCES);
+                resources
+            },
             outgoing: Outgoing::new(&sandbox.permissions, Arc::clone(&clock))?,
-            memory: Memory { cap: usize::try_from(sandbox.limits.memory_bytes).unwrap_or(usize::MAX), hit: false },
+            memory: Memory::new(usize::try_from(sandbox.limits.memory_bytes).unwrap_or(usize::MAX)),
             clock,
             engine,
             input: None,
@@ -80,7 +100,7 @@ impl State {
     /// Runs at each tick while the guest works.
     pub fn at_tick(store: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
         let state = store.data();
-        if state.clock.is_over() || state.cancelled() {
+        if state.clock.ends(state.cancelled()) {
             return Ok(UpdateDeadline::Interrupt);
         }
         Ok(UpdateDeadline::Continue(1))
@@ -99,15 +119,27 @@ impl WasiHttpView for State {
     }
 }
 
-/// The time that a call may take, without what it waits for the engine.
+/// The time that a call may take, without what it waits for its input.
 pub struct Clock {
     limit: Duration,
-    until: Mutex<Instant>,
+    call: Mutex<Call>,
+}
+
+/// The present call.
+struct Call {
+    /// When its time is over; none: it may take as long as it wants.
+    until: Option<Instant>,
+    /// When it was first seen that it should stop.
+    stopping: Option<Instant>,
 }
 
 impl Clock {
     fn new(limit: Duration) -> Self {
-        Self { limit, until: Mutex::new(Instant::now() + limit) }
+        Self { limit, call: Mutex::new(Call { until: Some(Instant::now() + limit), stopping: None }) }
+    }
+
+    fn call(&self) -> std::sync::MutexGuard<'_, Call> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The limit, for messages.
@@ -117,12 +149,17 @@ impl Clock {
 
     /// A call begins.
     pub fn begin(&self) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.limit;
+        *self.call() = Call { until: Some(Instant::now() + self.limit), stopping: None };
+    }
+
+    /// A call begins that lasts until the engine asks to stop.
+    pub fn begin_endless(&self) {
+        *self.call() = Call { until: None, stopping: None };
     }
 
     /// What is left of the call.
     pub fn left(&self) -> Duration {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner).saturating_duration_since(Instant::now())
+        self.call().until.map_or(DAY, |until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Whether the call has taken too long.
@@ -130,22 +167,35 @@ impl Clock {
         self.left().is_zero()
     }
 
+    /// Whether the call is to be ended: it has taken too long, or goes on although it was asked to stop.
+    pub fn ends(&self, cancelled: bool) -> bool {
+        let asked = cancelled.then(|| *self.call().stopping.get_or_insert_with(Instant::now));
+        self.is_over() || asked.is_some_and(|since| since.elapsed() >= GRACE)
+    }
+
     /// Does something of the engine's meanwhile, which costs the guest nothing.
     fn pause<R>(&self, work: impl FnOnce() -> R) -> R {
         let began = Instant::now();
         let result = work();
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) += began.elapsed();
+        if let Some(until) = &mut self.call().until {
+            *until += began.elapsed();
+        }
         result
     }
 }
 
-/// The cap on a guest's memory.
+/// The cap on a guest's memory, of all its memories and tables together.
 pub struct Memory {
     cap: usize,
+    held: usize,
     hit: bool,
 }
 
 impl Memory {
+    fn new(cap: usize) -> Self {
+        Self { cap, held: 0, hit: false }
+    }
+
     /// The cap, once the guest asked for more.
     pub fn exceeded(&self) -> Option<usize> {
         self.hit.then_some(self.cap)
@@ -153,18 +203,29 @@ impl Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.cap {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let held = self.held.saturating_add(desired.saturating_sub(current));
+        if held > self.cap {
             self.hit = true;
             // Ends the guest here: most would only turn a refusal into a trap that says less.
             return Err(wasmtime::Error::msg("out of memory"));
         }
+        self.held = held;
         Ok(true)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         // An element takes a pointer of the engine's own memory.
-        self.memory_growing(0, desired.saturating_mul(size_of::<usize>()), None)
+        let bytes = |elements: usize| elements.saturating_mul(size_of::<usize>());
+        self.memory_growing(bytes(current), bytes(desired), None)
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_MEMORIES
     }
 }
 
@@ -342,5 +403,33 @@ impl spool::Host for State {
     fn durable(&mut self, sequence: u64) -> Result<(), types::Error> {
         // SAFETY: the host's own context.
         self.clock.pause(|| self.engine.ask(|host| unsafe { (host.durable)(host.context, sequence) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_count_together() {
+        let mut memory = Memory::new(1 << 20);
+        assert!(memory.memory_growing(0, 512 << 10, None).unwrap());
+        assert!(memory.memory_growing(512 << 10, 768 << 10, None).unwrap());
+        assert!(memory.table_growing(0, 16 << 10, None).unwrap());
+        assert_eq!(memory.exceeded(), None);
+        assert!(memory.memory_growing(0, 256 << 10, None).is_err(), "a second memory");
+        assert_eq!(memory.exceeded(), Some(1 << 20));
+    }
+
+    #[test]
+    fn who_was_asked_to_stop_has_a_grace_and_a_listener_no_deadline() {
+        let clock = Clock::new(Duration::ZERO);
+        assert!(clock.ends(false));
+        clock.begin_endless();
+        assert!(!clock.ends(false) && !clock.ends(true));
+        clock.call().stopping = Instant::now().checked_sub(GRACE);
+        assert!(clock.ends(true));
+        clock.begin_endless();
+        assert!(!clock.ends(true), "each call has a grace of its own");
     }
 }

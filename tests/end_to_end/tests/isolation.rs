@@ -42,9 +42,8 @@ fn a_pipeline_gives_the_same_whoever_runs_its_modules() {
     assert_eq!(place.final_letters(), 2);
 }
 
-#[test]
-fn a_crash_costs_an_attempt_and_no_more_than_the_run() {
-    let place = Place::new();
+/// Builds the module that does what a setting says.
+fn hostile(place: &Place) -> std::path::PathBuf {
     let built = place.write("modules/libhostile.so", "");
     let compiled = Command::new("cc")
         .args(["-std=c11", "-shared", "-fPIC", "-I"])
@@ -53,6 +52,27 @@ fn a_crash_costs_an_attempt_and_no_more_than_the_run() {
         .args([&built, &workspace().join("tests/modules/c_hostile/hostile.c")])
         .status();
     assert!(compiled.expect("there is a C compiler").success());
+    built
+}
+
+#[test]
+fn a_module_that_crashes_fails_a_check_of_the_suite_and_not_the_suite() {
+    let place = Place::new();
+    let module = hostile(&place).display().to_string();
+    place.write(
+        "modules/conformance.json",
+        r#"{"transform hostile": {"config": {"fault": "segfault", "in": "apply"}}}"#,
+    );
+    let ended = place.engine(&["plugins", "test", &module, "--isolation", "process"]).with_code(1);
+    for text in ["FAILED        OneRow", "crashed in `apply`: SIGSEGV", "passed        Schema", "does not conform"] {
+        assert!(ended.stdout.contains(text), "{text:?} is not in\n{}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_crash_costs_an_attempt_and_no_more_than_the_run() {
+    let place = Place::new();
+    hostile(&place);
     place.write("pbx.log", lines(0..100));
     place.write(
         "pipe.yaml",

@@ -142,3 +142,20 @@ fn modules_that_only_connections_use_are_locked_as_well() {
     assert!(std::fs::read_to_string(place.path("jobs/plugins.lock")).unwrap().contains("libtcp.so"));
     engine(&place, &["run", "jobs/pipe.yaml"]).with_code(0);
 }
+
+#[test]
+fn pipelines_under_different_locks_do_not_run_together() {
+    let place = with_modules();
+    let pipeline = std::fs::read(place.path("jobs/pipe.yaml")).unwrap();
+    place.write("more/other.yaml", pipeline);
+    engine(&place, &["plugins", "lock", "jobs/pipe.yaml"]).with_code(0);
+    // In whichever order they are named: the lock of one folder says nothing of another.
+    for files in [["jobs/pipe.yaml", "more/other.yaml"], ["more/other.yaml", "jobs/pipe.yaml"]] {
+        let ended = engine(&place, &[&["run"][..], &files].concat()).with_code(3);
+        ended.says(&["jobs/plugins.lock", "under no lock", "run the pipelines of each folder by themselves"]);
+    }
+    let lock = place.path("jobs/plugins.lock");
+    place.write(".engine/plugins.lock", std::fs::read(&lock).unwrap());
+    std::fs::remove_file(lock).unwrap();
+    engine(&place, &["run", "jobs/pipe.yaml", "more/other.yaml", "--state", ".engine"]).with_code(0);
+}

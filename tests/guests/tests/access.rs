@@ -122,11 +122,8 @@ fn a_redirect_leads_to_no_host_that_is_not_granted() {
     let rule = format!("http://{address}");
     for language in BOTH {
         let fetch = json!({"fetch": format!("{rule}/away")});
-        match probe(language, fetch, hosts(std::slice::from_ref(&rule)), PATIENT) {
-            // A guest that follows redirects is refused, one that does not gets the answer as it is.
-            Err(error) => assert_eq!(error.kind, ErrorKind::Denied, "{error}"),
-            Ok(found) => assert!(found[0].as_ref().unwrap().starts_with("302 "), "{found:?}"),
-        }
+        let followed = probe(language, fetch, hosts(std::slice::from_ref(&rule)), PATIENT);
+        denied(followed, &format!("hosts: [\"http://{other}\"]"));
     }
 }
 
@@ -147,6 +144,24 @@ fn an_answer_without_an_end_and_one_that_never_begins_end_with_the_call() {
             );
             assert_ne!(error.kind, ErrorKind::Config, "{path}: {error}");
         }
+    }
+}
+
+#[test]
+fn a_request_that_is_written_and_never_sent_ends_with_the_call() {
+    let began = Instant::now();
+    let error = probe(Language::Python, json!({"clog": "http://x"}), Permissions::default(), 1_500).unwrap_err();
+    assert!(began.elapsed() < Duration::from_millis(1_500 * 3 + 2_000), "{:?} {error}", began.elapsed());
+    assert!(error.message.contains("did not come to the end of"), "{error}");
+}
+
+#[test]
+fn what_a_call_got_along_without_is_not_the_cause_of_a_later_error() {
+    for language in BOTH {
+        let forgiving = json!({"forgive": "http://192.0.2.1"});
+        let error = probe(language, forgiving, Permissions::default(), PATIENT).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        assert!(error.message.contains("the other service is down"), "{error}");
     }
 }
 

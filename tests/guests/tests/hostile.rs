@@ -22,6 +22,10 @@ fn hostile() -> Arc<Component> {
 }
 
 fn open(does: &str) -> Result<Instance> {
+    open_with(&hostile(), does, Arc::new(Recorder::default()))
+}
+
+fn open_with(component: &Arc<Component>, does: &str, host: Arc<Recorder>) -> Result<Instance> {
     let request = OpenRequest {
         config: json!({"does": does}),
         pipeline: "hostile".into(),
@@ -30,7 +34,22 @@ fn open(does: &str) -> Result<Instance> {
     };
     let limits = Limits { deadline_ms: DEADLINE.as_millis() as u64, memory_bytes: 64 << 20 };
     let sandbox = Sandbox { limits, ..Sandbox::default() };
-    hostile().open(&request, &sandbox, Arc::new(Recorder::default()) as Arc<dyn Host>)
+    component.open(&request, &sandbox, host as Arc<dyn Host>)
+}
+
+/// How a listener ends that is asked to stop long after the deadline of other calls.
+fn listened(does: &'static str) -> (Result<()>, Duration) {
+    let modules = Modules::from_file(&guest("engine_hostile_guest")).unwrap();
+    let component = modules.component(ComponentKind::Source, "hostile_listener").unwrap();
+    let host = Arc::new(Recorder::default());
+    let mut instance = open_with(&component, does, Arc::clone(&host)).unwrap();
+    let listening = std::thread::spawn(move || (instance.listen(), Instant::now()));
+    std::thread::sleep(DEADLINE * 2);
+    assert!(!listening.is_finished(), "it was ended before it was asked to stop");
+    host.cancel();
+    let asked = Instant::now();
+    let (ended, when) = listening.join().unwrap();
+    (ended, when.saturating_duration_since(asked))
 }
 
 fn numbers() -> Batches {
@@ -151,6 +170,20 @@ fn another_type_than_announced_is_refused() {
 #[test]
 fn a_null_where_none_was_announced_is_refused() {
     blamed("null_lie", "null values");
+}
+
+#[test]
+fn a_listener_has_no_deadline_and_stops_when_it_is_asked_to() {
+    let (ended, took) = listened("nothing");
+    ended.unwrap();
+    assert!(took < GRACE, "{took:?}");
+}
+
+#[test]
+fn a_listener_that_does_not_stop_is_ended() {
+    let (ended, took) = listened("loop");
+    assert_eq!(ended.unwrap_err().kind, ErrorKind::Cancelled);
+    assert!(took < GRACE * 2, "{took:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use engine_conformance::{Check, FILE, Fixtures, Line, Observer, Report, Suite, c
 use engine_host::Modules;
 use serde_json::json;
 
-use crate::arguments::{Global, TestModules};
+use crate::arguments::{Global, Isolation, TestModules};
 use crate::exit::{Exit, Failure};
 use crate::{console, output, places};
 
@@ -25,7 +25,14 @@ pub fn run(global: &Global, command: &TestModules) -> crate::Result {
     }
     let state = places::state_for(global, &[]).ok();
     let engine = Arc::new(places::modules(global, state.as_deref(), None).map_err(Failure::environment)?);
-    let bench = Bench { named, known: known(&modules), engine, filter: command.filter.as_deref(), json: global.json };
+    let bench = Bench {
+        named,
+        known: known(&modules),
+        engine,
+        isolation: command.isolation,
+        filter: command.filter.as_deref(),
+        json: global.json,
+    };
     let several = modules.len() > 1;
     let mut outcome = Outcome::default();
     for module in modules {
@@ -123,6 +130,7 @@ struct Bench<'a> {
     known: BTreeSet<String>,
     /// The modules of this engine, for components that fixtures name.
     engine: Arc<Modules>,
+    isolation: Isolation,
     filter: Option<&'a str>,
     json: bool,
 }
@@ -135,6 +143,10 @@ impl Bench<'_> {
         };
         let (fixture, fixtures) = self.fixtures(&path, &components(&module))?;
         let fixtures = fixtures.with_modules(Arc::new(neighbours(&module))).with_modules(Arc::clone(&self.engine));
+        let module = match self.isolation {
+            Isolation::None => module,
+            Isolation::Process => module.isolated(&std::env::current_exe().map_err(Error::from)?),
+        };
         let suite = Suite::load(module, &fixtures).map_err(Failure::environment)?;
         if !self.json {
             let with = match &fixture {

@@ -38,6 +38,11 @@ impl Clock {
         Self { limit, waited: Duration::ZERO, stopping: None }
     }
 
+    /// What the process has used up of the time of its call.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// The process has shown that it is at work.
     pub fn restart(&mut self) {
         self.waited = Duration::ZERO;
@@ -57,10 +62,14 @@ impl Clock {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Broken::Error(std::io::Error::from(error).into())),
         }
-        let waited = began.elapsed();
-        self.waited += waited;
+        self.spend(began.elapsed())
+    }
+
+    /// Counts time that the process has kept the engine busy for nothing but itself.
+    pub fn spend(&mut self, time: Duration) -> Result<(), Broken> {
+        self.waited += time;
         if let Some(stopping) = &mut self.stopping {
-            *stopping += waited;
+            *stopping += time;
         }
         match (self.limit, self.stopping) {
             (_, Some(stopping)) if stopping >= GRACE => Err(Broken::Over(Limit::Grace)),
@@ -102,5 +111,15 @@ mod tests {
         assert!(matches!(wait_for_nothing(&mut clock), Broken::Over(Limit::Grace)));
         clock.set_stopping(false);
         assert_eq!(clock.stopping, None);
+    }
+
+    #[test]
+    fn a_process_that_keeps_the_engine_busy_uses_up_its_time_without_a_wait() {
+        let mut clock = Clock::new(Some(Duration::from_millis(60)));
+        assert!(clock.spend(Duration::from_millis(59)).is_ok());
+        assert!(matches!(clock.spend(Duration::from_millis(1)), Err(Broken::Over(Limit::Deadline))));
+        let mut clock = Clock::new(None);
+        clock.set_stopping(true);
+        assert!(matches!(clock.spend(GRACE), Err(Broken::Over(Limit::Grace))));
     }
 }

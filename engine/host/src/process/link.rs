@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_abi::ipc::Encoder;
 use engine_abi::message::Sandbox;
@@ -150,10 +150,13 @@ impl Link {
     /// Waits for a frame that is wanted and serves the process meanwhile.
     fn wait(&mut self, wanted: fn(Kind) -> bool) -> Result<Frame> {
         loop {
+            let (began, waited) = (Instant::now(), self.clock.waited());
             let frame = self.receive()?;
             if wanted(frame.kind) {
                 return Ok(frame);
             }
+            // Nobody has asked for these: a process that does nothing else must come to its deadline.
+            let unasked = matches!(frame.kind, Kind::Log | Kind::Counts);
             let served = match frame.kind {
                 kind if is_of_stream(kind) && self.early.len() <= AHEAD => {
                     self.early.push_back(frame);
@@ -167,6 +170,11 @@ impl Link {
                 _ => self.serve_host(frame),
             };
             served.map_err(|error| self.die(error))?;
+            if unasked {
+                let counted = self.clock.waited().saturating_sub(waited);
+                let spent = self.clock.spend(began.elapsed().saturating_sub(counted));
+                spent.map_err(|broken| self.broken(broken))?;
+            }
         }
     }
 

@@ -4,19 +4,13 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 
 use super::spawn::end_of;
+use crate::bounded::{LINE_BYTES, Rate};
 use crate::callbacks::{Host, Level};
-
-/// What is kept of a line.
-const LINE_BYTES: usize = 4 * 1024;
-
-/// Lines of each of its two streams that go to the log within a second.
-const LINES_A_SECOND: u32 = 100;
 
 /// Where the lines go.
 #[derive(Clone)]
@@ -42,6 +36,10 @@ impl Output {
         if (line.starts_with("memory allocation of ") && line.ends_with(" failed")) || line.contains("std::bad_alloc") {
             *self.ran_out.lock().unwrap_or_else(PoisonError::into_inner) = true;
         }
+    }
+
+    fn report(&self, level: Level, left_out: u64) {
+        self.log(level, &format!("the module printed {left_out} more lines, which were left out"));
     }
 
     fn log(&self, level: Level, line: &str) {
@@ -74,33 +72,7 @@ pub fn forward(pid: Pid, printed: Option<ChildStdout>, errors: Option<ChildStder
     }
     for lines in [&mut printed, &mut errors] {
         lines.flush(&output);
-        lines.rate.report(lines.level, &output);
-    }
-}
-
-/// How much may still be said.
-struct Rate {
-    since: Instant,
-    lines: u32,
-    dropped: u64,
-}
-
-impl Rate {
-    fn allows(&mut self, level: Level, output: &Output) -> bool {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            self.report(level, output);
-            (self.since, self.lines) = (Instant::now(), 0);
-        }
-        self.lines += 1;
-        self.dropped += u64::from(self.lines > LINES_A_SECOND);
-        self.lines <= LINES_A_SECOND
-    }
-
-    fn report(&mut self, level: Level, output: &Output) {
-        if self.dropped > 0 {
-            output.log(level, &format!("the module printed {} more lines, which were left out", self.dropped));
-            self.dropped = 0;
-        }
+        lines.rate.finish(|left_out| output.report(lines.level, left_out));
     }
 }
 
@@ -117,8 +89,7 @@ struct Lines {
 impl Lines {
     fn new(pipe: Option<OwnedFd>, level: Level) -> Self {
         let pipe = pipe.filter(|pipe| rustix::io::ioctl_fionbio(pipe, true).is_ok());
-        let rate = Rate { since: Instant::now(), lines: 0, dropped: 0 };
-        Self { pipe, level, begun: Vec::new(), cut: false, rate }
+        Self { pipe, level, begun: Vec::new(), cut: false, rate: Rate::new() }
     }
 
     /// Reads what there is.
@@ -156,7 +127,7 @@ impl Lines {
         }
         let line = String::from_utf8_lossy(&self.begun);
         output.notice(line.trim_end());
-        if self.rate.allows(self.level, output) {
+        if self.rate.admits(|left_out| output.report(self.level, left_out)) {
             output.log(self.level, line.trim_end());
         }
         self.begun.clear();

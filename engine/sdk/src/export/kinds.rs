@@ -136,7 +136,7 @@ impl<T: PushSource> Calls for AsPushSource<T> {
     }
 }
 
-struct AsTransform<T>(T);
+pub(super) struct AsTransform<T>(T);
 
 impl<T: Transform> Exported for AsTransform<T> {
     const KIND: ComponentKind = ComponentKind::Transform;

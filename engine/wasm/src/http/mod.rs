@@ -51,6 +51,11 @@ impl Outgoing {
 type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 impl WasiHttpHooks for Outgoing {
+    /// Of every request that is being written: it lies in the engine's memory, not in the guest's.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        64 << 10
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

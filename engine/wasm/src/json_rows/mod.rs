@@ -10,15 +10,17 @@ mod values;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_json::reader::Decoder;
 use arrow_json::writer::JsonArray;
 use arrow_json::{ReaderBuilder, WriterBuilder};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use engine_abi::{Error, Result};
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use types::{data_type, plain, readable, word};
-use values::{announced, broken_number, exact};
+use values::{announced, exact, inexact};
 
 /// A schema as a guest sees it.
 #[derive(Serialize, Deserialize)]
@@ -108,22 +110,16 @@ pub fn read(bytes: &[u8], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
         Error::internal(format!("the module gives rows that cannot be read: {what}"))
             .hint("a batch is an array of objects with the columns that were announced; this is a bug in the module")
     };
-    let rows: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    for field in schema.fields() {
-        let mut values = rows.iter().filter_map(|row| row.get(field.name()));
-        if let Some(number) = values.find_map(|value| broken_number(value, field.data_type())) {
-            return Err(wrong(format!("column `{}` holds {number}, which is no whole number", field.name())));
-        }
-    }
     let fields = schema.fields().iter();
     let fields = fields.map(|field| field.as_ref().clone().with_data_type(readable(field.data_type())));
     let as_text = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let builder = ReaderBuilder::new(as_text).with_strict_mode(true).with_batch_size(rows.len());
-    let mut decoder = builder.build_decoder()?;
-    decoder.serialize(&rows).map_err(|error| wrong(error.to_string()))?;
+    let mut decoder = ReaderBuilder::new(as_text).with_strict_mode(true).build_decoder()?;
+    let mut text = serde_json::Deserializer::from_slice(bytes);
+    let taken =
+        text.deserialize_seq(Each { schema, decoder: &mut decoder }).and_then(|count| text.end().map(|()| count));
+    if taken.map_err(|error| wrong(error.to_string()))? == 0 {
+        return Ok(None);
+    }
     let batch = decoder.flush().map_err(|error| wrong(error.to_string()))?;
     let batch = batch.ok_or_else(|| wrong("they hold no columns".into()))?;
     let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
@@ -134,13 +130,42 @@ pub fn read(bytes: &[u8], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
     RecordBatch::try_new(Arc::clone(schema), columns).map(Some).map_err(|error| wrong(error.to_string()))
 }
 
+/// Takes rows one by one: all of them at once, as values, would be many times what their text is.
+struct Each<'a> {
+    schema: &'a Schema,
+    decoder: &'a mut Decoder,
+}
+
+impl<'de> Visitor<'de> for Each<'_> {
+    type Value = usize;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<usize, A::Error> {
+        let mut count = 0;
+        while let Some(row) = rows.next_element::<Value>()? {
+            for field in self.schema.fields() {
+                let value = row.get(field.name());
+                if let Some(what) = value.and_then(|value| inexact(value, field.data_type())) {
+                    return Err(A::Error::custom(format_args!("column `{}` holds {what}", field.name())));
+                }
+            }
+            self.decoder.serialize(&[row]).map_err(A::Error::custom)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use arrow_array::builder::{
         FixedSizeBinaryBuilder, Int64Builder, ListBuilder, MapBuilder, StringBuilder, StringDictionaryBuilder,
     };
     use arrow_array::cast::AsArray;
-    use arrow_array::types::{Float64Type, Int32Type, Int64Type};
+    use arrow_array::types::{Decimal128Type, Float64Type, Int32Type, Int64Type};
     use arrow_array::{
         ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
         StructArray, TimestampMicrosecondArray,
@@ -255,6 +280,35 @@ mod tests {
         assert!(read(br#"[{"c": "AAAA"}]"#, &schema).is_err());
         let schema = read_schema(br#"{"columns": [{"name": "c", "type": "List(Int64)"}]}"#).unwrap();
         assert!(read(br#"[{"c": [1, 1.5]}]"#, &schema).unwrap_err().message.contains("1.5"));
+    }
+
+    #[test]
+    fn a_decimal_keeps_every_digit_or_is_refused() {
+        let schema = read_schema(br#"{"columns": [{"name": "d", "type": "decimal(12,2)"}]}"#).unwrap();
+        for (text, hundredths) in [
+            (r#""11.99""#, 1199),
+            ("11.9", 1190),
+            ("-7", -700),
+            (r#""11.9900""#, 1199),
+            (r#""1.5e3""#, 150_000),
+            (r#""12e-2""#, 12),
+        ] {
+            let batch = read(format!(r#"[{{"d": {text}}}]"#).as_bytes(), &schema).unwrap().unwrap();
+            assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(0), hundredths, "{text}");
+        }
+        let long = format!("\"0.{}1\"", "0".repeat(300));
+        for wrong in [r#""11.999""#, "114.99999999999999", "1e-7", r#""1e-3""#, r#""1.5e""#, r#""ten""#, &long] {
+            let error = read(format!(r#"[{{"d": {wrong}}}]"#).as_bytes(), &schema).unwrap_err();
+            assert!(error.message.contains("decimal"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_type_of_endless_depth_is_refused_before_it_is_read() {
+        let deep = format!("{}Int64{}", "List(".repeat(100_000), ")".repeat(100_000));
+        let error = read_schema(format!(r#"{{"columns": [{{"name": "c", "type": "{deep}"}}]}}"#).as_bytes());
+        let error = error.unwrap_err();
+        assert!(error.message.len() < 500 && error.hint.is_some(), "{error}");
     }
 
     #[test]

@@ -45,13 +45,36 @@ pub fn data_type(word: &str) -> Result<DataType> {
             });
             match parsed {
                 Some(decimal) => decimal,
-                None => other.parse().map_err(|_| {
-                    Error::internal(format!("the module announces a column of the type `{other}`, which is none"))
-                        .hint("text, integer, number, decimal(12,2), boolean, date, timestamp, timestamptz, binary; this is a bug in the module")
-                })?,
+                // What reads a type calls itself for each one inside.
+                None if depth(other) <= MAX_DEPTH => other.parse().map_err(|_| no_type(other))?,
+                None => return Err(no_type(other)),
             }
         }
     })
+}
+
+/// How many types may lie inside each other: more than in any document.
+const MAX_DEPTH: usize = 64;
+
+fn depth(word: &str) -> usize {
+    let mut depth = 0usize;
+    let depths = word.bytes().map(|byte| {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth
+    });
+    depths.max().unwrap_or(0)
+}
+
+fn no_type(word: &str) -> Error {
+    let shown: String = word.chars().take(80).collect();
+    Error::internal(format!("the module announces a column of the type `{shown}`, which is none")).hint(
+        "text, integer, number, decimal(12,2), boolean, date, timestamp, timestamptz, binary; \
+         this is a bug in the module",
+    )
 }
 
 /// A type without what only saves memory: values instead of references to them.

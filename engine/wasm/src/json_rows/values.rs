@@ -10,7 +10,7 @@ use arrow_cast::base64::{BASE64_STANDARD, Engine as _};
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_schema::DataType;
 use engine_abi::{Error, Result};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::types::{UTC, is_binary, plain, with_inner};
 
@@ -105,20 +105,46 @@ fn decode_base64(texts: &StringArray) -> Result<BinaryArray> {
     Ok(builder.finish())
 }
 
-/// A number with a point where a whole number was announced: a reader would cut it off there.
-pub fn broken_number<'v>(value: &'v Value, kind: &DataType) -> Option<&'v Number> {
+/// A number that a reader would cut off to fit the column: what it is, in words.
+pub fn inexact(value: &Value, kind: &DataType) -> Option<String> {
     use DataType as T;
     match kind {
-        kind if kind.is_integer() => value.as_number().filter(|number| number.is_f64()),
-        T::List(field) | T::LargeList(field) | T::FixedSizeList(field, _) => {
-            value.as_array()?.iter().find_map(|value| broken_number(value, field.data_type()))
+        kind if kind.is_integer() => {
+            let number = value.as_number().filter(|number| number.is_f64())?;
+            Some(format!("{number}, which is no whole number"))
         }
-        T::Struct(fields) => fields.iter().find_map(|field| broken_number(value.get(field.name())?, field.data_type())),
+        T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) | T::Decimal256(_, scale) => {
+            let text = match value {
+                Value::Number(number) => number.to_string(),
+                Value::String(text) => text.clone(),
+                _ => return None,
+            };
+            let shown = || text.chars().take(MAX_DIGITS).collect::<String>();
+            (text.len() > MAX_DIGITS || digits_behind_the_point(&text)? > i64::from(*scale))
+                .then(|| format!("{}, which has more digits than its decimal type", shown()))
+        }
+        T::List(field) | T::LargeList(field) | T::FixedSizeList(field, _) => {
+            value.as_array()?.iter().find_map(|value| inexact(value, field.data_type()))
+        }
+        T::Struct(fields) => fields.iter().find_map(|field| inexact(value.get(field.name())?, field.data_type())),
         T::Map(entries, _) => {
             let T::Struct(fields) = entries.data_type() else { return None };
             let kind = fields.get(1)?.data_type();
-            value.as_object()?.values().find_map(|value| broken_number(value, kind))
+            value.as_object()?.values().find_map(|value| inexact(value, kind))
         }
         _ => None,
     }
+}
+
+/// The longest text of a decimal: 76 digits, a sign, a point, an exponent, and zeros that say nothing.
+const MAX_DIGITS: usize = 120;
+
+/// How many digits of a number count behind its point; none: it is no number, which a reader tells.
+fn digits_behind_the_point(text: &str) -> Option<i64> {
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let fraction = number.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0'));
+    Some(i64::try_from(fraction.len()).ok()? - i64::from(exponent))
 }

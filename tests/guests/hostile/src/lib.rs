@@ -163,4 +163,32 @@ fn misbehave(does: Does, cx: &Context) {
     }
 }
 
-engine_sdk::module!("hostile": transform "hostile" => Hostile);
+/// Listens, and hears nothing.
+pub struct Listener {
+    does: Does,
+    cx: Context,
+}
+
+impl Component for Listener {
+    type Config = Config;
+    const SUMMARY: &'static str = "Listens as a module must not";
+
+    fn examples() -> Vec<Example> {
+        vec![example("nothing", json!({"does": "nothing"}))]
+    }
+
+    fn open(config: Config, cx: Context) -> Result<Self> {
+        Ok(Self { does: config.does, cx })
+    }
+}
+
+impl PushSource for Listener {
+    fn listen(&mut self) -> Result<()> {
+        while !matches!(self.does, Does::Nothing) || !self.cx.cancelled() {
+            black_box(&self.does);
+        }
+        Ok(())
+    }
+}
+
+engine_sdk::module!("hostile": transform "hostile" => Hostile, push_source "hostile_listener" => Listener);

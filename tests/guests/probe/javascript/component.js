@@ -3,7 +3,8 @@ import * as engine from "./engine-plugin.js";
 
 const tries = {
   async fetch(url) {
-    const response = await engine.fetch(url);
+    let response = await engine.fetch(url);
+    if (response.status === 302) response = await engine.fetch(response.headers.get("location"));
     return `${response.status} ${response.url} ${(await response.text()).slice(0, 200)}`;
   },
   environment: (name) => engine.environment(name) ?? null,
@@ -23,15 +24,20 @@ engine.source("probe", {
     environment: engine.text("A variable to read.", { default: null }),
     read: engine.text("A file to read.", { default: null }),
     write: engine.text("A file to write.", { default: null }),
+    forgive: engine.text("An address to ask for while planning, and to do without.", { default: null }),
   },
   examples: { "a variable": { environment: "HOME" } },
   columns: { tried: "text", found: "text" },
 
   open(config) {
-    this.config = config;
+    ({ forgive: this.forgiven = null, ...this.config } = config);
   },
-  plan: () => ({ splits: [{}] }),
+  async plan() {
+    if (this.forgiven !== null) await engine.fetch(this.forgiven).catch(() => null);
+    return { splits: [{}] };
+  },
   async *read() {
+    if (this.forgiven !== null) throw new engine.Error("unavailable", "the other service is down");
     for (const [what, target] of Object.entries(this.config)) {
       if (target !== null) yield { tried: `${what} ${target}`, found: await tries[what](target) };
     }
