@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use engine_abi::loader::ComponentizeRequest;
-use engine_abi::{ComponentKind, Error, ModuleIdentity, Result};
+use engine_abi::{ComponentKind, Error, ModuleIdentity, Result, RowForm, is_component_name};
 use serde::Deserialize;
 
 use crate::new::Language;
@@ -134,6 +134,16 @@ fn kit(folder: &Path, modules: &Path, build: &Build<'_>) -> Result<PathBuf> {
         return Err(Error::config(format!("{} lists {} components", path.display(), identity.components.len()))
             .hint("a module of this language has one; make a folder for each"));
     };
+    for name in [&identity.name, &component.name] {
+        if !is_component_name(name) {
+            return Err(Error::config(format!("{}: `{name}` makes no name", path.display()))
+                .hint("a name is small letters, digits and `_`, and begins with a letter"));
+        }
+    }
+    if identity.rows != RowForm::Json {
+        return Err(Error::config(format!("{} does not say \"rows\": \"json\"", path.display()))
+            .hint("the kits read and write rows as JSON: put it in"));
+    }
     let world = format!("{}-module", component.kind);
     let work = folder.join("build");
     fs::create_dir_all(&work).map_err(at(&work))?;
@@ -189,6 +199,13 @@ fn python(folder: &Path, work: &Path, world: &str) -> Result<PathBuf> {
     // The kit is what begins: it has the classes of the world, and takes component.py in.
     command.current_dir(folder).args(["-d", "wit", "-w", world, "componentize", "engine_plugin", "-p", ".", "-o"]);
     command.arg(&core);
+    let venv = folder.join(".venv");
+    if venv.is_dir() {
+        // Libraries are those of the module, and not those that the machine happens to have.
+        command.env("VIRTUAL_ENV", venv);
+    }
+    // What the author needs is Python's own report.
+    command.env_remove("RUST_BACKTRACE");
     tools::run(&mut command, "componentize-py")?;
     Ok(core)
 }

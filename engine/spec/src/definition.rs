@@ -132,7 +132,9 @@ fn without_secrets(value: &Value, config: &Config, at: &str, pointer: &str) -> V
 }
 
 /// The pipeline of a stored definition. Secrets that stood in the file are taken
-/// from the `current` one: from the stage of the same name and component.
+/// from the `current` one: from the stage of the same name and component. So is
+/// who runs a module and what it may do, which changes nothing of what is delivered:
+/// a raised limit helps at once, and a permission that was taken away is gone.
 ///
 /// # Errors
 /// What is missing from the current file, or wrong with the definition.
@@ -161,6 +163,7 @@ pub fn from_definition(definition: &Value, current: Option<&Pipeline>) -> Result
     match draft.and_then(reader::Draft::finish).filter(|_| !diagnostics.has_errors()) {
         Some(mut pipeline) => {
             mark(&mut pipeline, &secrets);
+            current.iter().for_each(|current| adopt(&mut pipeline, current));
             Ok(pipeline)
         }
         None => Err(diagnostics),
@@ -230,6 +233,26 @@ fn look_up(pointer: &str, definition: &Value, current: &Pipeline) -> Option<Valu
         Whose::Format => &stage.format.as_ref()?.with,
     };
     config.value.pointer(rest).filter(|value| !value.is_null()).cloned()
+}
+
+/// Takes what its modules may do from the pipeline as it is now.
+fn adopt(pipeline: &mut Pipeline, current: &Pipeline) {
+    let stages = std::iter::once(&mut pipeline.source).chain(&mut pipeline.transforms).chain(&mut pipeline.sinks);
+    for stage in stages {
+        let same = |other: &&Stage| {
+            (other.position.kind(), &other.component, &other.name)
+                == (stage.position.kind(), &stage.component, &stage.name)
+        };
+        let Some(now) = current.stages().find(same) else { continue };
+        stage.sandbox = now.sandbox.clone();
+        for (then, now) in [(&mut stage.compression, &now.compression), (&mut stage.format, &now.format)] {
+            if let (Some(then), Some(now)) = (then, now)
+                && then.component == now.component
+            {
+                then.sandbox = now.sandbox.clone();
+            }
+        }
+    }
 }
 
 /// Remembers what was a secret, so that it stays one in the next definition.

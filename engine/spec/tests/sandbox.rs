@@ -123,6 +123,19 @@ fn a_definition_keeps_names_limits_and_isolation_and_one_from_before_them_still_
     assert!(from_definition(&plain, None).unwrap().stages().all(|stage| stage.sandbox == SandboxWords::default()));
 }
 
+#[test]
+fn an_open_window_gets_what_its_modules_may_do_from_the_file_as_it_is_now() {
+    let then = definition(&granted());
+    let now = sound(&GRANTED.replace("90s", "5m").replace("[API_TOKEN]", "[OTHER]"));
+    let again = from_definition(&then, Some(&now)).unwrap();
+    let sandboxes = |pipeline: &Pipeline| definition(pipeline)["transforms"][0]["limits"].clone();
+    assert_eq!(sandboxes(&again), sandboxes(&now));
+    assert_eq!(again.transforms[0].sandbox, now.transforms[0].sandbox);
+    // A stage of another name has nothing to say about this one.
+    let renamed = sound(&GRANTED.replace("- use: guest", "- use: guest\n    name: other"));
+    assert_eq!(definition(&from_definition(&then, Some(&renamed)).unwrap()), then);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 200, rng_seed: RngSeed::Fixed(20_261_122), failure_persistence: None, ..ProptestConfig::default()

@@ -64,7 +64,7 @@ fn a_module_that_crashes_fails_a_check_of_the_suite_and_not_the_suite() {
         r#"{"transform hostile": {"config": {"fault": "segfault", "in": "apply"}}}"#,
     );
     let ended = place.engine(&["plugins", "test", &module, "--isolation", "process"]).with_code(1);
-    for text in ["FAILED        OneRow", "crashed in `apply`: SIGSEGV", "passed        Schema", "does not conform"] {
+    for text in ["FAILED        OneRow", "crashed in `apply`: SIGSEGV", "passed        CheckCall", "does not conform"] {
         assert!(ended.stdout.contains(text), "{text:?} is not in\n{}", ended.stdout);
     }
 }

@@ -151,7 +151,7 @@ fn pipelines_under_different_locks_do_not_run_together() {
     engine(&place, &["plugins", "lock", "jobs/pipe.yaml"]).with_code(0);
     // In whichever order they are named: the lock of one folder says nothing of another.
     for files in [["jobs/pipe.yaml", "more/other.yaml"], ["more/other.yaml", "jobs/pipe.yaml"]] {
-        let ended = engine(&place, &[&["run"][..], &files].concat()).with_code(3);
+        let ended = engine(&place, &[&["run", "--state", ".engine"][..], &files].concat()).with_code(3);
         ended.says(&["jobs/plugins.lock", "under no lock", "run the pipelines of each folder by themselves"]);
     }
     let lock = place.path("jobs/plugins.lock");

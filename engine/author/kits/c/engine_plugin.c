@@ -154,7 +154,9 @@ EngineStatus engine_fail_errno(const char *doing, const char *path) {
 #ifdef ENOTCAPABLE
   if (code == ENOTCAPABLE) kind = ENGINE_DENIED;
 #endif
-  const char *hint = kind == ENGINE_UNAVAILABLE ? NULL : "the pipeline must grant the folder";
+  const char *hint = kind == ENGINE_UNAVAILABLE
+                         ? NULL
+                         : "the pipeline grants folders with `permissions: {read: [FOLDER]}`, or `write`";
   return engine_fail(kind, hint, "%s %s: %s", doing, path, strerror(code));
 }
 
@@ -937,10 +939,39 @@ static void answer_batch(Reply *reply, const EngineValue *rows) {
   reply->count++;
 }
 
+/* A call that the kind needs and the component does not have. */
+static const char *missing_call(void) {
+  const EngineComponent *it = &engine_component;
+#ifdef ENGINE_KIND_SOURCE
+  if (it->plan == NULL) return "`plan`";
+  if (it->read == NULL) return "`read`";
+  if (it->next == NULL) return "`next`";
+#endif
+#ifdef ENGINE_KIND_TRANSFORM
+  if (it->transform == NULL && it->push == NULL) return "`transform` or `push`";
+#endif
+#ifdef ENGINE_KIND_FORMAT
+  if (it->decode_line == NULL && it->decode == NULL && it->encode_line == NULL) {
+    return "`decode_line`, `decode` or `encode_line`";
+  }
+#endif
+#ifdef ENGINE_KIND_SINK
+  if (it->write == NULL && it->write_piece == NULL) return "`write` or `write_piece`";
+  if (it->commit == NULL) return "`commit`";
+#endif
+  (void)it;
+  return NULL;
+}
+
 static EngineStatus call_describe(EngineBytes name, Reply *reply) {
   if (strlen(engine_component.name) != name.length || memcmp(engine_component.name, name.data, name.length) != 0) {
-    return engine_fail(ENGINE_INTERNAL, engine_component.name, "there is no `%.*s` in this module", (int)name.length,
-                       name.data);
+    return engine_fail(ENGINE_INTERNAL, "`.name` in component.c and the name in plugin.json must be the same",
+                       "plugin.json lists `%.*s`, and the component is `%s`", (int)name.length, name.data,
+                       engine_component.name);
+  }
+  const char *lacks = missing_call();
+  if (lacks != NULL) {
+    return engine_fail(ENGINE_INTERNAL, "set it in `engine_component`", "`%s` lacks %s", engine_component.name, lacks);
   }
   answer(reply, description());
   return ENGINE_OK;

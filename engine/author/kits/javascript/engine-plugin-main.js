@@ -43,7 +43,8 @@ function locate(path) {
       best = { descriptor, granted, below: path.slice(root.length) || "." };
   }
   if (best) return best;
-  throw new EngineError("denied", `${path} lies in no folder that the pipeline grants`);
+  const hint = "grant it at the module's stage: `permissions: {read: [FOLDER]}`, or `write`";
+  throw new EngineError("denied", `${path} lies in no folder that the pipeline grants`, { hint });
 }
 
 const FOLLOW = { symlinkFollow: true };

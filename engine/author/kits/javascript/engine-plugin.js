@@ -172,7 +172,20 @@ function fits(schema, value, place) {
 
 const components = new Map();
 
+/** What each kind must have: one of each line. */
+const NEEDED = {
+  source: [["plan"], ["read"]],
+  transform: [["transform", "push"]],
+  format: [["decodeLine", "decode", "encodeLine", "encode"]],
+  sink: [["write"], ["commit"]],
+};
+
 function register(kind, name, component, members) {
+  for (const names of NEEDED[kind]) {
+    if (names.some((each) => typeof component[each] === "function")) continue;
+    const wanted = names.map((each) => `\`${each}\``).join(" or ");
+    throw new TypeError(`the ${kind} \`${name}\` needs a method ${wanted}, and has none`);
+  }
   const properties = component.settings ?? {};
   const schema = {
     $schema: "https://json-schema.org/draft/2020-12/schema",
@@ -218,7 +231,7 @@ export function source(name, component) {
  *                     `filtered`, what it refuses it gives to `rejectRows`
  *     start(columns)  a stream begins; returns the columns of what comes out. Replaces
  *                     `added` and `removed`
- *     finish()        the stream has ended: returns the rows that were held back
+ *     finish()        the stream has ended: returns the rows that `push` held back
  */
 export function transform(name, component) {
   register("transform", name, component, { scope: component.scope ?? "row" });
@@ -433,8 +446,10 @@ function valueText(value) {
     case "boolean":
       return JSON.stringify(value);
     case "bigint":
-      return String(value);
+      // A number of JSON keeps 64 bits.
+      return BigInt.asIntN(64, value) === value || BigInt.asUintN(64, value) === value ? String(value) : `"${value}"`;
     case "number":
+      if (Object.is(value, -0)) return "-0.0";
       // JSON has no NaN and no infinity; they cross as texts.
       return Number.isFinite(value) ? String(value) : `"${value}"`;
     case "undefined":
@@ -537,13 +552,26 @@ class Rows {
 
   write(rows) {
     for (const row of rows) {
+      if (!isObject(row)) {
+        const hint = "a row is an object of columns and values";
+        throw new EngineError("internal", `${shown(row)} was given for a row`, { hint });
+      }
       for (const name in row) {
-        if (!this.names.has(name))
-          throw new EngineError("internal", `a row has the column \`${name}\`, which was not declared`);
+        if (this.names.has(name)) continue;
+        const hint = "a transform names new columns in `added`, or returns all of them from `start`";
+        throw new EngineError("internal", `a row has the column \`${name}\`, which was not declared`, { hint });
       }
     }
     return encoder.encode(rowsText(rows));
   }
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+/** What an author gave instead of something else. */
+function shown(value) {
+  if (value === undefined || value === null) return "nothing";
+  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
 }
 
 // ---- An open component --------------------------------------------------------------------
@@ -551,8 +579,9 @@ class Rows {
 function find(kind, name) {
   const found = components.get(`${kind} ${name}`);
   if (found) return found;
-  const hint = `it has ${[...components.keys()].join(", ") || "none"}`;
-  throw new EngineError("internal", `there is no ${kind} \`${name}\` in this module`, { hint });
+  const known = [...components.keys()].join(", ") || "none";
+  const hint = "the names in component.js and plugin.json must be the same";
+  throw new EngineError("internal", `plugin.json lists the ${kind} \`${name}\`, and this module has ${known}`, { hint });
 }
 
 /** One component between `open` and the end of its instance. */
@@ -588,7 +617,12 @@ export class Opened {
   // Sources
 
   async plan(request) {
-    const { splits, upper } = await this.component.plan(JSON.parse(request).cursor ?? null);
+    const planned = await this.component.plan(JSON.parse(request).cursor ?? null);
+    if (!isObject(planned) || !Array.isArray(planned.splits)) {
+      const hint = "return { splits, upper }, with an array of splits";
+      throw new EngineError("internal", `plan() returned ${shown(planned)}`, { hint });
+    }
+    const { splits, upper } = planned;
     const named = splits.map((split, number) => ({
       // Ids sort in the order of the rows, hence the zeros.
       id: String(number).padStart(6, "0"),
@@ -635,8 +669,13 @@ export class Opened {
   async startTransform(schema) {
     this.input = Rows.of(schema);
     let columns = { ...this.input.types(), ...this.component.added };
-    if (this.component.start) columns = await this.component.start(this.input.types());
-    else for (const name of this.component.removed ?? []) delete columns[name];
+    if (this.component.start) {
+      columns = await this.component.start(this.input.types());
+      if (!isObject(columns)) {
+        const hint = "return the columns of what comes out: an object of names and types";
+        throw new EngineError("internal", `start() returned ${shown(columns)}`, { hint });
+      }
+    } else for (const name of this.component.removed ?? []) delete columns[name];
     // What the engine said about a column that stays is said again.
     const known = (made) => this.input.columns.find(({ name, type }) => name === made.name && type === made.type);
     this.output = new Rows(columnList(columns).map((made) => known(made) ?? made));
@@ -653,8 +692,12 @@ export class Opened {
       try {
         let row = this.component.transform(this.input.row(raw));
         if (isPromise(row)) row = await row;
-        if (row === null || row === undefined) leftOut += 1;
-        else out.push(row);
+        if (row === null) leftOut += 1;
+        else if (isObject(row)) out.push(row);
+        else {
+          const hint = "return the row, null to leave it out, or throw Reject";
+          throw new EngineError("internal", `transform() returned ${shown(row)}`, { hint });
+        }
       } catch (error) {
         refuseRow(error, raw);
       }

@@ -228,9 +228,21 @@ def _fits(schema, value, place):
 
 _components = {}
 
+#: What each kind must have: one of each line.
+_NEEDED = {
+    "source": [("plan",), ("read",)],
+    "transform": [("transform", "push")],
+    "format": [("decode_line", "decode", "encode_line", "encode")],
+    "sink": [("write",), ("commit",)],
+}
+
 
 def _register(kind, name, summary, settings, examples, columns=None, added=None, removed=(), **members):
     def register(made):
+        for names in _NEEDED[kind]:
+            if not any(callable(getattr(made, each, None)) for each in names):
+                wanted = " or ".join(f"`{each}`" for each in names)
+                raise TypeError(f"the {kind} `{name}` needs a method {wanted}, and {made.__name__} has none")
         properties = settings or {}
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -284,7 +296,7 @@ def transform(name, *, summary, settings=None, examples=None, scope="row", added
                     `reject_rows`
     start(columns)  a stream begins; returns the columns of what comes out.
                     Replaces `added` and `removed`
-    finish()        the stream has ended: returns the rows that were held back
+    finish()        the stream has ended: returns the rows that `push` held back
     """
     return _register("transform", name, summary, settings, examples, added=added, removed=removed, scope=scope)
 
@@ -568,6 +580,7 @@ class _Rows:
         self.columns = columns
         self.names = {column["name"] for column in columns}
         self.convert = {}
+        self.decimals = [column["name"] for column in columns if column["type"].startswith("decimal")]
         self.parse_float = None
         for column in columns:
             name, type = column["name"], column["type"]
@@ -608,9 +621,16 @@ class _Rows:
 
     def write(self, rows):
         for row in rows:
+            if not isinstance(row, dict):
+                raise Error("internal", f"{_shown(row)} was given for a row", "a row is a dict of columns and values")
             if not row.keys() <= self.names:
                 unknown = ", ".join(f"`{name}`" for name in row if name not in self.names)
-                raise Error("internal", f"a row has the column {unknown}, which was not declared")
+                hint = "a transform names new columns in `added`, or returns all of them from `start`"
+                raise Error("internal", f"a row has the column {unknown}, which was not declared", hint)
+            for name in self.decimals:
+                # A number of JSON keeps 64 bits of it.
+                if isinstance(row.get(name), int):
+                    row[name] = str(row[name])
         return _rows_text(rows)
 
 
@@ -651,7 +671,11 @@ class _Open:
     # Sources
 
     def plan(self, request):
-        splits, upper = self.component.plan(json.loads(request).get("cursor"))
+        planned = self.component.plan(json.loads(request).get("cursor"))
+        if not (isinstance(planned, tuple) and len(planned) == 2 and isinstance(planned[0], list)):
+            hint = "return the list of splits and the upper bound, which may be None"
+            raise Error("internal", f"plan() returned {_shown(planned)}", hint)
+        splits, upper = planned
         named = [split if "id" in split and "spec" in split else {"spec": split} for split in splits]
         # Ids sort in the order of the rows, hence the zeros.
         plan = {"splits": [{"id": f"{number:06}", **split} for number, split in enumerate(named)]}
@@ -693,6 +717,9 @@ class _Open:
         self.input = _Rows.of(schema)
         if self.has("start"):
             columns = self.component.start(self.input.types())
+            if not isinstance(columns, dict):
+                hint = "return the columns of what comes out: a dict of names and types"
+                raise Error("internal", f"start() returned {_shown(columns)}", hint)
         else:
             columns = {**self.input.types(), **self.component._engine_added}
             for name in self.component._engine_removed:
@@ -716,8 +743,11 @@ class _Open:
                 continue
             if row is None:
                 left_out += 1
-            else:
+            elif isinstance(row, dict):
                 out.append(row)
+            else:
+                hint = "return the row, None to leave it out, or raise Reject"
+                raise Error("internal", f"transform() returned {_shown(row)}", hint)
         if left_out:
             _host.filtered(left_out)
         return self.batches(out)
@@ -890,14 +920,25 @@ def _bytes(data):
     return data.encode() if isinstance(data, str) else data
 
 
+def _shown(value):
+    """What an author gave instead of something else."""
+    return "nothing" if value is None else type(value).__name__
+
+
 def _find(kind, name):
     if (kind, name) not in _components:
         known = ", ".join(f"{kind} {name}" for kind, name in _components)
-        raise Error("internal", f"there is no {kind} `{name}` in this module", f"it has {known or 'none'}")
+        hint = "the names in component.py and plugin.json must be the same"
+        raise Error("internal", f"plugin.json lists the {kind} `{name}`, and this module has {known or 'none'}", hint)
     return _components[kind, name]
 
 
 _open = None
+
+_GRANT = (
+    "the pipeline grants folders with `permissions: {read: [FOLDER]}` or `write`, "
+    "and `engine.path` finds what lies in the pipeline's own"
+)
 
 
 def _as_error(exception):
@@ -909,13 +950,16 @@ def _as_error(exception):
     if isinstance(exception, OSError):
         if isinstance(exception, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
             # A folder that was not granted looks like one that is not there.
-            return Error("config", str(exception), "if it is there, the pipeline must grant its folder")
+            return Error("config", str(exception), f"if it is there, {_GRANT}")
         # 76 is what WASI says of a folder that was not granted.
         if isinstance(exception, PermissionError) or exception.errno in (30, 69, 76):
-            return Error("denied", str(exception), "the pipeline may have to grant it")
+            return Error("denied", str(exception), _GRANT)
         return Error("unavailable", str(exception))
     frames = traceback.extract_tb(exception.__traceback__)
-    own = [frame for frame in frames if not frame.filename.endswith("engine_plugin.py")]
+    # The author's own line, and not the one of a library below it.
+    beside = os.path.dirname(__file__)
+    own = [frame for frame in frames if os.path.dirname(frame.filename) == beside and frame.filename != __file__]
+    own = own or [frame for frame in frames if frame.filename != __file__]
     place = (own or frames)[-1:]
     where = "".join(f" ({os.path.basename(frame.filename)}:{frame.lineno}, in {frame.name})" for frame in place)
     return Error("internal", f"{type(exception).__name__}: {exception}{where}")

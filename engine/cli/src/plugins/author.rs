@@ -1,6 +1,8 @@
 //! `engine plugins new` and `engine plugins build`: modules of one's own.
 
-use engine_abi::ComponentKind;
+use std::path::Path;
+
+use engine_abi::{ComponentKind, Result};
 use engine_author::{Build, New};
 use engine_host::Modules;
 use serde_json::json;
@@ -40,6 +42,7 @@ pub fn build(global: &Global, command: &BuildModule) -> crate::Result {
     let modules = Modules::discover(&[], None);
     let componentize = |request: &_, bytes: &[u8]| modules.componentize(request, bytes);
     let built = engine_author::build(&Build { folder: &command.folder, target, componentize: &componentize })?;
+    describe(&built.module)?;
     if global.json {
         output::json(&json!({"module": built.module, "bytes": built.bytes}));
     } else {
@@ -47,4 +50,18 @@ pub fn build(global: &Global, command: &BuildModule) -> crate::Result {
         console::line(&format!("built {} ({} KiB)", shown.display(), built.bytes.div_ceil(1024)));
     }
     Ok(Exit::Done)
+}
+
+/// Lets the components of a WASM module say what they are: what is built must be what its manifest lists.
+/// Its machine code is kept, so that this is also the wait that its first use would be.
+fn describe(module: &Path) -> Result<()> {
+    if module.extension().is_none_or(|extension| extension != "wasm") {
+        return Ok(());
+    }
+    let modules = Modules::from_file(module)?;
+    for (kind, name) in modules.names() {
+        let described = modules.component(kind, &name);
+        described.map_err(|error| error.context(format_args!("{} was built, and cannot be used", module.display())))?;
+    }
+    Ok(())
 }

@@ -79,6 +79,11 @@ pub fn read_schema(bytes: &[u8]) -> Result<SchemaRef> {
         Ok(Field::new(column.name, kind, column.nullable))
     };
     let fields = columns.columns.into_iter().map(field).collect::<Result<Vec<_>>>()?;
+    let twice = fields.iter().enumerate().find(|(at, field)| fields[..*at].iter().any(|it| it.name() == field.name()));
+    if let Some((_, field)) = twice {
+        return Err(Error::internal(format!("the module announces two columns named `{}`", field.name()))
+            .hint("each column has a name of its own; this is a bug in the module"));
+    }
     Ok(Arc::new(Schema::new(fields)))
 }
 
@@ -301,6 +306,39 @@ mod tests {
             let error = read(format!(r#"[{{"d": {wrong}}}]"#).as_bytes(), &schema).unwrap_err();
             assert!(error.message.contains("decimal"), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_of_a_date_or_time_or_says_more_than_it_is_refused() {
+        let one = |kind: &str, value: &str| {
+            let schema = read_schema(format!(r#"{{"columns": [{{"name": "c", "type": "{kind}"}}]}}"#).as_bytes());
+            read(format!(r#"[{{"c": {value}}}]"#).as_bytes(), &schema.unwrap())
+        };
+        for (kind, value) in [
+            ("date", r#""2026-11-28""#),
+            ("timestamp", r#""2026-11-28T09:30:00.123456000""#),
+            ("timestamptz", r#""2026-11-28T09:30:00.1+05:00""#),
+            ("timestamptz", r#""2026-11-28T09:30:00Z""#),
+            ("date", "null"),
+        ] {
+            one(kind, value).unwrap();
+        }
+        for (kind, value) in [
+            ("date", "20200101"),
+            ("date", "1.5"),
+            ("timestamp", "20200101"),
+            ("date", r#""2020-01-01T10:00:00+05:00""#),
+            ("timestamp", r#""2020-01-01T10:00:00+05:00""#),
+            ("timestamp", r#""2020-01-01T10:00:00.1234567""#),
+            ("timestamptz", r#""2020-01-01T10:00:00.1234567Z""#),
+            ("decimal(38,0)", "1180591620717411303424"),
+        ] {
+            let error = one(kind, value).unwrap_err();
+            assert!(error.message.contains("column `c` holds"), "{kind} {value}: {error}");
+        }
+        assert!(
+            read_schema(br#"{"columns": [{"name": "c", "type": "text"}, {"name": "c", "type": "text"}]}"#).is_err()
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use arrow_array::types::{Float64Type, Int64Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, BinaryArray, StringArray, make_array};
 use arrow_cast::base64::{BASE64_STANDARD, Engine as _};
 use arrow_cast::{CastOptions, cast, cast_with_options};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use engine_abi::{Error, Result};
 use serde_json::Value;
 
@@ -111,10 +111,15 @@ pub fn inexact(value: &Value, kind: &DataType) -> Option<String> {
     match kind {
         kind if kind.is_integer() => {
             let number = value.as_number().filter(|number| number.is_f64())?;
-            Some(format!("{number}, which is no whole number"))
+            let whole = number.as_f64().is_some_and(|number| number.fract() == 0.0);
+            Some(format!("{number}, which is {}", if whole { "beyond 64 bits" } else { "no whole number" }))
         }
         T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) | T::Decimal256(_, scale) => {
             let text = match value {
+                // What does not fit 64 bits was read as the nearest number that does.
+                Value::Number(number) if number.is_f64() && number.as_f64()?.abs() >= EXACT as f64 => {
+                    return Some(format!("{number}, which is too large for a number; as text it keeps every digit"));
+                }
                 Value::Number(number) => number.to_string(),
                 Value::String(text) => text.clone(),
                 _ => return None,
@@ -123,6 +128,24 @@ pub fn inexact(value: &Value, kind: &DataType) -> Option<String> {
             (text.len() > MAX_DIGITS || digits_behind_the_point(&text)? > i64::from(*scale))
                 .then(|| format!("{}, which has more digits than its decimal type", shown()))
         }
+        T::Date32 | T::Date64 | T::Time32(_) | T::Time64(_) | T::Timestamp(..) => match value {
+            // A reader would count it as days or seconds since 1970.
+            Value::Number(number) => Some(format!("{number}, where a text such as {} belongs", example(kind))),
+            Value::String(text) => {
+                let wrong = match kind {
+                    T::Date32 | T::Date64 if text.contains(['T', ' ', ':']) => "more than a date",
+                    T::Timestamp(_, None) if has_zone(text) => "in a time zone; `timestamptz` keeps it",
+                    T::Timestamp(unit, _) | T::Time32(unit) | T::Time64(unit)
+                        if digits_of_a_second(text) > digits(*unit) =>
+                    {
+                        "finer than its type"
+                    }
+                    _ => return None,
+                };
+                Some(format!("{}, which is {wrong}", text.chars().take(MAX_DIGITS).collect::<String>()))
+            }
+            _ => None,
+        },
         T::List(field) | T::LargeList(field) | T::FixedSizeList(field, _) => {
             value.as_array()?.iter().find_map(|value| inexact(value, field.data_type()))
         }
@@ -133,6 +156,37 @@ pub fn inexact(value: &Value, kind: &DataType) -> Option<String> {
             value.as_object()?.values().find_map(|value| inexact(value, kind))
         }
         _ => None,
+    }
+}
+
+fn example(kind: &DataType) -> &'static str {
+    match kind {
+        DataType::Date32 | DataType::Date64 => "\"2026-11-28\"",
+        DataType::Timestamp(_, None) => "\"2026-11-28T09:30:00\"",
+        DataType::Timestamp(..) => "\"2026-11-28T09:30:00Z\"",
+        _ => "\"09:30:00\"",
+    }
+}
+
+/// Whether a moment says its zone, behind its time of day.
+fn has_zone(text: &str) -> bool {
+    let time = text.split_once(['T', ' ']).map_or("", |(_, time)| time);
+    time.contains(['Z', 'z', '+', '-'])
+}
+
+/// How many digits stand behind the second, without zeros that say nothing.
+fn digits_of_a_second(text: &str) -> usize {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let end = fraction.find(|character: char| !character.is_ascii_digit()).unwrap_or(fraction.len());
+    fraction[..end].trim_end_matches('0').len()
+}
+
+const fn digits(unit: TimeUnit) -> usize {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
     }
 }
 

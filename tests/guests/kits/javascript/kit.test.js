@@ -14,8 +14,14 @@ engine.transform("same", {
   transform(row) {
     if (row.text === "refuse") throw new engine.Reject("refused", "as asked");
     if (row.text === "break") return row.nothing.there;
+    if (row.text === "nothing") return undefined;
+    if (row.text === "columns") return { ...row, other: 1 };
     return row.text === "leave out" ? null : row;
   },
+});
+engine.transform("big", {
+  summary: "Gives more than 64 bits",
+  transform: () => ({ n: 2n ** 70n }),
 });
 engine.source("files", {
   summary: "Gives a large file",
@@ -80,6 +86,10 @@ test("no digit is lost", async () => {
     assert.equal(await through("integer", number), number);
     assert.equal(await through("UInt64", `"${number}"`), number);
   }
+  assert.equal(await through("decimal(38,0)", `"${2n ** 70n}"`), `"${2n ** 70n}"`);
+  const run = await Test.open("transform", "big", {});
+  assert.deepEqual(await run.transform([{ n: 0 }]), [{ n: String(2n ** 70n) }]);
+  assert.equal(await through("number", "-0.0"), "-0.0");
   assert.equal(await through("decimal(38,9)", "12345678901234567890.123456789"), '"12345678901234567890.123456789"');
   assert.equal(await through("decimal(38,0)", "12345678901234567890"), '"12345678901234567890"');
   assert.equal(await through("decimal(38,9)", "5"), '"5"');
@@ -118,6 +128,21 @@ test("rows add up", async () => {
   const run = await Test.open("transform", "same", {});
   const rows = await run.transform(["refuse", "leave out", "stay"].map((text) => ({ text })));
   assert.deepEqual([rows, run.filtered, run.rejected[0].rows], [[{ text: "stay" }], 1, [{ text: "refuse" }]]);
+});
+
+test("what is returned instead of a row is named", async () => {
+  for (const [value, message] of [
+    ["nothing", /^transform\(\) returned nothing$/],
+    ["columns", /`other`, which was not declared/],
+  ]) {
+    const run = await Test.open("transform", "same", {});
+    await assert.rejects(run.transform([{ text: value }]), { kind: "internal", message, hint: /./ });
+  }
+});
+
+test("a method that is missing is named when the module is built", () => {
+  const misspelt = () => engine.transform("x", { summary: "Misspelt", transfrom: (row) => row });
+  assert.throws(misspelt, /the transform `x` needs a method `transform` or `push`/);
 });
 
 test("a bug has its place", async () => {

@@ -16,6 +16,10 @@ class Same:
     def transform(self, row):
         if row.get("text") == "refuse":
             raise engine.Reject("refused", "as asked")
+        if row.get("text") == "number":
+            return 5
+        if row.get("text") == "columns":
+            return {**row, "other": 1}
         return None if row.get("text") == "leave out" else row
 
 
@@ -80,6 +84,12 @@ class Rows(unittest.TestCase):
         self.assertEqual(self.through("decimal(38,9)", "5"), '"5"')
         self.assertEqual(self.through("number", "0.1"), "0.1")
 
+    def test_a_decimal_of_any_size_is_a_text(self):
+        run = engine.Test("transform", "same", {})
+        run._open.start_transform(b'{"columns": [{"name": "value", "type": "decimal(38,0)"}]}')
+        written = run._open.output.write([{"value": 2**70}])
+        self.assertEqual(written, b'[{"value":"1180591620717411303424"}]')
+
     def test_what_json_has_no_number_for_stays(self):
         for word in ['"NaN"', '"Infinity"', '"-Infinity"']:
             self.assertEqual(self.through("number", word), word)
@@ -137,6 +147,21 @@ class Kinds(unittest.TestCase):
 
 
 class Errors(unittest.TestCase):
+    def test_a_method_that_is_missing_is_named_when_the_module_is_built(self):
+        with self.assertRaisesRegex(TypeError, "the transform `x` needs a method `transform` or `push`"):
+
+            @engine.transform("x", summary="Misspelt")
+            class Misspelt:
+                def transfrom(self, row):
+                    return row
+
+    def test_what_is_returned_instead_of_a_row_is_named(self):
+        for text, message in [("number", "transform() returned int"), ("columns", "`other`, which was not declared")]:
+            with self.assertRaises(engine.Error) as raised:
+                engine.Test("transform", "same", {}).transform([{"text": text}])
+            self.assertIn(message, raised.exception.message)
+            self.assertTrue(raised.exception.hint)
+
     def test_any_exception_has_a_kind_and_a_place(self):
         def error(exception):
             try:
