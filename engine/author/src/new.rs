@@ -58,7 +58,9 @@ pub struct New<'a> {
 
 /// Makes the folder; answers with the component's name.
 pub fn create(new: &New<'_>) -> Result<String> {
-    let stem = new.folder.file_name().unwrap_or_default().to_string_lossy();
+    // `.` is a folder with a name, too.
+    let whole = new.folder.canonicalize().unwrap_or_else(|_| new.folder.to_owned());
+    let stem = whole.file_name().unwrap_or_default().to_string_lossy();
     let name = stem.to_ascii_lowercase().replace('-', "_");
     if !is_component_name(&name) {
         return Err(Error::config(format!("`{stem}` makes no name for a component"))

@@ -180,7 +180,8 @@ pub struct TestModules {
     /// Module files, wherever they lie, or folders with modules [default: what `engine plugins build` built here]
     #[arg(value_name = "FILE")]
     pub modules: Vec<PathBuf>,
-    /// How to run the components [default: `conformance.json` beside the module, else in this folder]
+    /// How to run the components [default: `conformance.json` beside the module, else in the folder
+    /// that it was built in, else in this one]
     #[arg(long, value_name = "FILE")]
     pub fixture: Option<PathBuf>,
     /// Where native modules run: one that crashes in a process of its own fails the check, and the

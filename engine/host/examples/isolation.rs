@@ -2,9 +2,7 @@
 //! this process and in another one, in turns.
 //!
 //! ```text
-//! cargo build --profile instructions -p engine-plugin-avaya-cdr
-//! cargo run --profile instructions -p engine-host --example isolation -- \
-//!     target/instructions/libengine_plugin_avaya_cdr.so
+//! make bench-modules
 //! ```
 
 use std::path::Path;

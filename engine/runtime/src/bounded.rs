@@ -126,7 +126,7 @@ fn wait_or_give_up(shared: &Shared, budget: &mut Budget, error: Error) -> Result
                 pipeline = shared.pipeline(),
                 attempt = budget.failed(),
                 kind = %error.kind,
-                "the source failed and is tried again: {error}"
+                "reading failed and is tried again: {error}"
             );
             Ok(())
         }

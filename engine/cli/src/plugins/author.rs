@@ -27,7 +27,10 @@ pub fn new(global: &Global, command: &NewModule) -> crate::Result {
     console::line(&format!("made {folder}: the {kind} `{name}` in {}", command.lang.as_str()));
     console::line("");
     console::line("Next:");
-    console::line(&format!("  cd {folder}"));
+    if command.folder != Path::new(".") {
+        let quote = if folder.to_string().contains(char::is_whitespace) { "'" } else { "" };
+        console::line(&format!("  cd {quote}{folder}{quote}"));
+    }
     console::line("  engine plugins build       build it");
     console::line("  engine plugins test        does it keep to the contract of its kind?");
     console::line("  engine run pipeline.yaml   use it");

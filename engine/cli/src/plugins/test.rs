@@ -77,6 +77,9 @@ fn open(paths: &[PathBuf]) -> Result<Vec<engine_abi::Result<Modules>>, Failure> 
             modules.push(Modules::from_file(path));
             continue;
         }
+        // A module's own folder keeps what was built further down.
+        let built = path.join(engine_author::MODULES);
+        let path = if built.is_dir() { &built } else { path };
         let found = Modules::discover(std::slice::from_ref(path), None);
         if found.list().is_empty() && found.problems().is_empty() {
             return Err(Error::config(format!("there is no module in the folder {}", path.display()))
@@ -171,10 +174,13 @@ impl Bench<'_> {
     }
 
     /// The fixtures of a module and their file: the one that was named, else the
-    /// one beside the module, else the one here; no file if it says nothing of the module.
+    /// one beside the module, else the one in the folder that it was built in, else the one here; no file
+    /// if it says nothing of the module.
     fn fixtures(&self, module: &Path, components: &BTreeSet<String>) -> Result<(Option<PathBuf>, Fixtures), Failure> {
-        let beside = places::folder_of(module)?.join(FILE);
-        let found = || [beside, PathBuf::from(FILE)].into_iter().find(|path| path.is_file());
+        let beside = places::folder_of(module)?;
+        let own = beside.ends_with(engine_author::MODULES).then(|| beside.join("../..").join(FILE));
+        let places = [Some(beside.join(FILE)), own, Some(PathBuf::from(FILE))];
+        let found = || places.into_iter().flatten().find(|path| path.is_file());
         let Some(file) = self.named.map(Path::to_owned).or_else(found) else { return Ok((None, Fixtures::none())) };
         let fixtures = Fixtures::of_file(&file)?;
         fixtures.require_known(&self.known)?;
