@@ -82,7 +82,8 @@ bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
 	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
 
-bench-modules: guests ## measure what WASM and child processes cost against native modules
+bench-modules: ## measure what WASM and child processes cost against native modules
+	$(MAKE) --no-print-directory guests
 	$(CARGO) build --release $(addprefix -p ,$(MODULE_BENCH_CRATES)) --example isolation --lib --bins
 	$(TARGET_DIR)/release/bench-guests
 	$(TARGET_DIR)/release/examples/isolation $(TARGET_DIR)/release/libengine_plugin_avaya_cdr.so
