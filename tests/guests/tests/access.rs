@@ -202,5 +202,9 @@ fn folders_are_there_as_granted() {
         assert_eq!(std::fs::read_to_string(&new).unwrap(), "hostile\n");
         let outside = json!({"read": folder.path().join("../../etc/passwd")});
         assert!(probe(language, outside, granted(true), PATIENT).is_err());
+        // A link is followed within what is granted, and not out of it.
+        let (secret, link) = (tempfile::NamedTempFile::new().unwrap(), folder.path().join("link.txt"));
+        std::os::unix::fs::symlink(secret.path(), &link).unwrap();
+        assert!(probe(language, json!({"read": link}), granted(true), PATIENT).is_err());
     }
 }
