@@ -20,5 +20,6 @@ mod ranges;
 mod resume;
 mod sandbox;
 mod secrets;
+mod select;
 mod stopping;
 mod windows;
