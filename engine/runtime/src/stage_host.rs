@@ -15,6 +15,25 @@ use crate::stop::Stop;
 /// What the parts of one delivery's receipt may take together: they are kept in memory, and in the state.
 const RECEIPT_BYTES: usize = 64 << 20;
 
+/// The parts of one delivery's receipt.
+#[derive(Debug, Default)]
+struct Receipts {
+    parts: Vec<serde_json::Value>,
+    bytes: usize,
+}
+
+impl Receipts {
+    fn add(&mut self, part: serde_json::Value) -> Result<()> {
+        self.bytes += part.to_string().len();
+        if self.bytes > RECEIPT_BYTES {
+            return Err(Error::internal(format!("the receipt of one delivery is larger than {RECEIPT_BYTES} bytes"))
+                .hint("a receipt says where the rows are, and does not hold them; this is a bug in the module"));
+        }
+        self.parts.push(part);
+        Ok(())
+    }
+}
+
 /// What a stage counted since its split began.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -61,8 +80,7 @@ pub struct StageHost {
     letters: Letters,
     spool: Option<Arc<Spool>>,
     until: Mutex<Option<Instant>>,
-    /// And how large they are.
-    receipts: Mutex<(Vec<serde_json::Value>, usize)>,
+    receipts: Mutex<Receipts>,
     /// What the stage counted.
     pub counts: Counts,
 }
@@ -103,7 +121,7 @@ impl StageHost {
 
     /// The parts of receipts since the last call.
     pub fn take_receipts(&self) -> Vec<serde_json::Value> {
-        std::mem::take(&mut *self.receipts.lock().unwrap_or_else(PoisonError::into_inner)).0
+        std::mem::take(&mut *self.receipts.lock().unwrap_or_else(PoisonError::into_inner)).parts
     }
 
     fn stop(&self) -> Stop {
@@ -150,14 +168,7 @@ impl Host for StageHost {
     }
 
     fn receipt(&self, part: serde_json::Value) -> Result<()> {
-        let mut receipts = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
-        receipts.1 += part.to_string().len();
-        if receipts.1 > RECEIPT_BYTES {
-            return Err(Error::internal(format!("the receipt of one delivery is larger than {RECEIPT_BYTES} bytes"))
-                .hint("a receipt says where the rows are, and does not hold them; this is a bug in the module"));
-        }
-        receipts.0.push(part);
-        Ok(())
+        self.receipts.lock().unwrap_or_else(PoisonError::into_inner).add(part)
     }
 
     fn append(&self, arrival: Arrival<'_>) -> Result<u64> {
@@ -182,5 +193,22 @@ impl Host for StageHost {
             Some(spool) => spool.wait_durable(sequence),
             None => Err(Error::config("only a push source can hand over records")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_receipt_have_a_bound_together() {
+        let mut receipts = Receipts::default();
+        let part = serde_json::Value::from("x".repeat(RECEIPT_BYTES / 4));
+        for _ in 0..3 {
+            receipts.add(part.clone()).unwrap();
+        }
+        let error = receipts.add(part).unwrap_err();
+        assert!(error.message.contains("receipt") && error.hint.is_some(), "{error}");
+        assert_eq!(receipts.parts.len(), 3);
     }
 }

@@ -80,3 +80,33 @@ fn keep(place: &Path, compiled: &[u8]) -> std::io::Result<()> {
     forget(folder);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_loaded_for_long_goes_when_something_new_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, recent, new] = ["old", "recent", "new"].map(|name| folder.path().join(format!("{name}.cwasm")));
+        for (file, age) in [(&old, KEPT + Duration::from_secs(60)), (&recent, KEPT / 2)] {
+            fs::write(file, "code").unwrap();
+            fs::File::open(file).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
+        keep(&new, b"more").unwrap();
+        assert!(!old.exists() && recent.exists());
+        assert_eq!(fs::read(&new).unwrap(), b"more");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_or_open_to_others_is_not_used() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let place = tempfile::tempdir().unwrap();
+        let (real, link) = (place.path().join("real"), place.path().join("link"));
+        assert!(own(&real));
+        symlink(&real, &link).unwrap();
+        assert!(!own(&link));
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(!own(&real));
+    }
+}
