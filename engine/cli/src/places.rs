@@ -158,50 +158,47 @@ fn discover(global: &Global, state: Option<&Path>, lock: Option<Lock>) -> Module
 
 /// The lock beside the pipeline files, else the one in the state folder.
 pub fn lock(state: Option<&Path>, project: Option<&Path>) -> Result<Option<Lock>> {
-    let Some((path, text)) = lock_file(state, project)? else { return Ok(None) };
-    Lock::parse(&text, &path).map(Some)
-}
-
-/// The modules that pipelines of some folders may use. Modules are loaded once
-/// for all of them, so they must be under one lock, or under none.
-pub fn modules_of_all(global: &Global, state: &Path, folders: &[&Path]) -> Result<Modules> {
-    let mut locks = Vec::new();
-    for folder in folders {
-        locks.push((folder, lock_file(Some(state), Some(folder))?));
-    }
-    let (first, others) = match locks.split_first() {
-        None => return modules(global, Some(state), None),
-        Some(((_, first), others)) => (first, others),
-    };
-    let path = |file: &Option<(PathBuf, String)>| file.as_ref().map(|(path, _)| path.clone());
-    if let Some((folder, other)) = others.iter().find(|(_, other)| path(other) != path(first)) {
-        let under =
-            |file| path(file).map_or_else(|| "under no lock".to_owned(), |path| format!("under {}", path.display()));
-        return Err(Error::config(format!(
-            "pipelines of {} are {}, those of {} are {}, and modules are loaded once for all",
-            folders[0].display(),
-            under(first),
-            folder.display(),
-            under(other)
-        ))
-        .hint(
-            "run the pipelines of each folder by themselves, or keep one lock, in the state folder, for all of them",
-        ));
-    }
-    let lock = first.as_ref().map(|(path, text)| Lock::parse(text, path)).transpose()?;
-    Ok(discover(global, Some(state), lock))
-}
-
-/// The file that holds the lock of a folder, and its text.
-fn lock_file(state: Option<&Path>, project: Option<&Path>) -> Result<Option<(PathBuf, String)>> {
     for folder in [project, state].into_iter().flatten() {
         let path = folder.join(LOCK);
         match std::fs::read_to_string(&path) {
-            Ok(text) => return Ok(Some((path, text))),
+            Ok(text) => return Lock::parse(&text, &path).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             // A lock that cannot be read must not mean that everything may be loaded.
             Err(error) => return Err(Error::from(error).context(path.display())),
         }
     }
     Ok(None)
+}
+
+/// The modules that pipelines of some folders may use. Modules are loaded once
+/// for all of them, so they must be under one lock, or under none.
+pub fn modules_of_all<'a>(
+    global: &Global,
+    state: &Path,
+    folders: impl IntoIterator<Item = &'a Path>,
+) -> Result<Modules> {
+    let mut folders = folders.into_iter();
+    let first = folders.next();
+    let place = |lock: &Option<Lock>| lock.as_ref().map(|lock| lock.path().to_owned());
+    let under = |lock: &Option<Lock>| match lock {
+        Some(lock) => format!("under {}", lock.path().display()),
+        None => "under no lock".to_owned(),
+    };
+    let shared = lock(Some(state), first)?;
+    for folder in folders {
+        let other = lock(Some(state), Some(folder))?;
+        if place(&other) != place(&shared) {
+            return Err(Error::config(format!(
+                "pipelines of {} are {}, those of {} are {}, and modules are loaded once for all",
+                first.unwrap_or(folder).display(),
+                under(&shared),
+                folder.display(),
+                under(&other)
+            ))
+            .hint(
+                "run the pipelines of each folder by themselves, or keep one lock, in the state folder, for all of them",
+            ));
+        }
+    }
+    Ok(discover(global, Some(state), shared))
 }

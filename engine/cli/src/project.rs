@@ -1,6 +1,6 @@
 //! Pipeline files with everything around them: modules, connections, environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,8 +80,9 @@ impl Project {
     /// used; what is wrong with a file is in its diagnostics.
     pub fn load(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
         let parsed = read(files)?;
-        let in_folders: Vec<_> = parsed.iter().map(|file| file.folder.as_path()).collect();
-        let modules = places::modules_of_all(global, state, &in_folders).map_err(Failure::environment)?;
+        // Each once, however many files lie in it.
+        let in_folders: BTreeSet<_> = parsed.iter().map(|file| file.folder.as_path()).collect();
+        let modules = places::modules_of_all(global, state, in_folders).map_err(Failure::environment)?;
         let mut folders = BTreeMap::new();
         for ParsedFile { folder, .. } in &parsed {
             if !folders.contains_key(folder) {
@@ -215,10 +216,7 @@ impl Project {
             let itself = (stage.position.kind(), stage.component.as_str(), &stage.sandbox);
             for (kind, name, sandbox) in std::iter::once(itself).chain(formats) {
                 if described.get(kind, name).is_none() {
-                    let component = match sandbox.isolation {
-                        Isolation::None => self.modules.component(kind, name)?,
-                        Isolation::Process => self.modules.component_isolated(kind, name)?,
-                    };
+                    let component = engine_runtime::component(&self.modules, sandbox.isolation, kind, name)?;
                     described.add(component.description().clone());
                 }
             }
@@ -284,10 +282,11 @@ pub fn catalogue(
     }
     for (kind, name) in wanted {
         if names.contains(&(*kind, name.clone())) {
-            let component = match isolated.iter().any(|(_, other)| other == name) {
-                true => modules.component_isolated(*kind, name)?,
-                false => modules.component(*kind, name)?,
+            let isolation = match isolated.iter().any(|(_, other)| other == name) {
+                true => Isolation::Process,
+                false => Isolation::None,
             };
+            let component = engine_runtime::component(modules, isolation, *kind, name)?;
             catalogue.add(component.description().clone());
             if component.is_sandboxed() {
                 catalogue.add_sandboxed(*kind, name.as_str());

@@ -54,13 +54,18 @@ impl<'a> From<&'a ResolvedFormat> for Use<'a> {
     }
 }
 
+/// A component, run by whom a stage says.
+pub fn component(modules: &Modules, isolation: Isolation, kind: ComponentKind, name: &str) -> Result<Arc<Component>> {
+    match isolation {
+        Isolation::None => modules.component(kind, name),
+        Isolation::Process => modules.component_isolated(kind, name),
+    }
+}
+
 impl Part {
     fn new<'a>(modules: &Modules, used: impl Into<Use<'a>>, stage: &str, place: (&str, &Path)) -> Result<Self> {
         let Use { kind, component: name, config, sandbox: ResolvedSandbox { isolation, sandbox } } = used.into();
-        let component = match isolation {
-            Isolation::None => modules.component(kind, name)?,
-            Isolation::Process => modules.component_isolated(kind, name)?,
-        };
+        let component = component(modules, *isolation, kind, name)?;
         Ok(Self {
             stage: stage.to_owned(),
             component,

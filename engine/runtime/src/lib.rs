@@ -39,7 +39,7 @@ mod stop;
 mod try_out;
 mod upstream;
 
-pub use assembly::{Assembly, Part, SinkPart, SourcePart};
+pub use assembly::{Assembly, Part, SinkPart, SourcePart, component};
 pub use letters::{Collected, Letters, rows_as_json};
 pub use meters::{Figures, Meters, SinkFigures, SinkStatus};
 pub use replay::Requests;

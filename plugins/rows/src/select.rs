@@ -1,6 +1,6 @@
 //! Which columns go on, under which names, as which types.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -82,22 +82,17 @@ struct Plan {
 
 impl Plan {
     fn new(config: &Config, schema: &Schema) -> Result<Self> {
-        let named = |names: &mut dyn Iterator<Item = &String>| -> Result<Vec<usize>> {
-            names.map(|name| find_column(schema, name)).collect()
-        };
-        let dropped: BTreeSet<_> = named(&mut config.drop.iter())?.into_iter().collect();
+        let named = |names: &[String]| names.iter().map(|name| find_column(schema, name)).collect::<Result<Vec<_>>>();
+        let dropped = named(&config.drop)?;
         let kept = match &config.keep {
-            Some(keep) => named(&mut keep.iter())?,
+            Some(keep) => named(keep)?,
             None => (0..schema.fields().len()).filter(|at| !dropped.contains(at)).collect(),
         };
-        for (word, names) in
-            [("rename", config.rename.keys().collect::<Vec<_>>()), ("types", config.types.keys().collect())]
-        {
-            for name in names {
-                if !kept.contains(&find_column(schema, name)?) {
-                    return Err(Error::config(format!("`{word}` names the column `{name}`, which does not go on"))
-                        .hint("keep it, or leave it away there"));
-                }
+        let renamed = config.rename.keys().map(|name| ("rename", name));
+        for (word, name) in renamed.chain(config.types.keys().map(|name| ("types", name))) {
+            if !kept.contains(&find_column(schema, name)?) {
+                return Err(Error::config(format!("`{word}` names the column `{name}`, which does not go on"))
+                    .hint("keep it, or leave it away there"));
             }
         }
         let (mut columns, mut fields) = (Vec::with_capacity(kept.len()), Vec::<Arc<Field>>::with_capacity(kept.len()));
