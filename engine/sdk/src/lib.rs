@@ -73,6 +73,8 @@
 #[cfg(feature = "columns")]
 pub mod columns;
 mod context;
+#[cfg(feature = "database")]
+pub mod database;
 #[doc(hidden)]
 pub mod export;
 mod lookup;

@@ -2,10 +2,11 @@
 
 use engine_postgres_copy::Kind;
 use engine_sdk::Error;
+use engine_sdk::database::{TableName, suggestion};
 use sqlx::{PgConnection, Row};
 
 use crate::error::Failure;
-use crate::name::{TableName, quote, suggestion};
+use crate::name::quote;
 
 /// A column of a table.
 #[derive(Debug, Clone)]
@@ -49,6 +50,11 @@ impl Table {
     /// refuses views and generated columns.
     pub fn can_be_copied(&self) -> bool {
         self.is_ordinary && !self.columns.is_empty() && !self.columns.iter().any(|column| column.generated)
+    }
+
+    /// Whether every row has a value in a column, as far as the table says.
+    pub fn refuses_null(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name && column.not_null)
     }
 
     /// The name with its schema, as SQL text.

@@ -1,14 +1,17 @@
 //! Which rows a run reads, and in how many pieces.
 
+use chrono::DateTime;
 use engine_postgres_copy::Kind;
+use engine_sdk::database::{
+    Cursor, Extraction, Growth, Parameters, Position, Quoting, Scalar, Selection, Statement, Window,
+};
 use engine_sdk::prelude::*;
-use engine_sdk::types;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::connection::execute;
 use crate::error::Failure;
-use crate::name::literal;
-use crate::selection::{Piece, Range, Reading, Selected, Selection, Window};
+use crate::name::{cursor_value, literal, rendered};
+use crate::selection::{Piece, Range, Reading, Selected};
 
 /// Sees the database at one moment.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -19,47 +22,6 @@ const SETTINGS: &str = "SET LOCAL standard_conforming_strings = on; SET LOCAL Ti
 /// Without these, a big table without a key is read from wherever another scan is.
 const IN_ORDER: &str = "SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0";
 
-/// Reads only rows that are new since the last run.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cursor {
-    /// A column whose values only grow: a number, a time, a sortable id. Rows
-    /// without a value in it are not read.
-    pub column: String,
-    /// Where the first run begins, this value included. Unset: with the
-    /// smallest value that there is.
-    #[serde(default)]
-    pub start: Option<Start>,
-    /// How long a row of a time column has to be in the past before it is read.
-    /// Longer than any transaction that writes such rows takes: what is
-    /// committed later than a larger value was read is never read.
-    #[serde(default)]
-    pub lag: Option<types::Duration>,
-    /// The time zone of a column of the type `timestamp` without time zone,
-    /// for `lag`: `Europe/Dublin`. Unset: UTC.
-    #[serde(default)]
-    pub time_zone: Option<String>,
-}
-
-/// A first value.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Start {
-    /// Of a column of numbers.
-    Integer(i64),
-    /// Of any column, as PostgreSQL reads it.
-    Text(String),
-}
-
-impl Start {
-    fn text(&self) -> String {
-        match self {
-            Self::Integer(number) => number.to_string(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-}
-
 /// How a table is cut.
 #[derive(Debug, Clone)]
 pub struct Cut {
@@ -68,19 +30,50 @@ pub struct Cut {
 }
 
 /// Whether the settings fit the columns.
-pub fn check(reading: &Reading, cursor: Option<&Cursor>, cut: Option<&Cut>) -> Result<()> {
-    if let Some(cursor) = cursor {
-        let column = reading.column("cursor", &cursor.column)?;
+pub async fn check(
+    connection: &mut PgConnection,
+    reading: &Reading,
+    extraction: &Extraction,
+    cut: Option<&Cut>,
+) -> Result<(), Failure> {
+    if let Some((cursor, growth)) = extraction.cursor() {
+        let values;
+        let (column, key) = match growth {
+            Growth::Column { column, key } => {
+                let key = key.map(|key| reading.column("cursor.key", key)).transpose()?;
+                (reading.column("cursor", column)?, key)
+            }
+            Growth::Query(query) => {
+                values = self::values(connection, query, extraction.parameters()).await?;
+                (&values.columns[0], None)
+            }
+        };
         growing(column)?;
+        if let Some(key) = key {
+            growing(key)?;
+        }
         if cursor.lag.is_some() && !is_time(column) {
             return Err(Error::config(format!("`cursor.lag` is for columns of times, and `{}` is none", column.name))
-                .hint("leave `lag` out"));
+                .hint("leave `lag` out")
+                .into());
         }
     }
     if let Some(cut) = cut {
         reading.column("key", &cut.key)?;
     }
     Ok(())
+}
+
+/// The values that windows go by, where a query of their own gives them.
+async fn values(connection: &mut PgConnection, query: &str, parameters: &Parameters) -> Result<Reading, Failure> {
+    let statement = Statement::parse(query, Quoting::POSTGRES)?;
+    let values = Reading::query(connection, &rendered(&statement, parameters, None)?).await?;
+    match values.columns.len() {
+        1 => Ok(values),
+        more => Err(Error::config(format!("`cursor.query` gives {more} columns"))
+            .hint("it gives one: the values that windows go by")
+            .into()),
+    }
 }
 
 fn settings(selection: &Selection) -> String {
@@ -135,16 +128,16 @@ pub async fn join(
 /// Plans inside a session's transaction.
 pub async fn plan(
     connection: &mut PgConnection,
-    selection: &Selection,
-    cursor: Option<&Cursor>,
+    extraction: &Extraction,
     cut: Option<&Cut>,
     request: &PlanRequest,
     snapshot: Option<&str>,
 ) -> Result<Plan, Failure> {
-    let reading = Reading::new(connection, selection).await?;
-    check(&reading, cursor, cut)?;
-    let window = match cursor {
-        Some(cursor) => match window(connection, &reading, cursor, request).await? {
+    let (selection, parameters) = (extraction.selection(), extraction.parameters());
+    let reading = Reading::new(connection, selection, parameters, None).await?;
+    check(connection, &reading, extraction, cut).await?;
+    let window = match extraction.cursor() {
+        Some((cursor, growth)) => match window(connection, &reading, parameters, cursor, growth, request).await? {
             Some(window) => Some(window),
             // Nothing new.
             None => return Ok(Plan { upper: None, splits: vec![] }),
@@ -152,6 +145,11 @@ pub async fn plan(
         None => None,
     };
     let ranges = match cut {
+        Some(cut) if reading.table.is_none() && window.is_some() => {
+            // The key's ends are those of the window where the query names it.
+            let reading = Reading::new(connection, selection, parameters, window.as_ref()).await?;
+            ranges(connection, &reading, cut).await?
+        }
         Some(cut) => ranges(connection, &reading, cut).await?,
         None => vec![],
     };
@@ -163,6 +161,7 @@ pub async fn plan(
     let split = |(at, range): (usize, Option<Range>)| {
         let piece = Piece {
             selection: selection.clone(),
+            parameters: parameters.clone(),
             window: window.clone(),
             range,
             snapshot: snapshot.map(str::to_owned),
@@ -171,7 +170,8 @@ pub async fn plan(
         Ok::<_, Error>(Split { estimated_rows: rows, ..split })
     };
     let splits = ranges.into_iter().enumerate().map(split).collect::<Result<_, _>>()?;
-    Ok(Plan { upper: window.map(|window| json!(window.to)), splits })
+    let upper = window.and_then(|window| window.to).map(|to| json!(to));
+    Ok(Plan { upper, splits })
 }
 
 /// About how many rows a table has, if the server has counted.
@@ -189,48 +189,97 @@ async fn estimate(connection: &mut PgConnection, table: i64) -> Result<Option<u6
 async fn window(
     connection: &mut PgConnection,
     reading: &Reading,
+    parameters: &Parameters,
     cursor: &Cursor,
+    growth: Growth<'_>,
     request: &PlanRequest,
 ) -> Result<Option<Window>, Failure> {
-    let column = reading.column("cursor", &cursor.column)?;
-    let after = match &request.cursor {
-        None => None,
-        Some(serde_json::Value::String(text)) => Some(text.clone()),
-        Some(number @ serde_json::Value::Number(_)) => Some(number.to_string()),
-        Some(other) => {
-            return Err(Error::config(format!("the stored cursor {other} is no value of column `{}`", column.name))
-                .hint("set it with `engine state set`, to a number or a text")
-                .into());
+    let values;
+    let (reading, column, key) = match growth {
+        Growth::Column { column, key } => {
+            let key = key.map(|key| reading.column("cursor.key", key)).transpose()?;
+            (reading, reading.column("cursor", column)?, key)
+        }
+        Growth::Query(query) => {
+            values = self::values(connection, query, parameters).await?;
+            (&values, &values.columns[0], None)
         }
     };
-    let from = if after.is_none() { cursor.start.as_ref().map(Start::text) } else { None };
+    let by_query = matches!(growth, Growth::Query(_));
+    let after = Position::of(request)?;
+    let window = Window {
+        column: (!by_query).then(|| column.name.clone()),
+        key: key.map(|key| key.name.clone()),
+        from: if after.is_none() { cursor.start.clone() } else { None },
+        after,
+        to: None,
+    };
     let sql = &column.sql;
+    let key_sql = key.map(|key| key.sql.as_str());
     let mut conditions = vec![format!("{sql} IS NOT NULL")];
-    conditions.extend(after.iter().map(|after| format!("{sql} > {}", literal(after))));
-    conditions.extend(from.iter().map(|from| format!("{sql} >= {}", literal(from))));
+    match &window.from {
+        // As the query itself does it.
+        Some(from) if by_query => conditions.push(format!("{sql} > {}", cursor_value(from))),
+        _ => conditions.extend(window.conditions(sql, key_sql, cursor_value)),
+    }
     // What is larger than everything would be the last window for ever.
     if is_time(column) {
         conditions.push(format!("pg_catalog.isfinite({sql})"));
     } else if matches!(column.kind, Kind::Numeric(..) | Kind::WideNumeric) {
         conditions.push(format!("{sql}::text NOT IN ('NaN', 'Infinity', '-Infinity')"));
     }
-    if let Some(lag) = &cursor.lag {
-        let now = match column.kind {
-            Kind::TimestampTz => "pg_catalog.now()".to_owned(),
-            _ => format!("(pg_catalog.now() AT TIME ZONE {})", literal(cursor.time_zone.as_deref().unwrap_or("UTC"))),
-        };
-        // A day is over when the next one begins.
-        let moment = if column.kind == Kind::Date { format!("({sql} + 1)") } else { sql.clone() };
-        conditions.push(format!("{moment} <= {now} - interval '{} milliseconds'", lag.0.as_millis()));
+    if cursor.lag.is_some() {
+        let now = "SELECT (EXTRACT(epoch FROM pg_catalog.now()) * 1000000)::int8";
+        let now: i64 = sqlx::query_scalar(now).persistent(false).fetch_one(&mut *connection).await?;
+        let now = DateTime::from_timestamp_micros(now)
+            .ok_or_else(|| Error::internal(format!("the server's clock says {now} µs")))?
+            .naive_utc();
+        if let Some(newest) = cursor.newest(now, column.kind != Kind::TimestampTz)? {
+            // A day is over when the next one begins.
+            let moment = if column.kind == Kind::Date { format!("({sql} + 1)") } else { sql.clone() };
+            // The session is in UTC.
+            conditions.push(format!("{moment} <= {}", literal(&newest.to_string())));
+        }
     }
+    let conditions = conditions.join(" AND ");
+    if let Some(key) = key {
+        refuse_missing_keys(connection, reading, &conditions, key).await?;
+    }
+    let last = key_sql.map_or("NULL".into(), |key| format!("{key}::text"));
+    let order = key_sql.map_or(String::new(), |key| format!(", {key} DESC"));
     let largest = format!(
-        "SELECT {sql}::text FROM {} WHERE {} ORDER BY {sql} DESC LIMIT 1",
+        "SELECT {sql}::text, {last} FROM {} WHERE {conditions} ORDER BY {sql} DESC{order} LIMIT 1",
         reading.from,
-        conditions.join(" AND ")
     );
-    let largest: Option<String> =
-        sqlx::query_scalar(AssertSqlSafe(largest)).persistent(false).fetch_optional(connection).await?;
-    Ok(largest.map(|to| Window { column: column.name.clone(), after, from, to }))
+    let largest = sqlx::query(AssertSqlSafe(largest)).persistent(false).fetch_optional(connection).await?;
+    let Some(largest) = largest else { return Ok(None) };
+    let value = Scalar::Text(largest.try_get(0)?);
+    let key: Option<String> = largest.try_get(1)?;
+    let to = key.map_or(Position::Value(value.clone()), |key| Position::Keyed { value, key: key.into() });
+    Ok(Some(Window { to: Some(to), ..window }))
+}
+
+/// A row without a key would be in no window.
+async fn refuse_missing_keys(
+    connection: &mut PgConnection,
+    reading: &Reading,
+    conditions: &str,
+    key: &Selected,
+) -> Result<(), Failure> {
+    if reading.table.as_ref().is_some_and(|table| table.refuses_null(&key.name)) {
+        return Ok(());
+    }
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {} IS NULL AND {conditions})", reading.from, key.sql);
+    let lacks: bool = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(connection).await?;
+    if lacks {
+        return Err(Error::config(format!(
+            "rows of this window have no value in `{}`, which `cursor.key` names",
+            key.name
+        ))
+        .hint("they could not be told from others: name a column that is never null, such as the primary key")
+        .into());
+    }
+    Ok(())
 }
 
 fn is_time(column: &Selected) -> bool {

@@ -4,6 +4,7 @@
 //! The target itself stays, and with it all that hangs on it: grants, indexes, views, triggers,
 //! comments. Renaming tables would be quicker and would leave views with the old one.
 
+use engine_sdk::database::TableName;
 use engine_sdk::prelude::*;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, Row};
@@ -12,7 +13,7 @@ use crate::catalog::{self, Table};
 use crate::commits;
 use crate::connection::execute;
 use crate::error::{Failure, UNIQUE_VIOLATION, kind};
-use crate::name::{TableName, literal, quote, quote_list};
+use crate::name::{literal, quote, quote_list};
 
 /// What the keys of deliveries have as the split of a window that has taken its place.
 const FINISHED: &str = "*finished*";

@@ -3,27 +3,23 @@
 use std::sync::Arc;
 
 use engine_postgres_copy::Kind;
+use engine_sdk::database::{Parameters, Quoting, Selection, Statement, TableName, Window, suggestion};
 use engine_sdk::prelude::*;
 use sqlx::postgres::PgColumn;
-use sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, SqlSafeStr, Statement};
+use sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, SqlSafeStr, Statement as _};
 
 use crate::catalog;
 use crate::error::Failure;
-use crate::name::{TableName, literal, quote, suggestion};
-
-/// A table or a query.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    Table(String),
-    Query(String),
-}
+use crate::name::{cursor_value, literal, quote, rendered};
 
 /// What one split reads: all that it takes to read it again, from any machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Piece {
     pub selection: Selection,
+    /// The values of the query's placeholders.
+    #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    pub parameters: Parameters,
     /// The window of a cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
@@ -33,22 +29,6 @@ pub struct Piece {
     /// The moment at which the window was planned, for as long as the server knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
-}
-
-/// Rows of a cursor's column, from one value to another. Values are texts that PostgreSQL
-/// reads as the column's type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    pub column: String,
-    /// Only what is larger.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// Only what is not smaller.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Only what is not larger.
-    pub to: String,
 }
 
 /// A part of a table. Together, the ranges of a plan hold every row once.
@@ -84,10 +64,19 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub async fn new(connection: &mut PgConnection, selection: &Selection) -> Result<Self, Failure> {
+    /// `window`: the bounds that the query may name.
+    pub async fn new(
+        connection: &mut PgConnection,
+        selection: &Selection,
+        parameters: &Parameters,
+        window: Option<&Window>,
+    ) -> Result<Self, Failure> {
         match selection {
             Selection::Table(table) => Self::table(connection, &TableName::parse(table)?).await,
-            Selection::Query(query) => Self::query(connection, query).await,
+            Selection::Query(query) => {
+                let statement = Statement::parse(query, Quoting::POSTGRES)?;
+                Self::query(connection, &rendered(&statement, parameters, window)?).await
+            }
         }
     }
 
@@ -104,7 +93,8 @@ impl Reading {
         })
     }
 
-    async fn query(connection: &mut PgConnection, query: &str) -> Result<Self, Failure> {
+    /// A query without placeholders.
+    pub async fn query(connection: &mut PgConnection, query: &str) -> Result<Self, Failure> {
         let query = query.trim().trim_end_matches(';');
         // In lines of its own: the query may end with a comment.
         let inner = format!("(\n{query}\n) AS q");
@@ -164,12 +154,14 @@ impl Reading {
             )
             .collect();
         let (mut conditions, mut order) = (vec![], vec![]);
-        if let Some(window) = &piece.window {
-            let column = &self.column("cursor", &window.column)?.sql;
-            conditions.extend(window.after.iter().map(|after| format!("{column} > {}", literal(after))));
-            conditions.extend(window.from.iter().map(|from| format!("{column} >= {}", literal(from))));
-            conditions.push(format!("{column} <= {}", literal(&window.to)));
+        if let Some((window, column)) = piece.window.as_ref().and_then(|window| Some((window, window.column.as_ref()?)))
+        {
+            let column = &self.column("cursor", column)?.sql;
+            let key = window.key.as_ref().map(|key| self.column("cursor.key", key)).transpose()?;
+            let key = key.map(|key| key.sql.as_str());
+            conditions.extend(window.conditions(column, key, cursor_value));
             order.push(column.clone());
+            order.extend(key.map(str::to_owned));
         }
         if let Some(range) = &piece.range {
             let column = &self.column("key", &range.column)?.sql;

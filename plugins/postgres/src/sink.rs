@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use engine_sdk::database::{Create, Ddl, Mode, TableName, default_connect_timeout};
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use sqlx::PgConnection;
@@ -11,9 +12,9 @@ use crate::commits;
 use crate::connection::{Address, Server, Tls, execute};
 use crate::error::{Failure, UNIQUE_VIOLATION, kind};
 use crate::load::{Loaded, load};
-use crate::name::{TableName, quote};
+use crate::name::quote;
 use crate::replace;
-use crate::source::{default_connect_timeout, version};
+use crate::source::version;
 use crate::target::{Mapping, create_table};
 
 /// Writes rows into a table.
@@ -46,47 +47,6 @@ pub struct SinkConfig {
     /// Makes the table when it is missing.
     #[serde(default)]
     create: Create,
-}
-
-/// What happens to rows that are there already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// They stay, and every row of the stream is added.
-    #[default]
-    Append,
-    /// A row of the stream takes the place of the one with the same `key`; of
-    /// several with one key in the stream the last one stays.
-    Upsert,
-    /// They go. The rows of a window are collected in a table beside this one, and
-    /// take their place when all are there: readers never wait, and see either the
-    /// old rows or the new ones.
-    Replace,
-}
-
-/// How a missing table is made.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Create {
-    /// `true`: from the stream's columns, with `key` as the primary key.
-    Derived(bool),
-    /// By a statement of your own.
-    Stated(Ddl),
-}
-
-/// A statement of the user's own.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Ddl {
-    /// One or more SQL statements that make the table. Run as they are, in one
-    /// transaction.
-    ddl: String,
-}
-
-impl Default for Create {
-    fn default() -> Self {
-        Self::Derived(false)
-    }
 }
 
 pub struct PostgresSink {
@@ -133,16 +93,7 @@ impl Component for PostgresSink {
 
     fn open(config: SinkConfig, cx: Context) -> Result<Self> {
         let name = TableName::parse(&config.table)?;
-        match (config.mode, config.key.is_empty()) {
-            (Mode::Upsert, true) => {
-                return Err(Error::config("`mode: upsert` needs `key`").hint("write `key: [COLUMN]`"));
-            }
-            (Mode::Append | Mode::Replace, false) => {
-                return Err(Error::config("`key` means nothing without `mode: upsert`")
-                    .hint("leave it out, or write `mode: upsert`"));
-            }
-            _ => {}
-        }
+        config.mode.check_key(&config.key)?;
         let ca = config.ca.map(|path| cx.resolve(path));
         let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
         let server = Server::new(address, cx.clone())?;

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine_postgres_copy::Decoder;
+use engine_sdk::database::{
+    Cursor, Extraction, Parameters, Quoting, Selection, TableName, default_batch, default_connect_timeout,
+};
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr};
 
 use crate::connection::{Address, Server, Tls};
 use crate::error::Failure;
-use crate::name::TableName;
-use crate::plan::{self, Cursor, Cut};
-use crate::selection::{Piece, Reading, Selection};
+use crate::plan::{self, Cut};
+use crate::selection::{Piece, Reading};
 use crate::stream::{Home, Rows, Session};
 
 /// Reads a table or the rows of a query.
@@ -40,6 +42,10 @@ pub struct SourceConfig {
     /// one PostgreSQL may answer in another order each time.
     #[serde(default)]
     query: Option<String>,
+    /// Values of the placeholders in `query`: `:region` is the value of
+    /// `region`. Each is one value, whatever is in it, and never SQL.
+    #[serde(default)]
+    parameters: Parameters,
     /// Reads only what is new since the last run.
     #[serde(default)]
     cursor: Option<Cursor>,
@@ -56,22 +62,13 @@ pub struct SourceConfig {
     batch: std::num::NonZeroU32,
 }
 
-pub fn default_connect_timeout() -> types::Duration {
-    types::Duration::seconds(10)
-}
-
-fn default_batch() -> std::num::NonZeroU32 {
-    std::num::NonZeroU32::new(8192).expect("not zero")
-}
-
 fn four() -> std::num::NonZeroU16 {
     std::num::NonZeroU16::new(4).expect("not zero")
 }
 
 pub struct PostgresSource {
     address: Address,
-    selection: Selection,
-    cursor: Option<Cursor>,
+    extraction: Extraction,
     cut: Option<Cut>,
     batch: usize,
     /// The session that planned, so that its splits see what it saw.
@@ -99,6 +96,15 @@ impl Component for PostgresSource {
                 json!({"url": url, "table": "avaya_cdr", "cursor": {"column": "date", "start": "2025-01-01", "lag": "1m"}}),
             ),
             example(
+                "a query with a value of its own, and windows by what it names",
+                json!({
+                    "url": url,
+                    "query": "SELECT * FROM calls WHERE region = :region AND changed > :window_start AND changed <= :window_end ORDER BY id",
+                    "parameters": {"region": "north"},
+                    "cursor": {"query": "SELECT changed FROM calls", "start": "2025-01-01"}
+                }),
+            ),
+            example(
                 "a large table in eight splits",
                 json!({"url": url, "table": "avaya_cdr", "key": "id", "splits": 8}),
             ),
@@ -106,16 +112,11 @@ impl Component for PostgresSource {
     }
 
     fn open(config: SourceConfig, cx: Context) -> Result<Self> {
-        let selection = match (config.table, config.query) {
-            (Some(table), None) => {
-                TableName::parse(&table)?;
-                Selection::Table(table)
-            }
-            (None, Some(query)) => Selection::Query(query),
-            _ => {
-                return Err(Error::config("a postgres source needs either `table` or `query`, and not both"));
-            }
-        };
+        if let Some(table) = &config.table {
+            TableName::parse(table)?;
+        }
+        let (table, query, cursor) = (config.table, config.query, config.cursor);
+        let extraction = Extraction::new("postgres", table, query, config.parameters, cursor, Quoting::POSTGRES)?;
         let cut = match (config.key, config.splits) {
             (Some(key), splits) => Some(Cut { key, splits: splits.unwrap_or_else(four).get().into() }),
             (None, None) => None,
@@ -126,21 +127,22 @@ impl Component for PostgresSource {
         let ca = config.ca.map(|path| cx.resolve(path));
         let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
         let batch = usize::try_from(config.batch.get()).unwrap_or(usize::MAX);
-        Ok(Self { address, selection, cursor: config.cursor, cut, batch, home: Home::default(), cx })
+        Ok(Self { address, extraction, cut, batch, home: Home::default(), cx })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
-        let (selection, cursor, cut) = (&self.selection, self.cursor.as_ref(), self.cut.as_ref());
+        let (extraction, cut) = (&self.extraction, self.cut.as_ref());
         let mut server = Server::new(self.address.clone(), self.cx.clone())?;
         let (version, columns) = server.run(async |connection| {
-            let reading = Reading::new(connection, selection).await?;
-            plan::check(&reading, cursor, cut)?;
+            let (selection, parameters) = (extraction.selection().clone(), extraction.parameters().clone());
+            let reading = Reading::new(connection, &selection, &parameters, None).await?;
+            plan::check(connection, &reading, extraction, cut).await?;
             // What may not be read is refused here already.
-            let piece = Piece { selection: selection.clone(), window: None, range: None, snapshot: None };
+            let piece = Piece { selection, parameters, window: None, range: None, snapshot: None };
             connection.prepare(AssertSqlSafe(reading.select(&piece)?).into_sql_str()).await?;
             Ok((version(connection).await?, reading.columns.len()))
         })?;
-        let what = match &self.selection {
+        let what = match self.extraction.selection() {
             Selection::Table(table) => format!("table {table} with {}", engine_sdk::counted(columns, "column")),
             Selection::Query(_) => format!("the query gives {}", engine_sdk::counted(columns, "column")),
         };
@@ -156,12 +158,12 @@ pub async fn version(connection: &mut PgConnection) -> Result<String, Failure> {
 impl Source for PostgresSource {
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         self.home.clear();
-        let (selection, cursor, cut) = (&self.selection, self.cursor.as_ref(), self.cut.as_ref());
+        let (extraction, cut) = (&self.extraction, self.cut.as_ref());
         let mut server = Server::new(self.address.clone(), self.cx.clone())?;
         // A missing table or a broken query is found now, before there is a window.
         let (plan, snapshot) = server.run(async |connection| {
-            let snapshot = plan::begin(connection, selection).await?;
-            let plan = plan::plan(connection, selection, cursor, cut, request, snapshot.as_deref()).await?;
+            let snapshot = plan::begin(connection, extraction.selection()).await?;
+            let plan = plan::plan(connection, extraction, cut, request, snapshot.as_deref()).await?;
             Ok((plan, snapshot))
         })?;
         if snapshot.is_none() && plan.splits.len() > 1 {
@@ -181,7 +183,7 @@ impl Source for PostgresSource {
             None => self.begin(&piece)?,
         };
         let (copied, reading) = session.server.run(async |connection| {
-            let reading = Reading::new(connection, &piece.selection).await?;
+            let reading = Reading::new(connection, &piece.selection, &piece.parameters, piece.window.as_ref()).await?;
             Ok((reading.source(&piece)?, reading))
         })?;
         let schema = reading.schema();

@@ -182,6 +182,93 @@ fn a_cursor_reads_what_is_new_and_no_tie_twice_or_never() {
 }
 
 #[test]
+fn a_cursor_with_a_key_takes_up_among_equal_values_where_it_ended() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (number text, at date, id bigint)");
+    scratch.sql("INSERT INTO calls VALUES ('b', '2026-01-02', 7), ('a', '2026-01-02', 3), ('none', NULL, 1)");
+    let host = Host::new();
+    let mut source = open(&host, &scratch, json!({"table": "calls", "cursor": {"column": "at", "key": "id"}}));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    assert_eq!(plan.upper, Some(json!({"value": "2026-01-02", "key": "7"})));
+    assert_eq!(values(&mut source, &plan), ["a", "b"]);
+    scratch.sql("INSERT INTO calls VALUES ('c', '2026-01-02', 8), ('d', '2026-01-03', 1)");
+    let next = source.plan(&PlanRequest { cursor: plan.upper.clone() }).unwrap();
+    assert_eq!(values(&mut source, &next), ["c", "d"], "the late one of the old day too");
+    assert_eq!(values(&mut source, &plan), ["a", "b"], "the first window stays what it was");
+    let again = source.plan(&PlanRequest { cursor: next.upper }).unwrap();
+    assert!(again.splits.is_empty());
+    // As `engine state set` may have left it: everything of that day is done.
+    let plan = source.plan(&PlanRequest { cursor: Some(json!("2026-01-02")) }).unwrap();
+    assert_eq!(values(&mut source, &plan), ["d"]);
+    scratch.sql("INSERT INTO calls VALUES ('e', '2026-01-04', NULL)");
+    let error = source.plan(&PlanRequest { cursor: Some(json!("2026-01-02")) }).unwrap_err();
+    assert!(error.message.contains("no value in `id`"), "{error}");
+}
+
+#[test]
+fn a_query_that_names_its_window_reads_what_other_tables_have_made_new() {
+    let mut scratch = Scratch::new();
+    scratch.sql(
+        "CREATE TABLE details (account text, load timestamp); CREATE TABLE payments (account text, load timestamp);
+         INSERT INTO details VALUES ('a', '2026-01-01'), ('b', '2026-01-01'), ('c', '2026-01-03');
+         INSERT INTO payments VALUES ('b', '2026-01-02'), ('b', '2026-01-02')",
+    );
+    let host = Host::new();
+    let query = "SELECT account FROM details d WHERE region(:region) AND account IN (
+           SELECT account FROM details WHERE load > :window_start AND load <= :window_end
+           UNION SELECT account FROM payments WHERE load > :window_start AND load <= :window_end) ORDER BY 1";
+    scratch.sql(r"CREATE FUNCTION region(text) RETURNS boolean LANGUAGE sql AS $$ SELECT $1 = 'nor''t\h' $$");
+    let mut source = open(
+        &host,
+        &scratch,
+        json!({
+            "query": query,
+            "parameters": {"region": "nor't\\h"},
+            "cursor": {
+                "query": "SELECT load FROM details UNION ALL SELECT load FROM payments",
+                "start": "1900-01-01",
+                "lag": "1m"
+            }
+        }),
+    );
+    assert!(source.check().unwrap().summary.contains("1 column"));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    assert_eq!(plan.upper, Some(json!("2026-01-03 00:00:00")));
+    assert_eq!(values(&mut source, &plan), ["a", "b", "c"]);
+    let plan = source.plan(&PlanRequest { cursor: Some(json!("2026-01-01 00:00:00")) }).unwrap();
+    assert_eq!(values(&mut source, &plan), ["b", "c"], "a payment is enough");
+    scratch.sql("INSERT INTO payments VALUES ('a', '2026-01-03 00:00:01')");
+    assert_eq!(values(&mut source, &plan), ["b", "c"], "the window stays what it was");
+    let plan = source.plan(&PlanRequest { cursor: plan.upper }).unwrap();
+    assert_eq!(values(&mut source, &plan), ["a"]);
+    scratch.sql("INSERT INTO payments VALUES ('b', now() AT TIME ZONE 'UTC')");
+    let plan = source.plan(&PlanRequest { cursor: plan.upper }).unwrap();
+    assert!(plan.splits.is_empty(), "younger than the lag");
+}
+
+#[test]
+fn what_a_parameter_holds_is_a_value_and_never_sql() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (number text); INSERT INTO calls VALUES ('kept')");
+    let host = Host::new();
+    for hostile in
+        ["'; DROP TABLE calls; --", "\\'; DROP TABLE calls; --", "\\", "x' OR 'a' = 'a", "$$", ":number", "/*", "E'\\'"]
+    {
+        let config = json!({"query": "SELECT :value || '' AS v, -:n AS n FROM calls", "parameters": {"value": hostile, "n": -1}});
+        let mut source = open(&host, &scratch, config);
+        source.check().unwrap();
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        assert_eq!(values(&mut source, &plan), [hostile]);
+        let cursor = json!({"query": "SELECT number FROM calls", "cursor": {"column": "number", "start": hostile}});
+        open(&host, &scratch, cursor).plan(&PlanRequest { cursor: Some(json!(hostile)) }).unwrap();
+    }
+    let many = json!({"query": "SELECT :a IS NULL AND :b AND :c + 1.5 = 4 AS fine", "parameters": {"a": null, "b": true, "c": 2.5}});
+    let mut source = open(&host, &scratch, many);
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    assert_eq!(values(&mut source, &plan), ["true"]);
+}
+
+#[test]
 fn a_cursor_of_times_waits_as_long_as_its_lag_says() {
     let mut scratch = Scratch::new();
     scratch.sql(
