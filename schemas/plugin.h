@@ -7,7 +7,7 @@
  *
  * A module is one shared library. It exports one function, engine_module_v1,
  * which returns a static table. The table lists components; a component is a
- * source, a transform, a format or a sink.
+ * source, a transform, a format, a sink or a state.
  *
  * Rules that hold for every call
  *
@@ -244,6 +244,7 @@ typedef struct EngineHost {
 #define ENGINE_TRANSFORM 2
 #define ENGINE_FORMAT 3
 #define ENGINE_SINK 4
+#define ENGINE_STATE 5
 
 /* Directions of `apply`. */
 #define ENGINE_APPLY 0  /* transforms: rows to rows */
@@ -268,6 +269,7 @@ typedef struct EngineHost {
  *   transform  apply
  *   format     apply                           direction says which way
  *   sink       begin_run · begin_split · write · commit · abort · finish_run
+ *   state      acquire · load · store · release
  *
  * A sink's calls, for one window of data:
  *
@@ -284,6 +286,14 @@ typedef struct EngineHost {
  * Where begin_run answers "parallel", each of several instances gets begin_run
  * and some of the splits; one of them gets finish_run, after the last commit of
  * all of them.
+ *
+ * A state keeps what the engine remembers, where several machines can reach it:
+ * documents, each with a key in its collection, whose meaning is the engine's
+ * own. One engine holds it at a time, and it changes by transactions in one
+ * order: `store` names how many there were before it. An engine that has lost
+ * it, or has missed a change, is refused. The component keeps the documents, how
+ * many changes there were, the last one's id and form, and the holder with the
+ * time of its last sign of life, by the clock of the database.
  *
  * A format whose description has "gives": "files" is a compression. In both
  * directions each file that comes in goes out as one file under the same name,
@@ -394,6 +404,35 @@ typedef struct EngineComponent {
 
   /* Releases everything. Streams of the instance have been released before. */
   void (*close)(EngineInstance *instance);
+
+  /*
+   * States: takes the state, or says that this holder still has it. `request`:
+   * {"holder", "shown", "former"?, "lease_ms"}. It is free when nobody holds it,
+   * when `former` does, or when the holder's last sign of life is older than its
+   * lease. Answers {"sequence", "layout", "last"?}; 0, 0 and nothing of a state
+   * that is empty. ENGINE_UNAVAILABLE while another holds it, whom the message
+   * names as `shown`, with the time of its last sign of life.
+   */
+  EngineStatus (*acquire)(EngineInstance *instance, EngineText request, EngineReply reply);
+
+  /*
+   * States: opens a stream of all documents, with the columns `collection`,
+   * `key` and `document` (Utf8, not null). `key` is JSON text of an array,
+   * `document` of an object, as they came in `store`.
+   */
+  EngineStatus (*load)(EngineInstance *instance, struct ArrowArrayStream *out);
+
+  /*
+   * States: one transaction. `request`: {"holder", "id", "after", "sequence",
+   * "layout", "changes": [{"collection", "key", "document" or absent: gone}]}.
+   * ENGINE_DENIED unless this holder has the state and it has had `after` changes
+   * so far. It then has `sequence`, and `id` is its last one's. Also a sign of
+   * life, and nothing else without changes where `after` is `sequence`.
+   */
+  EngineStatus (*store)(EngineInstance *instance, EngineText request);
+
+  /* States: {"holder"} gives the state back. Nothing if it is another's. */
+  EngineStatus (*release)(EngineInstance *instance, EngineText request);
 } EngineComponent;
 
 /* ---- A module ---------------------------------------------------------------- */

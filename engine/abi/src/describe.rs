@@ -15,11 +15,13 @@ pub enum ComponentKind {
     Format,
     /// Takes rows or files.
     Sink,
+    /// Keeps what the engine remembers.
+    State,
 }
 
 impl ComponentKind {
     /// All kinds, in the order of their numbers in `plugin.h` (1 and up).
-    pub const ALL: [Self; 4] = [Self::Source, Self::Transform, Self::Format, Self::Sink];
+    pub const ALL: [Self; 5] = [Self::Source, Self::Transform, Self::Format, Self::Sink, Self::State];
 
     /// The number that stands for this kind in `plugin.h`.
     pub const fn number(self) -> i32 {
@@ -38,6 +40,7 @@ impl ComponentKind {
             Self::Transform => "transform",
             Self::Format => "format",
             Self::Sink => "sink",
+            Self::State => "state",
         }
     }
 }

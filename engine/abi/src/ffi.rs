@@ -202,10 +202,12 @@ pub type DescribeFn = unsafe extern "C" fn(reply: Reply) -> Status;
 pub type OpenFn = unsafe extern "C" fn(host: *const Host, request: Text, instance: *mut *mut Instance) -> Status;
 /// `check`
 pub type CheckFn = unsafe extern "C" fn(instance: *mut Instance, reply: Reply) -> Status;
-/// `plan`, `begin_run`, `begin_split`, `commit`: a message in, a message out.
+/// `plan`, `begin_run`, `begin_split`, `commit`, `acquire`: a message in, a message out.
 pub type ExchangeFn = unsafe extern "C" fn(instance: *mut Instance, request: Text, reply: Reply) -> Status;
 /// `read`
 pub type ReadFn = unsafe extern "C" fn(instance: *mut Instance, split: Text, out: *mut FFI_ArrowArrayStream) -> Status;
+/// `load`
+pub type LoadFn = unsafe extern "C" fn(instance: *mut Instance, out: *mut FFI_ArrowArrayStream) -> Status;
 /// `listen`
 pub type ListenFn = unsafe extern "C" fn(instance: *mut Instance) -> Status;
 /// `apply`
@@ -215,7 +217,7 @@ pub type ApplyFn = unsafe extern "C" fn(
     input: *mut FFI_ArrowArrayStream,
     output: *mut FFI_ArrowArrayStream,
 ) -> Status;
-/// `abort`, `finish_run`: a message in.
+/// `abort`, `finish_run`, `store`, `release`: a message in.
 pub type NotifyFn = unsafe extern "C" fn(instance: *mut Instance, request: Text) -> Status;
 /// `write`
 pub type WriteFn = unsafe extern "C" fn(
@@ -269,6 +271,14 @@ pub struct Component {
     pub last_error: Option<LastErrorFn>,
     /// All kinds.
     pub close: Option<CloseFn>,
+    /// States.
+    pub acquire: Option<ExchangeFn>,
+    /// States.
+    pub load: Option<LoadFn>,
+    /// States.
+    pub store: Option<NotifyFn>,
+    /// States.
+    pub release: Option<NotifyFn>,
 }
 
 /// `EngineModule`

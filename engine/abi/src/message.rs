@@ -281,6 +281,72 @@ pub struct Receipt {
     pub detail: Value,
 }
 
+/// `acquire`: who wants to hold the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcquireRequest {
+    /// Unique: this engine, since it has begun.
+    pub holder: String,
+    /// The engine for a person: `engine on host7, process 4711`.
+    pub shown: String,
+    /// A former holder of this machine that is known to have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
+    /// How long the state is held without a sign of life, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// `acquire`: the state, as it is taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acquired {
+    /// How many changes it has; 0: it is empty.
+    pub sequence: u64,
+    /// The form of its documents; what the last `store` said.
+    #[serde(default)]
+    pub layout: u64,
+    /// The id of its last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+}
+
+/// One document of the state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StateChange {
+    /// Which sort of document: `windows`, `cursors`; letters and `_`.
+    pub collection: String,
+    /// What tells it from others of its collection: JSON text of an array.
+    pub key: String,
+    /// What it is now: an object of texts, numbers, nulls and `{"bytes": hexadecimal}`.
+    /// None: it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Value>,
+}
+
+/// `store`: documents that change together, or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreRequest {
+    /// As in [`AcquireRequest::holder`]; filled in by whoever speaks to the component.
+    #[serde(default)]
+    pub holder: String,
+    /// Unique: this change.
+    pub id: String,
+    /// How many changes the state must have before. No changes, and the same number
+    /// as in `sequence`: a sign of life.
+    pub after: u64,
+    /// How many it has afterwards.
+    pub sequence: u64,
+    /// The form of the documents.
+    pub layout: u64,
+    /// The documents.
+    pub changes: Vec<StateChange>,
+}
+
+/// `release`: by whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRequest {
+    /// As in [`AcquireRequest::holder`].
+    pub holder: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

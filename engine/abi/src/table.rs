@@ -14,7 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ffi::{self, Component, FFI_ArrowArrayStream, Instance, Reply, Status, Text};
-use crate::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split};
+use crate::message::{
+    AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, RunBegun,
+    Sealed, SinkRun, Split, StoreRequest,
+};
 use crate::stream::{self, Batches};
 use crate::{ComponentKind, Error, Result, message};
 
@@ -72,6 +75,26 @@ pub trait Calls: Send + 'static {
     fn finish_run(&mut self, _run: &SinkRun) -> Result<()> {
         Err(absent("finish_run"))
     }
+
+    /// States.
+    fn acquire(&mut self, _request: &AcquireRequest) -> Result<Acquired> {
+        Err(absent("acquire"))
+    }
+
+    /// States.
+    fn load(&mut self) -> Result<Batches> {
+        Err(absent("load"))
+    }
+
+    /// States.
+    fn store(&mut self, _request: &StoreRequest) -> Result<()> {
+        Err(absent("store"))
+    }
+
+    /// States.
+    fn release(&mut self, _request: &ReleaseRequest) -> Result<()> {
+        Err(absent("release"))
+    }
 }
 
 fn absent(call: &str) -> Error {
@@ -105,6 +128,10 @@ pub const fn calls<C: Calls>(kind: ComponentKind, push: bool, name: &'static str
         finish_run: None,
         last_error: Some(last_error::<C>),
         close: Some(close::<C>),
+        acquire: None,
+        load: None,
+        store: None,
+        release: None,
     };
     match (kind, push) {
         (ComponentKind::Source, false) => Component { plan: Some(plan::<C>), read: Some(read::<C>), ..none },
@@ -117,6 +144,13 @@ pub const fn calls<C: Calls>(kind: ComponentKind, push: bool, name: &'static str
             commit: Some(commit::<C>),
             abort: Some(abort::<C>),
             finish_run: Some(finish_run::<C>),
+            ..none
+        },
+        (ComponentKind::State, _) => Component {
+            acquire: Some(acquire::<C>),
+            load: Some(load::<C>),
+            store: Some(store::<C>),
+            release: Some(release::<C>),
             ..none
         },
     }
@@ -250,6 +284,29 @@ unsafe extern "C" fn abort<C: Calls>(handle: *mut Instance, delivery: Text) -> S
 unsafe extern "C" fn finish_run<C: Calls>(handle: *mut Instance, run: Text) -> Status {
     // SAFETY: the arguments of the call, as they came.
     unsafe { notify::<C, SinkRun>(handle, run, C::finish_run) }
+}
+
+unsafe extern "C" fn acquire<C: Calls>(handle: *mut Instance, request: Text, reply: Reply) -> Status {
+    // SAFETY: the arguments of the call, as they came.
+    unsafe { exchange::<C, AcquireRequest, _>(handle, request, reply, C::acquire) }
+}
+
+unsafe extern "C" fn load<C: Calls>(handle: *mut Instance, out: *mut FFI_ArrowArrayStream) -> Status {
+    // SAFETY: the engine passes what `open` made.
+    let open = unsafe { instance::<C>(handle) };
+    let opened = on_instance(open, C::load);
+    // SAFETY: the engine gives a place for the stream.
+    unsafe { hand_out(open, opened, out) }
+}
+
+unsafe extern "C" fn store<C: Calls>(handle: *mut Instance, request: Text) -> Status {
+    // SAFETY: the arguments of the call, as they came.
+    unsafe { notify::<C, StoreRequest>(handle, request, C::store) }
+}
+
+unsafe extern "C" fn release<C: Calls>(handle: *mut Instance, request: Text) -> Status {
+    // SAFETY: the arguments of the call, as they came.
+    unsafe { notify::<C, ReleaseRequest>(handle, request, C::release) }
 }
 
 unsafe extern "C" fn listen<C: Calls>(handle: *mut Instance) -> Status {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_abi::ffi::{self, ExchangeFn, FFI_ArrowArrayStream, NotifyFn, Reply, Status, Text};
 use engine_abi::message::{
-    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sandbox, Sealed, SinkRun, Split,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, ReleaseRequest,
+    RunBegun, Sandbox, Sealed, SinkRun, Split, StoreRequest,
 };
 use engine_abi::stream::{self, Batches};
 use engine_abi::{Cuts, Error, ErrorKind, Result, cut, message, table};
@@ -274,6 +275,32 @@ impl Instance {
     /// Sinks: after the last commit of a window.
     pub fn finish_run(&mut self, run: &SinkRun) -> Result<()> {
         self.open.notify("finish_run", self.open.component.table().finish_run, run)
+    }
+
+    /// States: takes the state.
+    pub fn acquire(&mut self, request: &AcquireRequest) -> Result<Acquired> {
+        self.open.exchange("acquire", self.open.component.table().acquire, request)
+    }
+
+    /// States: opens the stream of all documents.
+    pub fn load(&mut self) -> Result<Batches> {
+        let load = self.open.component.table().load.ok_or_else(|| self.open.unsupported("load"))?;
+        let mut out = FFI_ArrowArrayStream::empty();
+        // SAFETY: plugin.h; `out` is a place for a stream.
+        match unsafe { load(self.open.raw, &raw mut out) } {
+            ffi::OK => self.batches(out, None),
+            status => Err(self.open.error(status)),
+        }
+    }
+
+    /// States: takes one change.
+    pub fn store(&mut self, request: &StoreRequest) -> Result<()> {
+        self.open.notify("store", self.open.component.table().store, request)
+    }
+
+    /// States: gives the state back.
+    pub fn release(&mut self, request: &ReleaseRequest) -> Result<()> {
+        self.open.notify("release", self.open.component.table().release, request)
     }
 
     /// The rows of a module's stream: validated, with the full error behind a

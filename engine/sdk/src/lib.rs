@@ -95,7 +95,9 @@ pub use lookup::{find_column, find_text_column};
 pub use rows::{Verdict, map_text};
 #[cfg(feature = "async")]
 pub use runtime::Runtime;
-pub use traits::{Component, Decoder, Encoder, PushSource, Sink, Source, Transform, example};
+pub use traits::{
+    Component, Decoder, Documents, Encoder, PushSource, Sink, Source, StateStore, Transform, example,
+};
 
 /// Everything a connector's file usually names.
 pub mod prelude {

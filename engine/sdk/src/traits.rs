@@ -1,6 +1,9 @@
 //! What a component implements: [`Component`], and one trait for what it is.
 
-use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split};
+use engine_abi::message::{
+    AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, Sealed, SinkRun,
+    Split, StateChange, StoreRequest,
+};
 use engine_abi::{Batches, Cuts, Error, Example, Promise, Result, Scope, Shape, Unit};
 #[cfg(doc)]
 use engine_abi::{ByteRange, Cut};
@@ -176,3 +179,34 @@ pub trait Sink: Component {
         Ok(())
     }
 }
+
+/// Keeps what the engine remembers, where several machines can reach it.
+///
+/// It keeps documents, each under its collection and key, and knows nothing of
+/// what they mean. One engine holds the state at a time; every change is one
+/// transaction, taken in one order and from the holder alone.
+///
+/// Calls: `acquire`; `load` where the engine has not got everything; `store`,
+/// many times, and at least once in a third of the lease; `release`.
+pub trait StateStore: Component {
+    /// Takes the state for `request.holder`, if nobody holds it, if `request.former`
+    /// does, if the holder has given no sign of life for as long as its lease, by the
+    /// clock of the database, or if it is this holder's already. Otherwise
+    /// `Unavailable`, naming the other one as it wants to be `shown`.
+    fn acquire(&mut self, request: &AcquireRequest) -> Result<Acquired>;
+
+    /// All documents, some at a time.
+    fn load(&mut self) -> Result<Documents>;
+
+    /// Takes one change, or [`ErrorKind::Denied`](engine_abi::ErrorKind) where this holder
+    /// does not have the state or it has had another number of changes than
+    /// `request.after`. Without changes, and with `after` and `sequence` alike, it is a
+    /// sign of life alone.
+    fn store(&mut self, request: &StoreRequest) -> Result<()>;
+
+    /// Gives the state back, if it is this holder's.
+    fn release(&mut self, request: &ReleaseRequest) -> Result<()>;
+}
+
+/// What [`StateStore::load`] gives: documents, some at a time.
+pub type Documents = Box<dyn Iterator<Item = Result<Vec<StateChange>>> + Send>;

@@ -8,6 +8,8 @@
 //!   `synchronous=FULL`): runs, windows with their splits, the ledger of every
 //!   delivery, the cursors of every sink, and dead letters. Every public call
 //!   that writes is exactly one transaction.
+//!   It can be the copy of a state that stands in a database ([`Mirror`]): then
+//!   a transaction is taken there first.
 //! - [`Spool`] is the log into which push sources write what they receive before
 //!   anything else happens to it.
 //!
@@ -31,6 +33,7 @@ mod dead_letters;
 mod error;
 mod ledger;
 mod lock;
+mod mirror;
 mod retention;
 mod runs;
 mod schema;
@@ -43,6 +46,7 @@ pub use dead_letters::{
     DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterStatus, MAX_PAGE, Mark, NewDeadLetter, Payload,
 };
 pub use ledger::{Delivery, DeliveryRecord, RUN_SPLIT};
+pub use mirror::Mirror;
 pub use retention::KEPT_WINDOWS;
 pub use runs::{KEPT_RUNS, Outcome, Run, RunFilter};
 pub use spool::{Spool, SpoolOptions};

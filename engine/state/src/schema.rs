@@ -7,7 +7,7 @@ use engine_abi::{Error, ErrorKind};
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -127,6 +127,12 @@ const FIRST: &str = "
         window    INTEGER NOT NULL
     );
     CREATE INDEX replays_of_window ON replays (pipeline, window, letter);
+";
+
+const MIRROR: &str = "
+    -- One row, where the file is a copy of a state that stands elsewhere: how many
+    -- of its changes the copy has.
+    CREATE TABLE mirror (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
 ";
 
 /// How many steps the file has behind it.

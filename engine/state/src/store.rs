@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{self, Fault, Step};
 use crate::lock::{FolderLock, create_private_folder, sync_folder};
+use crate::mirror::{Mirror, Mirrored, is_copy};
 use crate::schema;
 
 /// How long a call waits for a reader that holds the file, before it says so.
@@ -35,6 +36,8 @@ pub struct State {
     folder: PathBuf,
     id: String,
     connection: Mutex<Connection>,
+    /// Where the state stands, if not here alone. Locked after the connection.
+    mirrored: Mutex<Option<Mirrored>>,
     // After the connection: the file is closed before another engine may have it.
     _lock: Option<FolderLock>,
 }
@@ -54,6 +57,36 @@ impl State {
     /// `Config` when a newer engine wrote it, `Denied`, or `Internal` when the file is
     /// damaged.
     pub fn open(folder: &Path) -> Result<Self> {
+        let state = Self::open_file(folder)?;
+        let copy = is_copy(&state.connection()).map_err(|fault| fault.into_error(folder, "open the state"))?;
+        if copy {
+            let message = format!("the state in {} is a copy of one that stands in a database", folder.display());
+            return Err(Error::config(message).hint(
+                "put back the file state.yaml that names the database; to go on without it, move the folder away",
+            ));
+        }
+        Ok(state)
+    }
+
+    /// Opens the copy in `folder` of a state that stands elsewhere, after it was made
+    /// what the state is there.
+    ///
+    /// # Errors
+    /// Those of [`State::open`] and of the mirror; `Config` when the folder has a
+    /// history of its own.
+    pub fn open_mirrored(folder: &Path, mirror: Box<dyn Mirror>) -> Result<Self> {
+        let mut state = Self::open_file(folder)?;
+        let opened = || -> Step<(Mirrored, String)> {
+            let connection = state.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let mirrored = Mirrored::open(connection, mirror)?;
+            let id = state_id(connection)?.ok_or_else(|| Error::internal("the state has lost its id"))?;
+            Ok((mirrored, id))
+        };
+        let (mirrored, id) = opened().map_err(|fault| fault.into_error(folder, "open the state"))?;
+        Ok(Self { id, mirrored: Mutex::new(Some(mirrored)), ..state })
+    }
+
+    fn open_file(folder: &Path) -> Result<Self> {
         create_private_folder(folder)?;
         let lock = FolderLock::take(folder)?;
         let path = folder.join("state.db");
@@ -67,7 +100,8 @@ impl State {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let (connection, id) =
             connect(&path, flags).and_then(prepare).map_err(|fault| fault.into_error(folder, "open the state"))?;
-        Ok(Self { folder: folder.to_owned(), id, connection: Mutex::new(connection), _lock: Some(lock) })
+        let mirrored = Mutex::default();
+        Ok(Self { folder: folder.to_owned(), id, connection: Mutex::new(connection), mirrored, _lock: Some(lock) })
     }
 
     /// Opens the state in `folder` for reading, also while an engine holds it. What it
@@ -104,7 +138,8 @@ impl State {
                 Ok((connection, id))
             })
             .map_err(|fault| fault.into_error(folder, "read the state"))?;
-        Ok(Self { folder: folder.to_owned(), id, connection: Mutex::new(connection), _lock: None })
+        let mirrored = Mutex::default();
+        Ok(Self { folder: folder.to_owned(), id, connection: Mutex::new(connection), mirrored, _lock: None })
     }
 
     /// Whether there is a state in `folder`.
@@ -126,10 +161,20 @@ impl State {
     /// Runs `body` in one transaction. `doing` completes "could not …".
     pub(crate) fn write<T>(&self, doing: &str, body: impl FnOnce(&Transaction<'_>) -> Step<T>) -> Result<T> {
         let mut connection = self.connection();
+        let mut mirrored = self.mirrored.lock().unwrap_or_else(PoisonError::into_inner);
         let work = || -> Step<T> {
+            let Some(mirrored) = mirrored.as_mut() else {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let value = body(&transaction)?;
+                transaction.commit()?;
+                return Ok(value);
+            };
+            mirrored.settle(&mut connection)?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = body(&transaction)?;
+            mirrored.store(&transaction)?;
             transaction.commit()?;
+            mirrored.committed();
             Ok(value)
         };
         work().map_err(|fault| fault.into_error(&self.folder, doing))
@@ -143,6 +188,16 @@ impl State {
             body(&transaction)
         };
         work().map_err(|fault| fault.into_error(&self.folder, doing))
+    }
+
+    /// Gives a state that stands elsewhere back, so that another engine can take it at
+    /// once. Nothing can be written afterwards.
+    ///
+    /// # Errors
+    /// Those of the mirror; the state is free then once its lease has run out.
+    pub fn release(&self) -> Result<()> {
+        let mut mirrored = self.mirrored.lock().unwrap_or_else(PoisonError::into_inner);
+        mirrored.as_mut().map_or(Ok(()), Mirrored::release)
     }
 
     // A panic in `body` has rolled its transaction back while unwinding: the

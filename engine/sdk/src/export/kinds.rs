@@ -1,14 +1,21 @@
 //! What each kind of component describes and answers.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use engine_abi::ffi::direction;
 use engine_abi::message::{
-    Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, ReleaseRequest,
+    RunBegun, Sealed, SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::table::{Calls, wrong_direction};
-use engine_abi::{Batches, ComponentDescription, ComponentKind, Promise, Result, Scope, Shape, Unit};
+use engine_abi::{
+    Batches, ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Unit, message,
+};
 
 use super::{Component, component};
-use crate::traits::{self, Decoder, Encoder, PushSource, Sink, Source, Transform};
+use crate::traits::{self, Decoder, Encoder, PushSource, Sink, Source, StateStore, Transform};
 use crate::{Context, schema};
 
 /// A component of a known kind, ready to be exported.
@@ -53,6 +60,10 @@ pub const fn format<T: Decoder + Encoder>(name: &'static str) -> Component {
         );
     }
     component::<AsFormat<T>>(name)
+}
+
+pub const fn state<T: StateStore>(name: &'static str) -> Component {
+    component::<AsState<T>>(name)
 }
 
 pub const fn sink<T: Sink>(name: &'static str) -> Component {
@@ -299,4 +310,60 @@ impl<T: Sink> Calls for AsSink<T> {
     fn finish_run(&mut self, run: &SinkRun) -> Result<()> {
         self.0.finish_run(run)
     }
+}
+
+struct AsState<T>(T);
+
+impl<T: StateStore> Exported for AsState<T> {
+    const KIND: ComponentKind = ComponentKind::State;
+
+    fn describe() -> ComponentDescription {
+        description::<T>(Self::KIND)
+    }
+
+    fn open(request: &OpenRequest, cx: Context) -> Result<Self> {
+        open(request, cx).map(Self)
+    }
+}
+
+impl<T: StateStore> Calls for AsState<T> {
+    fn check(&mut self) -> Result<CheckReport> {
+        self.0.check()
+    }
+
+    fn acquire(&mut self, request: &AcquireRequest) -> Result<Acquired> {
+        self.0.acquire(request)
+    }
+
+    fn load(&mut self) -> Result<Batches> {
+        let documents = self.0.load()?;
+        Ok(Batches::new(documents_schema(), documents.map(|piece| documents_batch(&piece?))))
+    }
+
+    fn store(&mut self, request: &StoreRequest) -> Result<()> {
+        self.0.store(request)
+    }
+
+    fn release(&mut self, request: &ReleaseRequest) -> Result<()> {
+        self.0.release(request)
+    }
+}
+
+/// The columns of `load`.
+fn documents_schema() -> SchemaRef {
+    let columns = ["collection", "key", "document"].map(|name| Field::new(name, DataType::Utf8, false));
+    Arc::new(Schema::new(columns.to_vec()))
+}
+
+fn documents_batch(documents: &[StateChange]) -> Result<RecordBatch> {
+    let texts = |text: fn(&StateChange) -> Result<String>| -> Result<ArrayRef> {
+        Ok(Arc::new(StringArray::from(documents.iter().map(text).collect::<Result<Vec<_>>>()?)))
+    };
+    let document = |it: &StateChange| match &it.document {
+        Some(document) => message::write(document),
+        None => Err(Error::internal("`load` gives documents that are there")),
+    };
+    let columns = vec![texts(|it| Ok(it.collection.clone()))?, texts(|it| Ok(it.key.clone()))?, texts(document)?];
+    RecordBatch::try_new(documents_schema(), columns)
+        .map_err(|error| Error::internal(format!("documents cannot be handed over: {error}")))
 }
