@@ -105,6 +105,16 @@ checks! {
     RunTwice,
     /// The receipt says how much arrived and where it is.
     Receipt,
+    /// A state is one engine's at a time, which others are told of.
+    OneHolder,
+    /// An engine that gives no sign of life for its lease loses the state.
+    Lease,
+    /// A state takes changes in their order, and no other.
+    InOrder,
+    /// A state makes a change as a whole or not at all.
+    AllOrNothing,
+    /// What a state keeps is given back as it came, and what is gone is gone.
+    Documents,
 }
 
 #[cfg(test)]
@@ -113,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_check_has_a_name_and_a_sentence() {
-        assert_eq!(Check::ALL.len(), 34);
+        assert_eq!(Check::ALL.len(), 39);
         for check in Check::ALL {
             let demand = check.demand();
             assert!(demand.ends_with('.') && !demand.contains("  "), "{}: {demand:?}", check.name());

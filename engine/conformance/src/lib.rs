@@ -22,6 +22,7 @@ mod report;
 mod rows;
 mod sink;
 mod source;
+mod state;
 mod subject;
 mod suite;
 

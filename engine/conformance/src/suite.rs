@@ -7,7 +7,9 @@ use engine_abi::{ComponentKind, Result};
 use engine_host::Modules;
 
 use crate::subject::Subject;
-use crate::{Check, Fixtures, Line, Outcome, Report, components, compression, description, flow, format, sink, source};
+use crate::{
+    Check, Fixtures, Line, Outcome, Report, components, compression, description, flow, format, sink, source, state,
+};
 
 /// What stands for the module as a whole in the lines of a report.
 const MODULE: &str = "module";
@@ -99,6 +101,7 @@ fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
             flow::run(subject, session);
             sink::run(subject, session);
         }
+        ComponentKind::State => state::run(subject, session),
     }
 }
 

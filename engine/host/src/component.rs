@@ -141,6 +141,11 @@ impl Component {
         matches!(self.carrier, Carrier::Loader(_))
     }
 
+    /// Whether each instance has a process of its own.
+    pub fn is_isolated(&self) -> bool {
+        matches!(self.carrier, Carrier::Process(_))
+    }
+
     pub(crate) fn table(&self) -> &ffi::Component {
         &self.table
     }
@@ -225,6 +230,12 @@ fn missing_calls(table: &ffi::Component, kind: ComponentKind) -> Vec<&'static st
             ("commit", table.commit.is_some()),
             ("abort", table.abort.is_some()),
             ("finish_run", table.finish_run.is_some()),
+        ]),
+        ComponentKind::State => calls.extend([
+            ("acquire", table.acquire.is_some()),
+            ("load", table.load.is_some()),
+            ("store", table.store.is_some()),
+            ("release", table.release.is_some()),
         ]),
     }
     calls.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect()

@@ -95,16 +95,15 @@ pub use lookup::{find_column, find_text_column};
 pub use rows::{Verdict, map_text};
 #[cfg(feature = "async")]
 pub use runtime::Runtime;
-pub use traits::{
-    Component, Decoder, Documents, Encoder, PushSource, Sink, Source, StateStore, Transform, example,
-};
+pub use traits::{Component, Decoder, Documents, Encoder, PushSource, Sink, Source, StateStore, Transform, example};
 
 /// Everything a connector's file usually names.
 pub mod prelude {
     pub use crate::types::{ByteSize, Duration, Secret, Template};
     pub use crate::{
         Arrival, Batches, ByteRange, Component, Context, Cut, Cuts, Decoder, Encoder, Error, ErrorKind, Example, Level,
-        Promise, PushSource, Result, Scope, Shape, Sink, Source, Transform, Unit, Verdict, example, map_text,
+        Promise, PushSource, Result, Scope, Shape, Sink, Source, StateStore, Transform, Unit, Verdict, example,
+        map_text,
     };
     pub use arrow_array::{Array, RecordBatch};
     pub use arrow_schema::{DataType, Field, Schema, SchemaRef};

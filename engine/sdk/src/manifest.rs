@@ -81,6 +81,9 @@ macro_rules! __kind {
     (sink) => {
         "sink"
     };
+    (state) => {
+        "state"
+    };
 }
 
 /// The symbol of `plugin.h`.

@@ -1,8 +1,8 @@
 //! What a component implements: [`Component`], and one trait for what it is.
 
 use engine_abi::message::{
-    AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, Sealed, SinkRun,
-    Split, StateChange, StoreRequest,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, Sealed,
+    SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::{Batches, Cuts, Error, Example, Promise, Result, Scope, Shape, Unit};
 #[cfg(doc)]

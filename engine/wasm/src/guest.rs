@@ -52,7 +52,8 @@ pub fn kind_word(kind: ComponentKind) -> types::Kind {
         ComponentKind::Source => types::Kind::Source,
         ComponentKind::Transform => types::Kind::Transform,
         ComponentKind::Format => types::Kind::Format,
-        ComponentKind::Sink => types::Kind::Sink,
+        // There is no word for a state: none is loaded.
+        ComponentKind::Sink | ComponentKind::State => types::Kind::Sink,
     }
 }
 

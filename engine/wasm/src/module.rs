@@ -81,6 +81,7 @@ impl Module {
     fn require(&self, kind: ComponentKind, name: &str) -> Result<()> {
         let it = &self.exports;
         let (there, missing) = match kind {
+            ComponentKind::State => return Err(native_only(&self.path, name)),
             ComponentKind::Source => (it.source.is_some() || it.listener.is_some(), "source"),
             ComponentKind::Transform => (it.transform.is_some() || it.streams.is_some(), "transform"),
             ComponentKind::Format => (it.format.is_some() || it.streams.is_some(), "format"),
@@ -100,6 +101,12 @@ impl Module {
         let mut running = Running::start(self, (kind, name), std::ptr::null(), &sandbox)?;
         running.call("describe", |store, exports| exports.component.call_describe(store, kind_word(kind), name))
     }
+}
+
+/// What the engine remembers is trusted like the engine.
+fn native_only(path: &str, name: &str) -> Error {
+    Error::config(format!("module {path} has the state `{name}`, and states are native modules"))
+        .hint("build it as a library of this machine: `engine plugins build --target native`")
 }
 
 fn foreign_import(path: &str, error: &wasmtime::Error) -> Error {

@@ -120,7 +120,8 @@ unsafe extern "C" fn calls(kind: i32, push: i32) -> *const Component {
         (Some(ComponentKind::Source) | None, _) => &raw const LISTENER,
         (Some(ComponentKind::Transform), _) => &raw const TRANSFORM,
         (Some(ComponentKind::Format), _) => &raw const FORMAT,
-        (Some(ComponentKind::Sink), _) => &raw const SINK,
+        // Refused when its module is loaded.
+        (Some(ComponentKind::Sink | ComponentKind::State), _) => &raw const SINK,
     }
 }
 

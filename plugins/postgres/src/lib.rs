@@ -12,6 +12,7 @@
 //!   and how the stream's columns map to it), `prepare` (values in the forms that it takes, `decimal`
 //!   where these are long decimals), `load` (rows), `commits` (keys),
 //!   `replace` (a window's rows in the place of all others)
+//! - `state`: what the engine remembers
 
 mod catalog;
 mod commits;
@@ -27,6 +28,7 @@ mod replace;
 mod selection;
 mod sink;
 mod source;
+mod state;
 mod stream;
 mod target;
 #[cfg(test)]
@@ -34,5 +36,10 @@ mod tests;
 
 use sink::PostgresSink;
 use source::PostgresSource;
+use state::PostgresState;
 
-engine_sdk::module!("postgres": source "postgres" => PostgresSource, sink "postgres" => PostgresSink);
+engine_sdk::module!("postgres":
+    source "postgres" => PostgresSource,
+    sink "postgres" => PostgresSink,
+    state "postgres" => PostgresState,
+);

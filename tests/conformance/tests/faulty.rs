@@ -72,6 +72,12 @@ const EXPECTED: &[(&str, &[Check])] = &[
     ("sink alone", &[Check::Parallel]),
     ("sink does_not_say_where", &[Check::Receipt]),
     ("sink loses_rows", &[Check::RowsAddUp]),
+    ("state sound_state", &[]),
+    ("state gives_itself_away", &[Check::OneHolder]),
+    ("state holds_on", &[Check::Lease]),
+    ("state takes_any_order", &[Check::InOrder, Check::AllOrNothing]),
+    ("state works_by_halves", &[Check::AllOrNothing]),
+    ("state keeps_what_is_gone", &[Check::Documents]),
 ];
 
 fn module() -> PathBuf {
@@ -90,6 +96,9 @@ fn fixtures() -> Fixtures {
         }
     }
     fixtures.insert("source never_stops".into(), json!({"long": {"rows": 1_000_000_000_000_i64}}));
+    for (component, _) in EXPECTED.iter().filter(|(component, _)| component.starts_with("state")) {
+        fixtures.insert(component.to_string(), json!({"config": {"name": "${unique}"}}));
+    }
     let prepare = json!({"component": "sound_sink", "config": shelf});
     fixtures.insert("source shelf".into(), json!({"config": shelf, "prepare": prepare}));
     Fixtures::parse(&Value::from(fixtures).to_string()).unwrap()

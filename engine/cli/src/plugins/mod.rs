@@ -116,7 +116,7 @@ fn print(it: &ComponentDescription, module: &str) {
             let how = if it.push { "receives" } else { "reads" };
             console::line(&format!("  {how} {}", shape(it.gives)));
         }
-        ComponentKind::Transform => {}
+        ComponentKind::Transform | ComponentKind::State => {}
         ComponentKind::Format => {
             let ways = [(it.decodes, "decodes"), (it.encodes, "encodes")];
             let ways: Vec<_> = ways.into_iter().filter(|(can, _)| *can).map(|(_, way)| way).collect();

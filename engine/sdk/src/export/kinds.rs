@@ -10,9 +10,7 @@ use engine_abi::message::{
     RunBegun, Sealed, SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::table::{Calls, wrong_direction};
-use engine_abi::{
-    Batches, ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Unit, message,
-};
+use engine_abi::{Batches, ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Unit, message};
 
 use super::{Component, component};
 use crate::traits::{self, Decoder, Encoder, PushSource, Sink, Source, StateStore, Transform};

@@ -8,7 +8,7 @@ mod wasm;
 
 mod kinds;
 
-pub use kinds::{Exported, decoder, encoder, format, push_source, sink, source, transform};
+pub use kinds::{Exported, decoder, encoder, format, push_source, sink, source, state, transform};
 #[cfg(not(target_family = "wasm"))]
 pub use native::{Component, Module, component, module};
 #[cfg(target_family = "wasm")]

@@ -12,6 +12,7 @@ mod formats;
 mod listener;
 mod sinks;
 mod sources;
+mod states;
 mod transforms;
 
 use compressions::Runs;
@@ -20,6 +21,7 @@ use formats::Tabbed;
 use listener::Listener;
 use sinks::{Shelf, ShelfSource};
 use sources::Count;
+use states::Memory;
 use transforms::Through;
 
 engine_sdk::module!("faulty_components":
@@ -76,4 +78,10 @@ engine_sdk::module!("faulty_components":
     sink "does_not_say_where" => Shelf<{ sinks::NO_PLACE }>,
     sink "loses_rows" => Shelf<{ sinks::LOSES_ROWS }>,
     sink "alone" => Shelf<{ sinks::ALONE }>,
+    state "sound_state" => Memory<{ states::SOUND }>,
+    state "gives_itself_away" => Memory<{ states::GIVES_AWAY }>,
+    state "holds_on" => Memory<{ states::HOLDS_ON }>,
+    state "takes_any_order" => Memory<{ states::ANY_ORDER }>,
+    state "works_by_halves" => Memory<{ states::BY_HALVES }>,
+    state "keeps_what_is_gone" => Memory<{ states::KEEPS }>,
 );
