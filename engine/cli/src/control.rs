@@ -12,6 +12,9 @@ use engine_state::{Mark, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::arguments::Global;
+use crate::exit::Failure;
+use crate::remote;
 use crate::run::Running;
 
 /// The socket's name in the state folder.
@@ -94,9 +97,14 @@ fn answer(stream: UnixStream, state: &State, running: &[Running]) -> std::io::Re
     writeln!(&stream, "{}", serde_json::to_string(&answer).unwrap_or_default())
 }
 
+/// Whether an engine that serves requests holds the state.
+pub fn is_served(folder: &Path) -> bool {
+    UnixStream::connect(folder.join(SOCKET)).is_ok()
+}
+
 /// Has a request done by whoever can: the holder of the state, or this process
 /// when nobody holds it.
-pub fn request(folder: &Path, request: Request) -> Result<Value> {
+pub fn request(global: &Global, folder: &Path, request: Request) -> Result<Value, Failure> {
     match UnixStream::connect(folder.join(SOCKET)) {
         Ok(stream) => {
             let failed =
@@ -107,8 +115,13 @@ pub fn request(folder: &Path, request: Request) -> Result<Value> {
             BufReader::new(&stream).read_line(&mut answer).map_err(failed)?;
             let answer: std::result::Result<Value, Error> = serde_json::from_str(&answer)
                 .map_err(|_| Error::unavailable("the engine that holds the state ended before it answered"))?;
-            answer
+            Ok(answer?)
         }
-        Err(_) => perform(request, &State::open(folder)?, &[]),
+        Err(_) => {
+            let state = remote::open_state(global, folder)?;
+            let done = perform(request, &state, &[]);
+            remote::give_back(&state);
+            Ok(done?)
+        }
     }
 }

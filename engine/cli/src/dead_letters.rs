@@ -8,11 +8,11 @@ use engine_runtime::{RunOptions, RunReport, Stop};
 use engine_state::{DeadLetter, DeadLetterFilter, DeadLetterStatus, Outcome, Payload, State};
 
 use crate::arguments::{DeadLetters, Global, Status, Which};
-use crate::control::{self, Request, SOCKET};
+use crate::control::{self, Request};
 use crate::exit::Exit;
 use crate::project::Project;
-use crate::run::{Running, open_state, print};
-use crate::{console, logging, output, places};
+use crate::run::{Running, print};
+use crate::{console, logging, output, places, remote};
 
 pub fn run(global: &Global, command: &DeadLetters) -> crate::Result {
     match command {
@@ -170,18 +170,19 @@ fn replay(global: &Global, file: &Path, ids: &[i64], stage: Option<&str>, sinks:
         }
         return Ok(Exit::Done);
     }
-    if folder.join(SOCKET).exists() && State::open(&folder).is_err() {
+    if control::is_served(&folder) {
         let ids = letters.iter().map(|letter| letter.id).collect();
         let request = Request::Replay { pipeline: assembly.name.clone(), ids, sinks: sinks.to_vec() };
-        let report = control::request(&folder, request)?;
+        let report = control::request(global, &folder, request)?;
         output::json(&report);
         return Ok(if report["outcome"] == "failed" { Exit::Failed } else { Exit::Done });
     }
-    let state = open_state(&folder)?;
+    let state = Arc::new(remote::open_state(global, &folder)?);
     logging::start(&folder, global.verbose);
     let options = RunOptions { trigger: "replay".into(), ..RunOptions::default() };
     let running = Running::new(assembly);
     let report: RunReport = running.run(&project, &state, &Stop::new(), &options).replay(&letters, sinks)?;
+    remote::give_back(&state);
     print(&report, global);
     Ok(if report.outcome == Outcome::Failed { Exit::Failed } else { Exit::Done })
 }
@@ -206,7 +207,7 @@ fn give_up(global: &Global, which: &Which, ids: &[i64], every: bool) -> crate::R
         ids.to_vec()
     };
     drop(state);
-    let dropped = control::request(&folder, Request::Drop { ids })?;
+    let dropped = control::request(global, &folder, Request::Drop { ids })?;
     if global.json {
         output::json(&serde_json::json!({"dropped": dropped}));
     } else {

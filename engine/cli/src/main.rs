@@ -20,6 +20,7 @@ mod places;
 mod plugins;
 mod preview;
 mod project;
+mod remote;
 mod run;
 mod runs;
 mod sandbox;

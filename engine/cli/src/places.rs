@@ -9,7 +9,7 @@ use engine_state::{RunFilter, State};
 use crate::arguments::Global;
 
 /// The name of the state folder beside pipeline files.
-const STATE: &str = ".engine";
+pub const STATE: &str = ".engine";
 
 /// The folder that a file lies in, absolute.
 pub fn folder_of(file: &Path) -> Result<PathBuf> {

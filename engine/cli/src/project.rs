@@ -7,7 +7,7 @@ use std::sync::Arc;
 use engine_abi::{ComponentKind, Error, Result};
 use engine_host::Modules;
 use engine_runtime::Assembly;
-use engine_spec::{Catalogue, Connections, Diagnostics, Isolation, Parsed, Pipeline, ResolvedPipeline};
+use engine_spec::{Catalogue, Connections, Diagnostics, Isolation, Parsed, Pipeline, ResolvedPipeline, StateUse};
 use serde_json::Value;
 
 use crate::arguments::Global;
@@ -17,6 +17,8 @@ use crate::{console, places};
 
 /// The file that holds named connections.
 pub const CONNECTIONS: &str = "connections.yaml";
+/// The file that says where the state stands, when not in its folder alone.
+pub const STATE: &str = "state.yaml";
 
 /// A pipeline file, read and checked.
 pub struct PipelineFile {
@@ -39,6 +41,7 @@ pub struct ParsedFile {
 /// What the files of one folder share.
 pub struct Around {
     pub connections: Connections,
+    pub state: Option<StateUse>,
     pub outside: Outside,
     /// What is wrong with them.
     pub diagnostics: Diagnostics,
@@ -55,17 +58,39 @@ pub struct Project {
 impl Around {
     pub fn of(folder: &Path) -> Result<Self> {
         let (outside, mut diagnostics) = Outside::of(folder)?;
-        let path = folder.join(CONNECTIONS);
-        let connections = match std::fs::read(&path) {
-            Ok(bytes) => {
-                let (connections, found) = engine_spec::parse_connections(&bytes, &shown(&path));
-                diagnostics.extend(found);
-                connections
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Connections::default(),
-            Err(error) => return Err(Error::from(error).context(path.display())),
-        };
-        Ok(Self { connections, outside, diagnostics })
+        let connections = read_beside(folder, CONNECTIONS, &mut diagnostics, engine_spec::parse_connections)?;
+        let state = read_beside(folder, STATE, &mut diagnostics, engine_spec::parse_state)?;
+        Ok(Self { connections, state, outside, diagnostics })
+    }
+
+    /// What is wrong with the state that it names.
+    pub fn check_state(&self, catalogue: &Catalogue) -> Diagnostics {
+        let state = self.state.as_ref();
+        state.map(|it| engine_spec::check_state(it, &self.connections, catalogue, &self.outside)).unwrap_or_default()
+    }
+
+    /// The state component that it names.
+    pub fn state_component(&self) -> Option<(ComponentKind, String)> {
+        self.state.as_ref().map(|state| (ComponentKind::State, state.component.clone()))
+    }
+}
+
+/// Reads a file of a folder that need not be there.
+fn read_beside<T: Default>(
+    folder: &Path,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+    parse: fn(&[u8], &str) -> (T, Diagnostics),
+) -> Result<T> {
+    let path = folder.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let (parsed, found) = parse(&bytes, &shown(&path));
+            diagnostics.extend(found);
+            Ok(parsed)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(Error::from(error).context(path.display())),
     }
 }
 
@@ -92,6 +117,7 @@ impl Project {
         let mut wanted: Vec<_> = parsed.iter().flat_map(|file| file.parsed.components()).collect();
         for around in folders.values() {
             wanted.extend(connected(&around.connections));
+            wanted.extend(around.state_component());
         }
         let isolated: Vec<_> = parsed.iter().flat_map(|file| file.parsed.isolated()).collect();
         let catalogue = catalogue(&modules, &wanted, &isolated).map_err(Failure::environment)?;
@@ -105,6 +131,7 @@ impl Project {
             let (pipeline, mut diagnostics) =
                 engine_spec::check(&parsed, &project.catalogue, &around.connections, &around.outside);
             diagnostics.extend(around.diagnostics.clone());
+            diagnostics.extend(around.check_state(&project.catalogue));
             let pipeline = pipeline.filter(|_| !diagnostics.has_errors());
             project.files.push(PipelineFile { path, folder, pipeline, diagnostics });
         }
@@ -227,11 +254,12 @@ impl Project {
     }
 }
 
-/// Reads pipeline files, each of which may be named once. Connections may be among
-/// them: they are read with their folder.
+/// Reads pipeline files, each of which may be named once. Connections and state may be
+/// among them: they are read with their folder.
 pub fn read(files: &[PathBuf]) -> Result<Vec<ParsedFile>> {
     let mut parsed: Vec<ParsedFile> = Vec::new();
-    for path in files.iter().filter(|path| path.file_name().is_none_or(|name| name != CONNECTIONS)) {
+    let is_beside = |path: &&PathBuf| path.file_name().is_some_and(|name| name == CONNECTIONS || name == STATE);
+    for path in files.iter().filter(|path| !is_beside(path)) {
         let same = |other: &ParsedFile| other.path.canonicalize().ok() == path.canonicalize().ok();
         let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
         if parsed.iter().any(same) {

@@ -1,7 +1,6 @@
 //! `engine run`: every pipeline on a thread of its own, until all are done or
 //! somebody asks to stop.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use signal_hook::iterator::Signals;
 use crate::arguments::{self, Global};
 use crate::exit::{Exit, Failure, style};
 use crate::project::Project;
-use crate::{console, control, logging, output, places};
+use crate::{console, control, logging, output, places, remote};
 
 /// How often the progress line is drawn anew.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -35,7 +34,7 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     for file in project.files.iter().filter(|file| !file.diagnostics.is_empty() && !global.json) {
         console::error_line(file.diagnostics.render(style()).trim_end());
     }
-    let state = open_state(&folder)?;
+    let state = Arc::new(remote::open_state(global, &folder)?);
     logging::start(&folder, global.verbose);
     let stop = Stop::new();
     on_signals(&stop)?;
@@ -47,6 +46,7 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     }
     let reports = run_all(&project, &state, &running, &stop, &options, global)?;
     let _ = std::fs::remove_file(folder.join(control::SOCKET));
+    remote::give_back(&state);
     Ok(reports.iter().map(exit_of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Done))
 }
 
@@ -69,11 +69,6 @@ impl Running {
             requests: Arc::clone(&self.requests),
         }
     }
-}
-
-/// Opens the state for writing.
-pub fn open_state(folder: &Path) -> Result<Arc<State>, Failure> {
-    State::open(folder).map(Arc::new).map_err(Failure::environment)
 }
 
 fn on_signals(stop: &Stop) -> Result<(), Failure> {

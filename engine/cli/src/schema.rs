@@ -20,6 +20,7 @@ pub fn run(global: &Global, command: &arguments::Schema) -> crate::Result {
         let mut schemas = vec![
             (folder.join("pipeline.schema.json"), engine_spec::pipeline_schema(&known)),
             (folder.join("connections.schema.json"), engine_spec::connections_schema(&known)),
+            (folder.join("state.schema.json"), engine_spec::state_schema(&known)),
         ];
         for name in names(&modules) {
             schemas.push((folder.join("plugins").join(format!("{name}.schema.json")), component(&modules, &name)?));
@@ -39,6 +40,7 @@ pub fn run(global: &Global, command: &arguments::Schema) -> crate::Result {
     let schema = match command.what.as_str() {
         "pipeline" => engine_spec::pipeline_schema(&known),
         "connections" => engine_spec::connections_schema(&known),
+        "state" => engine_spec::state_schema(&known),
         name => component(&modules, name)?,
     };
     console::line(&pretty(&schema));
@@ -70,7 +72,7 @@ fn component(modules: &Modules, name: &str) -> Result<Value, Failure> {
     }
     if kinds.is_empty() {
         return Err(Error::config(format!("there is no component `{name}`"))
-            .hint("`pipeline`, `connections`, or one of `engine plugins list`")
+            .hint("`pipeline`, `connections`, `state`, or one of `engine plugins list`")
             .into());
     }
     Ok(json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": kinds}))

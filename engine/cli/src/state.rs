@@ -22,7 +22,7 @@ pub fn run(global: &Global, command: &arguments::State) -> crate::Result {
                     .hint("a text needs quotes of its own: '\"2025-01-31\"'")
             })?;
             places::known_pipeline(&State::read(&folder)?, pipeline)?;
-            control::request(&folder, Request::Set { pipeline: pipeline.clone(), value: value.clone() })?;
+            control::request(global, &folder, Request::Set { pipeline: pipeline.clone(), value: value.clone() })?;
             if global.json {
                 output::json(&json!({"pipeline": pipeline, "position": value}));
             } else {
@@ -31,7 +31,7 @@ pub fn run(global: &Global, command: &arguments::State) -> crate::Result {
         }
         arguments::State::Reset { pipeline } => {
             places::known_pipeline(&State::read(&folder)?, pipeline)?;
-            control::request(&folder, Request::Reset { pipeline: pipeline.clone() })?;
+            control::request(global, &folder, Request::Reset { pipeline: pipeline.clone() })?;
             if global.json {
                 output::json(&json!({"pipeline": pipeline, "position": Value::Null}));
             } else {

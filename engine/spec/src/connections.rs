@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::fields::Reader;
 use crate::names::nearest;
 use crate::node::Config;
-use crate::pipeline::Stage;
+use crate::pipeline::{ConnectionUse, Stage};
 use crate::references::Environment;
 use crate::resolve::ResolvedConfig;
 use crate::source::Span;
@@ -74,10 +74,10 @@ pub fn check_connections(
     let mut diagnostics = Diagnostics::new();
     for connection in connections.entries.values() {
         let name = &connection.component;
-        let kinds = [ComponentKind::Source, ComponentKind::Sink];
+        let kinds = [ComponentKind::Source, ComponentKind::Sink, ComponentKind::State];
         if !kinds.iter().any(|kind| catalogue.contains(*kind, name)) {
             let known = || kinds.iter().flat_map(|kind| catalogue.names(*kind));
-            let found = Diagnostic::error("unknown-component", format!("there is no source or sink `{name}`"));
+            let found = Diagnostic::error("unknown-component", format!("there is no source, sink or state `{name}`"));
             let found = found.at(&connection.component_span);
             diagnostics.push(match nearest(name, known()) {
                 Some(right) => found.label(format!("did you mean `{right}`?")),
@@ -85,7 +85,7 @@ pub fn check_connections(
             });
             continue;
         }
-        // A setting that source or sink knows is right for the connection.
+        // A setting that any of them knows is right for the connection.
         let mut fewest: Option<Diagnostics> = None;
         for component in kinds.iter().filter_map(|kind| catalogue.get(*kind, name)) {
             let mut found = Diagnostics::new();
@@ -123,7 +123,18 @@ pub fn resolve_connection(
 
 /// Puts the connection that a stage names under the stage's own settings.
 pub(crate) fn merge(stage: &mut Stage, connections: &Connections, diagnostics: &mut Diagnostics) {
-    let Some(named) = &stage.connection else { return };
+    add(&mut stage.with, &stage.component, stage.connection.as_ref(), connections, diagnostics);
+}
+
+/// Puts the connection that `component` names under its own settings.
+pub(crate) fn add(
+    with: &mut Config,
+    component: &str,
+    named: Option<&ConnectionUse>,
+    connections: &Connections,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(named) = named else { return };
     let Some(connection) = connections.entries.get(&named.name) else {
         let found = Diagnostic::error("unknown-connection", format!("there is no connection `{}`", named.name));
         let found = found.at(&named.span);
@@ -139,25 +150,25 @@ pub(crate) fn merge(stage: &mut Stage, connections: &Connections, diagnostics: &
         });
         return;
     };
-    if connection.component != stage.component {
+    if connection.component != component {
         let message =
-            format!("the connection `{}` is for `{}`, not for `{}`", named.name, connection.component, stage.component);
+            format!("the connection `{}` is for `{}`, not for `{}`", named.name, connection.component, component);
         let found = Diagnostic::error("wrong-connection", message).at(&named.span);
         diagnostics.push(found.note_at("it is defined here", &connection.component_span));
         return;
     }
     let mut value = connection.with.object();
-    let mut own = stage.with.object();
+    let mut own = with.object();
     if let (Value::Object(value), Value::Object(own)) = (&mut value, &mut own) {
         value.retain(|key, _| !own.contains_key(key));
         for (pointer, place) in &connection.with.places {
             let key = pointer.get(1..).unwrap_or_default().split('/').next().unwrap_or_default();
             let key = key.replace("~1", "/").replace("~0", "~");
             if !pointer.is_empty() && value.contains_key(&key) {
-                stage.with.places.insert(pointer.clone(), place.clone());
+                with.places.insert(pointer.clone(), place.clone());
             }
         }
         value.append(own);
     }
-    stage.with.value = value;
+    with.value = value;
 }

@@ -17,7 +17,7 @@ const SIZE: &str = r"^\s*[0-9]+\s*(B|[kK]B|MB|GB|TB|[KMGT]iB)?\s*$|\$\{(env|file
 /// catalogue. Its text depends on nothing else.
 pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
     let mut definitions = Map::new();
-    for component in catalogue.components() {
+    for component in catalogue.components().filter(|component| component.kind != ComponentKind::State) {
         let takes_connection = matches!(component.kind, ComponentKind::Source | ComponentKind::Sink);
         definitions.insert(key(component), config(component, takes_connection));
     }
@@ -85,7 +85,7 @@ pub fn connections_schema(catalogue: &Catalogue) -> Value {
     let mut names = Map::new();
     let mut conditions = Vec::new();
     let mut definitions = Map::new();
-    let kinds = [ComponentKind::Source, ComponentKind::Sink];
+    let kinds = [ComponentKind::Source, ComponentKind::Sink, ComponentKind::State];
     for component in catalogue.components().filter(|component| kinds.contains(&component.kind)) {
         let mut schema = config(component, false);
         if let Some(object) = schema.as_object_mut() {
@@ -125,6 +125,36 @@ pub fn connections_schema(catalogue: &Catalogue) -> Value {
         "additionalProperties": connection,
         "$defs": definitions,
     })
+}
+
+/// The JSON Schema (2020-12) of `state.yaml`.
+pub fn state_schema(catalogue: &Catalogue) -> Value {
+    let states = || catalogue.components().filter(|component| component.kind == ComponentKind::State);
+    let definitions: Map<_, _> = states().map(|component| (key(component), config(component, true))).collect();
+    let conditions: Vec<Value> = states()
+        .map(|component| {
+            let with = json!({"$ref": format!("#/$defs/{}", key(component))});
+            condition(&component.name, &with, component.schema.get("required").is_some())
+        })
+        .collect();
+    let choices = states().map(|component| json!({"const": component.name, "description": component.summary}));
+    let mut schema = json!({
+        "$schema": DRAFT,
+        "title": "State",
+        "description": "Where the engine's state stands, when not in the state folder alone.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["use"],
+        "properties": {
+            "use": choose("The component that keeps the state.", choices.collect()),
+            "with": {"description": "Its settings.", "type": "object"},
+        },
+        "$defs": definitions,
+    });
+    if !conditions.is_empty() {
+        schema["allOf"] = conditions.into();
+    }
+    schema
 }
 
 fn key(component: &ComponentDescription) -> String {

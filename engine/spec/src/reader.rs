@@ -195,7 +195,8 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
     })
 }
 
-fn with(reader: &mut Reader<'_>, fields: &Fields<'_>) -> (Config, Option<ConnectionUse>) {
+/// The config under `with:`, and the connection that it names.
+pub(crate) fn with(reader: &mut Reader<'_>, fields: &Fields<'_>) -> (Config, Option<ConnectionUse>) {
     let Some(entry) = fields.get("with") else { return (Config::default(), None) };
     let mut config = config(reader, entry);
     let Some(named) = entry.value.get("connection") else { return (config, None) };

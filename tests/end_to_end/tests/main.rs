@@ -17,6 +17,7 @@ mod parallel;
 mod quickstart;
 mod quoting;
 mod ranges;
+mod remote_state;
 mod resume;
 mod sandbox;
 mod secrets;

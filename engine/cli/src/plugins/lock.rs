@@ -70,6 +70,7 @@ fn wanted(files: &[PathBuf], modules: &Modules) -> Result<Vec<(ComponentKind, St
         if around.diagnostics.has_errors() {
             return Err(around.diagnostics.into());
         }
+        wanted.extend(around.state_component().filter(|component| modules.names().contains(component)));
         // A connection does not say what kind of component it is for.
         let names = modules.names();
         wanted
