@@ -93,6 +93,9 @@ pub struct Run {
     /// How long one sink may hold the others up before it goes on alone
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub stall: Duration,
+    /// Take the columns of sources as they are now, where they are others than in the run before
+    #[arg(long)]
+    pub accept_schema: bool,
 }
 
 #[derive(Debug, Args)]

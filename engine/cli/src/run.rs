@@ -38,7 +38,12 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     logging::start(&folder, global.verbose);
     let stop = Stop::new();
     on_signals(&stop)?;
-    let options = RunOptions { trigger: "command".into(), stall: command.stall, drain: command.drain };
+    let options = RunOptions {
+        trigger: "command".into(),
+        stall: command.stall,
+        drain: command.drain,
+        accept_schema: command.accept_schema,
+    };
     let running: Arc<Vec<Running>> = Arc::new(assemblies.into_iter().map(Running::new).collect());
     let control = control::serve(&folder, &state, &running);
     if let Err(error) = control {

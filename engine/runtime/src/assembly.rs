@@ -8,8 +8,8 @@ use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
-    Isolation, ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, SpoolOptions,
-    TemplateVariables, TestCase,
+    Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry,
+    SpoolOptions, TemplateVariables, TestCase,
 };
 use serde_json::Value;
 
@@ -218,6 +218,8 @@ pub struct Assembly {
     pub sinks: Vec<SinkPart>,
     /// How many splits of a window are worked on at the same time, at most.
     pub parallelism: NonZeroUsize,
+    /// What happens when the source's columns are others than in the run before.
+    pub on_schema_change: OnSchemaChange,
     /// Bounds of a push source's spool.
     pub spool: SpoolOptions,
     /// What `engine test` runs.
@@ -264,6 +266,7 @@ impl Assembly {
             sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,
             source,
             parallelism: pipeline.parallelism.unwrap_or_else(default_parallelism),
+            on_schema_change: pipeline.on_schema_change,
             spool: pipeline.spool.clone(),
             tests: pipeline.tests.clone(),
             definition,

@@ -19,6 +19,7 @@ mod assembly;
 mod bounded;
 mod catch_up;
 mod cut;
+mod drift;
 mod edge;
 mod lane;
 mod letters;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use engine_abi::message::Split;
 use engine_abi::{Error, Result, Scope, Unit};
-use engine_spec::TemplateVariables;
+use engine_spec::{OnSchemaChange, TemplateVariables};
 use engine_state::{State, Window};
 
 use crate::assembly::Assembly;
@@ -47,6 +47,7 @@ pub(crate) struct PassContext {
     pub(crate) queue_bytes: usize,
     /// How many readers there may be.
     pub(crate) most_readers: usize,
+    pub(crate) on_schema_change: OnSchemaChange,
 }
 
 /// What a pass left behind.

@@ -25,7 +25,8 @@ pub(crate) fn read(context: &PassContext, upstream: &mut Upstream, crews: Vec<Ve
             .enumerate()
             .filter_map(|(at, lanes)| {
                 let read = move || {
-                    let mut upstream = Upstream::new(&context.assembly, &context.state, &context.stop);
+                    let mut upstream =
+                        Upstream::new(&context.assembly, &context.state, &context.stop, context.on_schema_change);
                     Reader { context, upstream: &mut upstream, lanes, work, is_first: false }.read()
                 };
                 let spawned = std::thread::Builder::new().name(format!("reader-{}", at + 2)).spawn_scoped(scope, read);

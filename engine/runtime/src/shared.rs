@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine_abi::{Error, ErrorKind, Result};
-use engine_spec::TemplateVariables;
+use engine_spec::{OnSchemaChange, TemplateVariables};
 use engine_state::{State, Window, WindowKind};
 use serde_json::{Value, json};
 
@@ -29,11 +29,18 @@ pub struct RunOptions {
     pub stall: Duration,
     /// How long a push source's spool is emptied after a request to stop.
     pub drain: Duration,
+    /// Take the source's columns as they are now.
+    pub accept_schema: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { trigger: "command".into(), stall: Duration::from_secs(5), drain: Duration::from_secs(30) }
+        Self {
+            trigger: "command".into(),
+            stall: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+            accept_schema: false,
+        }
     }
 }
 
@@ -151,6 +158,7 @@ impl Shared {
             stop: stop.clone(),
             stall: self.options.stall,
             queue_bytes: QUEUE_BYTES,
+            on_schema_change: self.on_schema_change(),
             // Fewer are always right, so that they can be had also for a window that has begun with more.
             most_readers: job.assembly.parallelism.min(self.current.parallelism).get(),
         })
@@ -163,8 +171,13 @@ impl Shared {
         Ok(Outlet::new(assembly, sink, &self.state, stop, &self.meters))
     }
 
+    /// As the file says it now, unless the command says more.
+    fn on_schema_change(&self) -> OnSchemaChange {
+        if self.options.accept_schema { OnSchemaChange::Ignore } else { self.current.on_schema_change }
+    }
+
     pub(crate) fn upstream(&self, assembly: &Assembly, stop: &Stop) -> Upstream {
-        Upstream::new(assembly, &self.state, stop)
+        Upstream::new(assembly, &self.state, stop, self.on_schema_change())
     }
 
     /// A sink's own reading of a job, kept from job to job.

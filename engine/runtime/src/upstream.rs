@@ -7,11 +7,12 @@ use engine_abi::message::{Plan, PlanRequest, Split};
 use engine_abi::stream::Batches;
 use engine_abi::{Error, Result, Scope, Shape};
 use engine_host::{Direction, Payload, Rejection};
-use engine_spec::TemplateVariables;
+use engine_spec::{OnSchemaChange, TemplateVariables};
 use engine_state::spool::Framing;
 use engine_state::{Spool, State};
 
 use crate::assembly::Assembly;
+use crate::drift::Drift;
 use crate::edge::{Edge, add_up};
 use crate::letters::{At, Letters, Stored};
 use crate::plain::plain;
@@ -68,11 +69,12 @@ pub(crate) struct Upstream {
     letters: Vec<Arc<Stored>>,
     /// After the source, the decoder, and each transform.
     edges: Vec<Edge>,
+    drift: Option<Drift>,
     pub(crate) queue_bytes: usize,
 }
 
 impl Upstream {
-    pub(crate) fn new(assembly: &Assembly, state: &Arc<State>, stop: &Stop) -> Self {
+    pub(crate) fn new(assembly: &Assembly, state: &Arc<State>, stop: &Stop, policy: OnSchemaChange) -> Self {
         let mut letters = vec![Arc::new(Stored::new(state, &assembly.name, "source"))];
         let at_source = Letters::Stored(Arc::clone(&letters[0]));
         let host = |stage: &str, letters: Letters| StageHost::new(&assembly.name, stage, stop, letters);
@@ -93,7 +95,8 @@ impl Upstream {
         }
         // Each an edge of its own: a clone would count for the same one.
         let edges = (0..transforms.len() + 2).map(|_| Edge::default()).collect();
-        Self { source, compression, decoder, transforms, letters, edges, queue_bytes: QUEUE_BYTES }
+        let drift = Drift::of(assembly, state, policy);
+        Self { source, compression, decoder, transforms, letters, edges, drift, queue_bytes: QUEUE_BYTES }
     }
 
     /// Asks the source what there is to read.
@@ -139,7 +142,11 @@ impl Upstream {
         let (mut stream, decode, first) = match feed {
             Feed::Source => {
                 let opened = self.source.instance(variables).and_then(|source| source.read(split));
-                (opened.map_err(|error| error.at("source"))?, true, 0)
+                let opened = opened.map_err(|error| error.at("source"))?;
+                if let Some(drift) = &self.drift {
+                    drift.look(&opened.schema())?;
+                }
+                (opened, true, 0)
             }
             Feed::Spool(spool) => (spooled(spool, split, &self.source.host)?, true, 0),
             Feed::Replay(replayed) => ((replayed.open)()?, replayed.raw, replayed.transform),

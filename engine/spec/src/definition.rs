@@ -21,7 +21,8 @@ use crate::yaml;
 const CURRENT: &str = "$current";
 
 /// The definition of a pipeline that [`crate::check`] gave: JSON in the form of
-/// the file, defaults written out, connections merged in, without `tests`.
+/// the file, defaults written out, connections merged in, without `tests` and without
+/// what holds as the file says it now (`on_schema_change`).
 pub fn definition(pipeline: &Pipeline) -> Value {
     let list = |stages: &[Stage], key: &str| -> Vec<Value> {
         stages.iter().enumerate().map(|(at, found)| stage(found, &format!("/{key}/{at}"))).collect()

@@ -65,6 +65,11 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                 "minimum": 1,
                 "maximum": 64,
             },
+            "on_schema_change": {
+                "description": "What happens when the columns of a source of rows are others than in the run before: the run fails before anything is written, or goes on with a warning.",
+                "enum": ["fail", "ignore"],
+                "default": "fail",
+            },
             "spool": {
                 "description": "How much of the input of a source that receives on its own is kept on disk.",
                 "type": "object",

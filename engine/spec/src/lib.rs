@@ -56,7 +56,8 @@ pub use grants::ResolvedSandbox;
 pub use names::nearest;
 pub use node::{Config, Entry, Node, NodeKind, Place};
 pub use pipeline::{
-    ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,
+    ConnectionUse, FormatUse, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase,
+    TestInput,
 };
 pub use references::Environment;
 pub use render::Style;

@@ -26,6 +26,8 @@ pub struct Pipeline {
     pub sinks: Vec<Stage>,
     /// How many splits of a window are worked on at the same time, at most.
     pub parallelism: Option<NonZeroUsize>,
+    /// What happens when the source's columns are others than in the run before.
+    pub on_schema_change: OnSchemaChange,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
     /// What `engine test` runs.
@@ -181,6 +183,29 @@ impl OnExhausted {
             Self::Fail => "fail",
             Self::DeadLetter => "dead_letter",
             Self::Wait => "wait",
+        }
+    }
+}
+
+/// What happens when a source's columns are others than in the run before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnSchemaChange {
+    /// The run fails before anything is written.
+    #[default]
+    Fail,
+    /// It goes on, with a warning.
+    Ignore,
+}
+
+impl OnSchemaChange {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Fail, Self::Ignore];
+
+    /// The word for it in a pipeline.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Ignore => "ignore",
         }
     }
 }

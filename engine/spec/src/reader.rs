@@ -9,12 +9,24 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::{Fields, Reader};
 use crate::node::{Config, Entry, Node, NodeKind};
 use crate::pipeline::{
-    ConnectionUse, FormatUse, OnExhausted, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase, TestInput,
+    ConnectionUse, FormatUse, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase,
+    TestInput,
 };
 use crate::sandbox::SandboxWords;
 
-const PIPELINE_KEYS: [&str; 10] =
-    ["name", "description", "source", "transforms", "sinks", "sink", "retry", "parallelism", "spool", "tests"];
+const PIPELINE_KEYS: [&str; 11] = [
+    "name",
+    "description",
+    "source",
+    "transforms",
+    "sinks",
+    "sink",
+    "retry",
+    "parallelism",
+    "on_schema_change",
+    "spool",
+    "tests",
+];
 /// More would only be more connections.
 const MAX_PARALLELISM: u64 = 64;
 const STAGE_KEYS: [&str; 9] =
@@ -30,6 +42,7 @@ pub(crate) struct Draft {
     pub(crate) transforms: Vec<Stage>,
     pub(crate) sinks: Vec<Stage>,
     parallelism: Option<NonZeroUsize>,
+    on_schema_change: OnSchemaChange,
     pub(crate) spool: SpoolOptions,
     tests: Vec<TestCase>,
 }
@@ -47,6 +60,7 @@ impl Draft {
             transforms: self.transforms,
             sinks: self.sinks,
             parallelism: self.parallelism,
+            on_schema_change: self.on_schema_change,
             spool: self.spool,
             tests: self.tests,
         })
@@ -82,10 +96,14 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let sinks = sinks(&mut reader, &fields, &default);
     let parallelism = fields.get("parallelism").and_then(|entry| reader.integer(entry, 1, MAX_PARALLELISM));
     let parallelism = parallelism.and_then(|number| NonZeroUsize::new(number as usize));
+    let on_schema_change = fields
+        .get("on_schema_change")
+        .and_then(|entry| reader.choice(entry, &OnSchemaChange::ALL, OnSchemaChange::as_str))
+        .unwrap_or_default();
     let spool = fields.get("spool").map(|entry| spool(&mut reader, entry)).unwrap_or_default();
     let tests = fields.get("tests").map(|entry| reader.list(entry)).unwrap_or_default();
     let tests = tests.iter().filter_map(|node| test(&mut reader, node)).collect();
-    Some(Draft { name, description, source, transforms, sinks, parallelism, spool, tests })
+    Some(Draft { name, description, source, transforms, sinks, parallelism, on_schema_change, spool, tests })
 }
 
 fn name(reader: &mut Reader<'_>, fields: &Fields<'_>, root: &Node) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::config_check::Examination;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::grants::ResolvedSandbox;
 use crate::node::Config;
-use crate::pipeline::{FormatUse, Pipeline, Position, Retry, SpoolOptions, TestCase};
+use crate::pipeline::{FormatUse, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase};
 use crate::references::Environment;
 use crate::render::url_passwords;
 use crate::sandbox::SandboxWords;
@@ -34,6 +34,8 @@ pub struct ResolvedPipeline {
     pub sinks: Vec<ResolvedStage>,
     /// See [`Pipeline::parallelism`].
     pub parallelism: Option<NonZeroUsize>,
+    /// See [`Pipeline::on_schema_change`].
+    pub on_schema_change: OnSchemaChange,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
     /// What `engine test` runs.
@@ -164,6 +166,7 @@ pub fn resolve(
         transforms,
         sinks,
         parallelism: pipeline.parallelism,
+        on_schema_change: pipeline.on_schema_change,
         spool: pipeline.spool.clone(),
         tests: pipeline.tests.clone(),
     })

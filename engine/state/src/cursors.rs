@@ -139,7 +139,7 @@ impl State {
                 "DELETE FROM windows WHERE pipeline = ?1",
                 "DELETE FROM cursors WHERE pipeline = ?1",
                 "DELETE FROM dead_letters WHERE pipeline = ?1 AND status = 'pending'",
-                "UPDATE pipelines SET position = NULL WHERE name = ?1",
+                "UPDATE pipelines SET position = NULL, columns = NULL WHERE name = ?1",
             ] {
                 transaction.execute(sql, [pipeline])?;
             }
@@ -149,6 +149,31 @@ impl State {
 }
 
 impl State {
+    /// What [`State::set_columns`] was given last.
+    pub fn columns(&self, pipeline: &str) -> Result<Option<Value>> {
+        self.look("look up the columns of a source", |transaction| {
+            let text: Option<Option<String>> = transaction
+                .prepare_cached("SELECT columns FROM pipelines WHERE name = ?1")?
+                .query_row([pipeline], |row| row.get(0))
+                .optional()?;
+            json_from_optional(text.flatten())
+        })
+    }
+
+    /// Keeps what a pipeline's source gives, so that the next run can tell whether it
+    /// is something else.
+    pub fn set_columns(&self, pipeline: &str, columns: &Value) -> Result<()> {
+        self.write("store the columns of a source", |transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO pipelines (name, columns) VALUES (?1, ?2) \
+                     ON CONFLICT (name) DO UPDATE SET columns = ?2",
+                )?
+                .execute(params![pipeline, json_text(columns)?])?;
+            Ok(())
+        })
+    }
+
     /// Takes back a window of which nothing was delivered: its rows are read again by
     /// the next window, under the definition of then. Letters that it would have replayed
     /// are `final` as before. Answers false, and changes nothing, when a delivery of it is

@@ -7,7 +7,7 @@ use engine_abi::{Error, ErrorKind};
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -133,6 +133,11 @@ const MIRROR: &str = "
     -- One row, where the file is a copy of a state that stands elsewhere: how many
     -- of its changes the copy has.
     CREATE TABLE mirror (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
+";
+
+const COLUMNS: &str = "
+    -- What a pipeline's source gave last: its columns, and what of the pipeline decides about them.
+    ALTER TABLE pipelines ADD COLUMN columns TEXT;
 ";
 
 /// How many steps the file has behind it.

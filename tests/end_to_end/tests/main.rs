@@ -20,6 +20,7 @@ mod ranges;
 mod remote_state;
 mod resume;
 mod sandbox;
+mod schema_changes;
 mod secrets;
 mod select;
 mod stopping;
