@@ -335,7 +335,8 @@ typedef struct EngineComponent {
   EngineStatus (*check)(EngineInstance *instance, EngineReply reply);
 
   /*
-   * Sources: cuts what there is to read. `request`: {"cursor": value or null}.
+   * Sources: cuts what there is to read. `request`: {"cursor": value or null,
+   * "upper"?: value}; `upper`, where to end, only if the description says "ranges".
    * Answers {"upper": value or null, "splits": [{"id", "spec": {…},
    * "estimated_rows", "cut"}]}. `spec` must hold all that `read`
    * needs to give the same rows again, on another machine too. A split that is

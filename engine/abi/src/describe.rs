@@ -153,6 +153,9 @@ pub struct ComponentDescription {
     /// changes them at the other side.
     #[serde(default)]
     pub repeatable: bool,
+    /// Sources: `plan` ends where `upper` says.
+    #[serde(default)]
+    pub ranges: bool,
     /// Sinks: what it takes.
     #[serde(default)]
     pub takes: Shape,

@@ -101,6 +101,10 @@ pub struct PlanRequest {
     /// How far the pipeline has got: the last window's upper bound.
     #[serde(default)]
     pub cursor: Option<Value>,
+    /// Where to end, included. None: with what there is. Only for sources that say
+    /// `ranges`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<Value>,
 }
 
 impl PlanRequest {
@@ -375,7 +379,7 @@ mod tests {
     fn a_split_or_cursor_of_another_kind_is_named() {
         let error = Split::new("0001", json!({"from": 7})).unwrap().spec_as::<Piece>().unwrap_err();
         assert_eq!(error.message, "the split `0001` does not say what to read: missing field `first`");
-        let request = |cursor| PlanRequest { cursor };
+        let request = |cursor| PlanRequest { cursor, ..PlanRequest::default() };
         assert_eq!(request(None).cursor_as::<u32>(), Ok(None));
         assert_eq!(request(Some(json!(7))).cursor_as::<u32>(), Ok(Some(7)));
         let error = request(Some(json!("x"))).cursor_as::<u32>().unwrap_err();

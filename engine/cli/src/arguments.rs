@@ -37,6 +37,8 @@ pub struct Global {
 pub enum Command {
     /// Run pipelines until they are done, or until stopped
     Run(Run),
+    /// Read old windows of a pipeline once more; its next run goes on where it would have without
+    Backfill(Backfill),
     /// Find everything that is wrong with pipeline files
     Validate(Files),
     /// Say what a pipeline does, and what each sink is promised
@@ -90,6 +92,28 @@ pub struct Run {
     /// After a request to stop, how long received data is still delivered
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub drain: Duration,
+    /// How long one sink may hold the others up before it goes on alone
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub stall: Duration,
+    /// Take the columns of sources as they are now, where they are others than in the run before
+    #[arg(long)]
+    pub accept_schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// A pipeline file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to begin: what is larger is read. A number, a day, a time, any value of the cursor
+    #[arg(long, value_name = "VALUE")]
+    pub from: String,
+    /// Where to end, included
+    #[arg(long, value_name = "VALUE")]
+    pub to: String,
+    /// How far each window goes: 1d, 6h, or a number [default: one window for all]
+    #[arg(long, value_name = "STEP")]
+    pub by: Option<String>,
     /// How long one sink may hold the others up before it goes on alone
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub stall: Duration,

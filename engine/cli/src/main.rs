@@ -5,6 +5,7 @@
 //! `engine-spec`'s, modules are `engine-host`'s, runs are `engine-runtime`'s.
 
 mod arguments;
+mod backfill;
 mod connections;
 mod console;
 mod control;
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
     failpoints::arm();
     let result = match &arguments.command {
         Command::Run(command) => run::run(&arguments.global, command),
+        Command::Backfill(command) => backfill::run(&arguments.global, command),
         Command::Validate(command) => validate::run(&arguments.global, command),
         Command::Explain(command) => explain::run(&arguments.global, command),
         Command::Preview(command) => preview::run(&arguments.global, command),

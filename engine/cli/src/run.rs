@@ -76,7 +76,7 @@ impl Running {
     }
 }
 
-fn on_signals(stop: &Stop) -> Result<(), Failure> {
+pub fn on_signals(stop: &Stop) -> Result<(), Failure> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM]).map_err(|error| Error::from(error).context("signals cannot be caught"))?;
     let stop = stop.clone();
@@ -205,7 +205,7 @@ pub fn print(report: &RunReport, global: &Global) {
 }
 
 /// The exit code of one run: that of its first error.
-fn exit_of(report: &RunReport) -> Exit {
+pub fn exit_of(report: &RunReport) -> Exit {
     match (report.outcome, report.errors.first()) {
         (Outcome::Failed, Some(error)) if error.kind == ErrorKind::Config => Exit::Config,
         (Outcome::Failed, _) => Exit::Failed,

@@ -126,11 +126,20 @@ fn cursor(subject: &Subject) -> Verdict {
         return Err(Stop::NotPromised("it has no cursor: every run reads everything".into()));
     };
     let (mut later, _) = subject.open(&place, 2)?;
-    let next = later.plan(&PlanRequest { cursor: Some(upper.clone()) })?;
+    let next = later.plan(&PlanRequest { cursor: Some(upper.clone()), upper: None })?;
     let rows = rows::count(&read_splits(&mut later, &next)?);
     require(rows == 0, || format!("after the cursor {upper} nothing is new, but {rows} rows came again"))?;
     let again = next.upper.unwrap_or_else(|| upper.clone());
-    require(again == upper, || format!("nothing is new, but the cursor went from {upper} to {again}"))
+    require(again == upper, || format!("nothing is new, but the cursor went from {upper} to {again}"))?;
+    if subject.component.description().ranges {
+        let all = rows::count(&read_all(&mut instance)?);
+        let range = later.plan(&PlanRequest { cursor: None, upper: Some(upper.clone()) })?;
+        let rows = rows::count(&read_splits(&mut later, &range)?);
+        require(rows == all && range.upper.as_ref() == Some(&upper), || {
+            format!("up to {upper}, {rows} of {all} rows were planned, up to {:?}", range.upper)
+        })?;
+    }
+    Ok(())
 }
 
 fn cancel(subject: &Subject) -> Verdict {

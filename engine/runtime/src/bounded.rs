@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine_abi::message::PlanRequest;
 use engine_abi::{Error, Result};
 use engine_spec::OnExhausted;
-use engine_state::{NewWindow, SinkPlan, Window, WindowKind};
+use engine_state::{Backfill, NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::catch_up::{Left, catch_up};
 use crate::cut::cut;
@@ -66,7 +66,8 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         });
         return Ok(ending);
     }
-    let Some((job, upstream)) = (match new_window(shared) {
+    let request = PlanRequest { cursor: shared.state.position(shared.pipeline())?, upper: None };
+    let Some((job, upstream)) = (match new_window(shared, WindowKind::Read, request, None) {
         Ok(planned) => planned,
         Err(error) => {
             ending.source = Some(error);
@@ -83,12 +84,15 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
 
 /// Plans and stores the next window; `None` when there is nothing to read. The stages come with
 /// it: a source may hold on to what it saw when it planned.
-fn new_window(shared: &Arc<Shared>) -> Result<Option<(Job, Upstream)>> {
+pub(crate) fn new_window(
+    shared: &Arc<Shared>,
+    kind: WindowKind,
+    request: PlanRequest,
+    backfill: Option<&Backfill>,
+) -> Result<Option<(Job, Upstream)>> {
     let assembly = &shared.current;
-    let lower = shared.state.position(shared.pipeline())?;
     let mut upstream = shared.upstream(assembly, &shared.stop);
     let mut budget = Budget::new(&assembly.source.retry);
-    let request = PlanRequest { cursor: lower.clone() };
     let variables = shared.variables_before();
     let plan = loop {
         let planned = upstream.plan(&request, &variables);
@@ -106,14 +110,15 @@ fn new_window(shared: &Arc<Shared>) -> Result<Option<(Job, Upstream)>> {
     let window = shared.state.create_window(&NewWindow {
         pipeline: shared.pipeline().to_owned(),
         run: shared.run.clone(),
-        kind: WindowKind::Read,
-        lower,
+        kind,
+        lower: request.cursor,
         upper: plan.upper,
         splits: plan.splits,
         definition: assembly.definition.clone(),
         context: shared.context(),
         sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
         replays: Vec::new(),
+        backfill: backfill.cloned(),
     })?;
     Ok(Some((shared.job(window)?, upstream)))
 }

@@ -16,6 +16,7 @@
 //! - Nothing here knows a connector, a file format or the command line.
 
 mod assembly;
+mod backfill;
 mod bounded;
 mod catch_up;
 mod cut;
@@ -42,6 +43,7 @@ mod try_out;
 mod upstream;
 
 pub use assembly::{Assembly, Part, SinkPart, SourcePart, component};
+pub use backfill::Step;
 pub use letters::{Collected, Letters, rows_as_json};
 pub use meters::{Figures, Meters, SinkFigures, SinkStatus};
 pub use remote_state::RemoteState;

@@ -281,6 +281,7 @@ impl Push {
             context: shared.context(),
             sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
             replays: Vec::new(),
+            backfill: None,
         })?;
         self.position = to;
         shared.meters.window(false);

@@ -117,6 +117,7 @@ impl Run {
                 context: shared.context(),
                 sinks,
                 replays: ids,
+                backfill: None,
             })?;
             shared.meters.window(false);
             bounded::deliver(&shared, shared.job(window)?, None, &mut ending)?;

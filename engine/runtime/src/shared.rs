@@ -144,7 +144,7 @@ impl Shared {
 
     pub(crate) fn pass(&self, job: &Job, stop: &Stop) -> Result<PassContext> {
         let feed = match job.window.kind {
-            WindowKind::Read => self.feed.clone(),
+            WindowKind::Read | WindowKind::Backfill => self.feed.clone(),
             WindowKind::Replay => crate::replay::feed(&self.state, &job.window)?,
         };
         Ok(PassContext {

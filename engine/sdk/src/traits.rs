@@ -57,9 +57,14 @@ pub trait Source: Component {
     /// nobody changes them at the other side.
     const REPEATABLE: bool = true;
 
+    /// Whether `plan` can be told by `request.upper` where to end: old windows can be
+    /// read again then (`engine backfill`).
+    const RANGES: bool = false;
+
     /// Cuts what there is to read after `request.cursor`, the `upper` of the last
     /// window. A split's `spec` must hold all that `read` needs. Where nothing is
-    /// new: no splits, and as `upper` the cursor as it came.
+    /// new: no splits, and as `upper` the cursor as it came. With `request.upper`, what
+    /// there is up to it, and that as `upper`.
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan>;
 
     /// Opens one split. Batches of 1 MiB or some thousand rows are a good size.

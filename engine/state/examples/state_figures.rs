@@ -77,6 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 context: json!({}),
                 sinks: vec![SinkPlan { name: "s".into(), unit: Unit::Split }],
                 replays: Vec::new(),
+                backfill: None,
             })?;
             let delivery = Delivery { pipeline: "p".into(), sink: "s".into(), window: window.id, split: "0000".into() };
             state.attempt(&delivery)?;

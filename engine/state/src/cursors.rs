@@ -9,6 +9,7 @@ use crate::State;
 use crate::error::Step;
 use crate::retention;
 use crate::store::{int, json_from_optional, json_text, now_text};
+use crate::windows;
 
 /// How far one sink of a pipeline has got.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -138,6 +139,7 @@ impl State {
                 "DELETE FROM splits WHERE pipeline = ?1",
                 "DELETE FROM windows WHERE pipeline = ?1",
                 "DELETE FROM cursors WHERE pipeline = ?1",
+                "DELETE FROM backfills WHERE pipeline = ?1",
                 "DELETE FROM dead_letters WHERE pipeline = ?1 AND status = 'pending'",
                 "UPDATE pipelines SET position = NULL, columns = NULL WHERE name = ?1",
             ] {
@@ -192,6 +194,7 @@ impl State {
             if settled {
                 return Ok(false);
             }
+            windows::set_back_backfill(transaction, pipeline, window)?;
             for sql in [
                 "UPDATE pipelines SET position = (SELECT lower FROM windows WHERE pipeline = ?1 AND id = ?2) \
                  WHERE name = ?1 AND EXISTS (SELECT 1 FROM windows WHERE pipeline = ?1 AND id = ?2 AND kind = 'read' \

@@ -51,7 +51,7 @@ pub use retention::KEPT_WINDOWS;
 pub use runs::{KEPT_RUNS, Outcome, Run, RunFilter};
 pub use spool::{Spool, SpoolOptions};
 pub use store::State;
-pub use windows::{NewWindow, SinkPlan, Window, WindowKind, WindowSink};
+pub use windows::{Backfill, NewWindow, SinkPlan, Window, WindowKind, WindowSink};
 
 /// Every point at which a test can stop the process between two durable writes,
 /// in the order of one delivery. They exist with the cargo feature `failpoints`

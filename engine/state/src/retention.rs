@@ -63,6 +63,7 @@ mod tests {
             context: Value::Null,
             sinks: vec![SinkPlan { name: "s".into(), unit: Unit::Split }],
             replays: Vec::new(),
+            backfill: None,
         };
         state.create_window(&new).unwrap().id
     }

@@ -7,7 +7,7 @@ use engine_abi::{Error, ErrorKind};
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -138,6 +138,38 @@ const MIRROR: &str = "
 const COLUMNS: &str = "
     -- What a pipeline's source gave last: its columns, and what of the pipeline decides about them.
     ALTER TABLE pipelines ADD COLUMN columns TEXT;
+";
+
+const BACKFILLS: &str = "
+    -- Windows of a kind more, for which the table is made anew.
+    CREATE TABLE new_windows (
+        pipeline    TEXT NOT NULL,
+        id          INTEGER NOT NULL,
+        run         TEXT NOT NULL,
+        kind        TEXT NOT NULL CHECK (kind IN ('read', 'replay', 'backfill')),
+        lower       TEXT,
+        upper       TEXT,
+        definition  BLOB NOT NULL REFERENCES definitions (hash),
+        context     TEXT NOT NULL,
+        created     TEXT NOT NULL,
+        finished    TEXT,
+        PRIMARY KEY (pipeline, id)
+    ) WITHOUT ROWID;
+    INSERT INTO new_windows SELECT * FROM windows;
+    DROP TABLE windows;
+    ALTER TABLE new_windows RENAME TO windows;
+    CREATE INDEX windows_unfinished ON windows (pipeline, id) WHERE finished IS NULL;
+    CREATE INDEX windows_of_definition ON windows (definition);
+
+    -- Old windows that are being read again: how far, until all of them are planned.
+    CREATE TABLE backfills (
+        pipeline  TEXT NOT NULL,
+        lower     TEXT NOT NULL,
+        upper     TEXT NOT NULL,
+        step      TEXT NOT NULL,
+        reached   TEXT NOT NULL,
+        PRIMARY KEY (pipeline, lower, upper, step)
+    ) WITHOUT ROWID;
 ";
 
 /// How many steps the file has behind it.

@@ -8,6 +8,7 @@ use engine_abi::message::Split;
 use engine_abi::{Error, ErrorKind, Result, Unit};
 use fail::fail_point;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,8 @@ pub enum WindowKind {
     /// From dead letters. Moves no position: the next `Read` window begins where it
     /// would have begun without it.
     Replay,
+    /// From the pipeline's source, once more. Moves no position.
+    Backfill,
 }
 
 impl WindowKind {
@@ -33,6 +36,7 @@ impl WindowKind {
         match self {
             Self::Read => "read",
             Self::Replay => "replay",
+            Self::Backfill => "backfill",
         }
     }
 }
@@ -45,6 +49,9 @@ pub struct SinkPlan {
     /// `Split`: one delivery a split. `Run`: one delivery, called [`RUN_SPLIT`].
     pub unit: Unit,
 }
+
+/// Under which the context of a window says what backfill it is a part of.
+const BACKFILL: &str = "backfill";
 
 /// A window about to be stored.
 #[derive(Debug, Clone)]
@@ -70,6 +77,19 @@ pub struct NewWindow {
     /// The dead letters that a `Replay` window takes, each `final`. They become
     /// `replayed` in the transaction that finishes the window.
     pub replays: Vec<i64>,
+    /// What a `Backfill` window is a part of.
+    pub backfill: Option<Backfill>,
+}
+
+/// A range of a source that is read once more, window by window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Backfill {
+    /// Where it begins (exclusive).
+    pub lower: Value,
+    /// Where it ends (inclusive).
+    pub upper: Value,
+    /// How far each window goes, as a person wrote it; empty: to the end.
+    pub step: String,
 }
 
 /// A stored window.
@@ -148,6 +168,10 @@ impl State {
     /// `Config` when a letter to replay is not `final` or another window has taken it;
     /// `Internal` when a split or a sink is named twice.
     pub fn create_window(&self, new: &NewWindow) -> Result<Window> {
+        let mut context = new.context.clone();
+        if let (Some(backfill), Value::Object(context)) = (&new.backfill, &mut context) {
+            context.insert(BACKFILL.to_owned(), serde_json::json!(backfill));
+        }
         let window = self.write("store a window", |transaction| {
             let definition = json_text(&new.definition)?;
             let hash: [u8; 32] = Sha256::digest(definition.as_bytes()).into();
@@ -168,7 +192,7 @@ impl State {
                     new.lower.as_ref().map(json_text).transpose()?,
                     new.upper.as_ref().map(json_text).transpose()?,
                     hash,
-                    json_text(&new.context)?,
+                    json_text(&context)?,
                     now_text(),
                 ])?;
             store_splits(transaction, new, id)?;
@@ -179,6 +203,9 @@ impl State {
                     .prepare_cached("UPDATE pipelines SET position = ?2 WHERE name = ?1")?
                     .execute(params![new.pipeline, new.upper.as_ref().map(json_text).transpose()?])?;
             }
+            if let (Some(backfill), Some(reached)) = (&new.backfill, &new.upper) {
+                note_backfill(transaction, &new.pipeline, backfill, reached)?;
+            }
             for sink in &new.sinks {
                 cursors::advance(transaction, &new.pipeline, &sink.name)?;
             }
@@ -188,6 +215,35 @@ impl State {
         })?;
         fail_point!("state::window_stored");
         Ok(window)
+    }
+
+    /// Up to where the windows of a backfill are stored; None: it has not begun, or
+    /// [`State::end_backfill`] was called.
+    pub fn backfilled(&self, pipeline: &str, backfill: &Backfill) -> Result<Option<Value>> {
+        self.look("look up a backfill", |transaction| {
+            let reached: Option<String> = transaction
+                .prepare_cached(
+                    "SELECT reached FROM backfills WHERE pipeline = ?1 AND lower = ?2 AND upper = ?3 AND step = ?4",
+                )?
+                .query_row(
+                    params![pipeline, json_text(&backfill.lower)?, json_text(&backfill.upper)?, backfill.step],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            json_from_optional(reached)
+        })
+    }
+
+    /// Forgets a backfill: the same one would begin anew.
+    pub fn end_backfill(&self, pipeline: &str, backfill: &Backfill) -> Result<()> {
+        self.write("end a backfill", |transaction| {
+            transaction
+                .prepare_cached(
+                    "DELETE FROM backfills WHERE pipeline = ?1 AND lower = ?2 AND upper = ?3 AND step = ?4",
+                )?
+                .execute(params![pipeline, json_text(&backfill.lower)?, json_text(&backfill.upper)?, backfill.step])?;
+            Ok(())
+        })
     }
 
     /// The windows of a pipeline that still wait for deliveries, in order. They are
@@ -226,6 +282,33 @@ fn next_number(transaction: &Transaction<'_>, pipeline: &str) -> Step<u64> {
              ON CONFLICT (name) DO UPDATE SET next_window = next_window + 1 RETURNING next_window - 1",
         )?
         .query_row([pipeline], |row| row.get::<_, i64>(0))? as u64)
+}
+
+/// Remembers how far a backfill has got.
+fn note_backfill(transaction: &Transaction<'_>, pipeline: &str, backfill: &Backfill, reached: &Value) -> Step<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO backfills (pipeline, lower, upper, step, reached) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (pipeline, lower, upper, step) DO UPDATE SET reached = excluded.reached",
+        )?
+        .execute(params![
+            pipeline,
+            json_text(&backfill.lower)?,
+            json_text(&backfill.upper)?,
+            backfill.step,
+            json_text(reached)?
+        ])?;
+    Ok(())
+}
+
+/// Takes back what a window of a backfill has added to it.
+pub(crate) fn set_back_backfill(transaction: &Transaction<'_>, pipeline: &str, window: u64) -> Step<()> {
+    let Some(window) = load_one(transaction, pipeline, window)? else { return Ok(()) };
+    let backfill = window.context.get(BACKFILL).cloned().map(serde_json::from_value::<Backfill>);
+    let Some(backfill) = backfill.transpose().map_err(|cause| Fault::Unreadable(cause.to_string()))? else {
+        return Ok(());
+    };
+    note_backfill(transaction, pipeline, &backfill, window.lower.as_ref().unwrap_or(&backfill.lower))
 }
 
 fn store_splits(transaction: &Transaction<'_>, new: &NewWindow, id: u64) -> Step<()> {
@@ -352,6 +435,7 @@ fn from_row(row: &Row<'_>, pipeline: &str, definitions: &mut HashMap<[u8; 32], A
         kind: match row.get::<_, String>(2)?.as_str() {
             "read" => WindowKind::Read,
             "replay" => WindowKind::Replay,
+            "backfill" => WindowKind::Backfill,
             other => return Err(Fault::Unreadable(format!("a window is of kind {other:?}"))),
         },
         lower: json_from_optional(row.get(3)?)?,

@@ -142,6 +142,11 @@ pub async fn plan(
             // Nothing new.
             None => return Ok(Plan { upper: None, splits: vec![] }),
         },
+        None if request.upper.is_some() => {
+            return Err(Error::config("without a `cursor` there are no windows that could be read again")
+                .hint("write `cursor: { column: COLUMN }` under the source's `with`")
+                .into());
+        }
         None => None,
     };
     let ranges = match cut {
@@ -214,6 +219,10 @@ async fn window(
         after,
         to: None,
     };
+    if let Some(to) = Position::end_of(request)? {
+        // Old windows again: whatever lies in them by now.
+        return Ok(Some(Window { to: Some(to), ..window }));
+    }
     let sql = &column.sql;
     let key_sql = key.map(|key| key.sql.as_str());
     let mut conditions = vec![format!("{sql} IS NOT NULL")];

@@ -156,6 +156,8 @@ pub async fn version(connection: &mut PgConnection) -> Result<String, Failure> {
 }
 
 impl Source for PostgresSource {
+    const RANGES: bool = true;
+
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         self.home.clear();
         let (extraction, cut) = (&self.extraction, self.cut.as_ref());

@@ -114,7 +114,8 @@ fn print(it: &ComponentDescription, module: &str) {
     match it.kind {
         ComponentKind::Source => {
             let how = if it.push { "receives" } else { "reads" };
-            console::line(&format!("  {how} {}", shape(it.gives)));
+            let again = if it.ranges { "; old windows again, by `engine backfill`" } else { "" };
+            console::line(&format!("  {how} {}{again}", shape(it.gives)));
         }
         ComponentKind::Transform | ComponentKind::State => {}
         ComponentKind::Format => {

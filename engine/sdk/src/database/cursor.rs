@@ -157,7 +157,19 @@ impl Position {
     /// # Errors
     /// `Config`, where it is none.
     pub fn of(request: &PlanRequest) -> Result<Option<Self>> {
-        let Some(cursor) = &request.cursor else { return Ok(None) };
+        Self::read(request.cursor.as_ref())
+    }
+
+    /// Where a window is to end, if that is asked for.
+    ///
+    /// # Errors
+    /// `Config`, where it is none.
+    pub fn end_of(request: &PlanRequest) -> Result<Option<Self>> {
+        Self::read(request.upper.as_ref())
+    }
+
+    fn read(cursor: Option<&serde_json::Value>) -> Result<Option<Self>> {
+        let Some(cursor) = cursor else { return Ok(None) };
         let position = Self::deserialize(cursor).ok().filter(|position| *position.value() != Scalar::Null);
         position.map(Some).ok_or_else(|| {
             Error::config(format!("the stored cursor {cursor} is no position of this source"))
@@ -311,7 +323,7 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_they_were_kept_and_as_people_set_them() {
-        let of = |cursor| Position::of(&PlanRequest { cursor: Some(cursor) });
+        let of = |cursor| Position::of(&PlanRequest { cursor: Some(cursor), upper: None });
         assert_eq!(of(json!("2026-01-01")).unwrap(), Some(Position::Value("2026-01-01".into())));
         assert_eq!(of(json!(4)).unwrap(), Some(Position::Value(4.into())));
         let keyed = Position::Keyed { value: "4".into(), key: "17".into() };

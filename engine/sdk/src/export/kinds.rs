@@ -82,6 +82,7 @@ fn description<T: traits::Component>(kind: ComponentKind) -> ComponentDescriptio
         push: false,
         gives: Shape::Rows,
         repeatable: false,
+        ranges: false,
         takes: Shape::Rows,
         promise: Promise::AtLeastOnce,
         unit: Unit::Split,
@@ -98,7 +99,12 @@ impl<T: Source> Exported for AsSource<T> {
     const KIND: ComponentKind = ComponentKind::Source;
 
     fn describe() -> ComponentDescription {
-        ComponentDescription { gives: T::GIVES, repeatable: T::REPEATABLE, ..description::<T>(Self::KIND) }
+        ComponentDescription {
+            gives: T::GIVES,
+            repeatable: T::REPEATABLE,
+            ranges: T::RANGES,
+            ..description::<T>(Self::KIND)
+        }
     }
 
     fn open(request: &OpenRequest, cx: Context) -> Result<Self> {

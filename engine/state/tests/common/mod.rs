@@ -39,6 +39,7 @@ pub fn new_window(lower: u64, splits: &[&str], sinks: &[(&str, Unit)]) -> NewWin
         context: json!({ "started": Utc::now().to_rfc3339() }),
         sinks: sinks.iter().map(|(name, unit)| SinkPlan { name: (*name).into(), unit: *unit }).collect(),
         replays: Vec::new(),
+        backfill: None,
     }
 }
 

@@ -95,7 +95,7 @@ mod tests {
 
     /// All numbers of one run, in order, and where the next one begins.
     fn run(countdown: &mut Countdown, cursor: Option<Value>) -> (Vec<i64>, Option<Value>) {
-        let plan = countdown.plan(&PlanRequest { cursor }).unwrap();
+        let plan = countdown.plan(&PlanRequest { cursor, ..PlanRequest::default() }).unwrap();
         let mut numbers = Vec::new();
         for batch in plan.splits.iter().flat_map(|split| countdown.read(split).unwrap()) {
             numbers.extend(batch.unwrap().column(0).as_any().downcast_ref::<Int64Array>().unwrap().values());
