@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+pub use engine_sdk::database::suggestion;
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -109,20 +110,4 @@ pub fn quote(name: &str) -> String {
 /// Identifiers as a list.
 pub fn quote_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(quote).collect::<Vec<_>>().join(", ")
-}
-
-/// What there is that looks like `name`, for a hint.
-pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    /// Below this likeness (0 to 1) a candidate only confuses.
-    const LIKE: f64 = 0.7;
-    let wanted = name.to_lowercase();
-    let likeness = |candidate: &str| strsim::jaro_winkler(&wanted, &candidate.to_lowercase());
-    let mut near: Vec<_> = candidates.clone().into_iter().filter(|candidate| likeness(candidate) >= LIKE).collect();
-    near.sort_by(|left, right| likeness(right).total_cmp(&likeness(left)));
-    near.truncate(3);
-    if !near.is_empty() {
-        return format!("did you mean {}?", near.join(" or "));
-    }
-    let all: Vec<_> = candidates.into_iter().take(20).collect();
-    if all.is_empty() { "there are none".into() } else { format!("there are: {}", all.join(", ")) }
 }

@@ -3,11 +3,12 @@
 //!
 //! - `database`: opening files, what SQLite's errors mean, names in SQL
 //! - `kind`: declared types of columns, and values to Arrow
-//! - `source`; `sink`, with `bind` for what is written and `table` for where
+//! - `source`, with `plan` for what a run reads; `sink`, with `bind` for what is written and `table` for where
 
 mod bind;
 mod database;
 mod kind;
+mod plan;
 mod sink;
 mod source;
 mod table;

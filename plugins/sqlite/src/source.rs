@@ -6,14 +6,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use arrow_array::{ArrayRef, BooleanArray, StringArray};
+use engine_sdk::database::{Cursor, Extraction, Parameters, Quoting, Selection, Window, default_batch};
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, InterruptHandle};
 
-use crate::database::{Access, default_busy_timeout, failure, open, quote_list};
+use crate::database::{Access, default_busy_timeout, failure, open};
 use crate::kind::{Column, Kind, text_of};
-use crate::table;
+use crate::plan::{Declared, Piece, statement, window};
 
 /// A batch is handed on when it has taken in this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -33,6 +34,13 @@ pub struct SourceConfig {
     /// one SQLite may answer in another order each time.
     #[serde(default)]
     query: Option<String>,
+    /// Values of the placeholders in `query`: `:region` is the value of
+    /// `region`. Each is one value, whatever is in it, and never SQL.
+    #[serde(default)]
+    parameters: Parameters,
+    /// Reads only what is new since the last run.
+    #[serde(default)]
+    cursor: Option<Cursor>,
     /// The most rows of a batch.
     #[serde(default = "default_batch")]
     batch: std::num::NonZeroU32,
@@ -41,21 +49,9 @@ pub struct SourceConfig {
     busy_timeout: types::Duration,
 }
 
-fn default_batch() -> std::num::NonZeroU32 {
-    std::num::NonZeroU32::new(8192).expect("not zero")
-}
-
-/// What is read, as a split's `spec` keeps it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Selection {
-    Table(String),
-    Query(String),
-}
-
 pub struct SqliteSource {
     path: PathBuf,
-    selection: Selection,
+    extraction: Extraction,
     batch: usize,
     busy_timeout: types::Duration,
     cx: Context,
@@ -69,18 +65,24 @@ impl Component for SqliteSource {
         vec![
             example("a table", json!({"path": "calls.db", "table": "calls"})),
             example("a query", json!({"path": "calls.db", "query": "SELECT number, cost FROM calls ORDER BY number"})),
+            example(
+                "what is new since the last run, with a value of its own",
+                json!({
+                    "path": "calls.db",
+                    "query": "SELECT * FROM calls WHERE region = :region",
+                    "parameters": {"region": "north"},
+                    "cursor": {"column": "started", "key": "id", "lag": "1m"}
+                }),
+            ),
         ]
     }
 
     fn open(config: SourceConfig, cx: Context) -> Result<Self> {
-        let selection = match (config.table, config.query) {
-            (Some(table), None) => Selection::Table(table),
-            (None, Some(query)) => Selection::Query(query),
-            _ => return Err(Error::config("an sqlite source needs either `table` or `query`, and not both")),
-        };
+        let (table, query, cursor) = (config.table, config.query, config.cursor);
+        let extraction = Extraction::new("sqlite", table, query, config.parameters, cursor, Quoting::SQLITE)?;
         Ok(Self {
             path: cx.resolve(&*config.path),
-            selection,
+            extraction,
             batch: usize::try_from(config.batch.get()).unwrap_or(usize::MAX),
             busy_timeout: config.busy_timeout,
             cx,
@@ -89,8 +91,11 @@ impl Component for SqliteSource {
 
     fn check(&mut self) -> Result<CheckReport> {
         let connection = self.connect()?;
-        let columns = statement(&connection, &self.selection)?.1.len();
-        let what = match &self.selection {
+        let columns = statement(&connection, &self.piece(None))?.1.len();
+        if self.extraction.cursor().is_some() {
+            window(&connection, &self.extraction, &PlanRequest::default())?;
+        }
+        let what = match self.extraction.selection() {
             Selection::Table(table) => format!("table {table} with {}", engine_sdk::counted(columns, "column")),
             Selection::Query(_) => format!("the query gives {}", engine_sdk::counted(columns, "column")),
         };
@@ -102,21 +107,42 @@ impl SqliteSource {
     fn connect(&self) -> Result<Connection> {
         open(&self.path, Access::Read, self.busy_timeout)
     }
+
+    fn piece(&self, window: Option<Window>) -> Piece {
+        let (selection, parameters) = (self.extraction.selection().clone(), self.extraction.parameters().clone());
+        Piece { selection, parameters, window }
+    }
 }
 
 impl Source for SqliteSource {
-    fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
+    const RANGES: bool = true;
+
+    fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
+        let connection = self.connect()?;
         // A missing table or a broken query is found now, before there is a window.
-        statement(&self.connect()?, &self.selection)?;
-        Ok(Plan { upper: None, splits: vec![Split::new("0000", &self.selection)?] })
+        statement(&connection, &self.piece(None))?;
+        let window = match self.extraction.cursor() {
+            Some(_) => match window(&connection, &self.extraction, request)? {
+                Some(window) => Some(window),
+                // Nothing new.
+                None => return Ok(Plan { upper: None, splits: vec![] }),
+            },
+            None if request.upper.is_some() => {
+                return Err(Error::config("without a `cursor` there are no windows that could be read again")
+                    .hint("write `cursor: { column: COLUMN }` under the source's `with`"));
+            }
+            None => None,
+        };
+        let upper = window.as_ref().and_then(|window| window.to.as_ref()).map(|to| json!(to));
+        Ok(Plan { upper, splits: vec![Split::new("0000", self.piece(window))?] })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
-        let selection: Selection = split.spec_as()?;
+        let piece: Piece = split.spec_as()?;
         let connection = self.connect()?;
         // One snapshot for finding out the types and for reading.
         connection.execute_batch("BEGIN").map_err(failure)?;
-        let (sql, columns) = statement(&connection, &selection)?;
+        let (sql, columns) = statement(&connection, &piece)?;
         let columns = typed(&connection, &sql, columns, self.batch)?;
         let fields: Vec<_> = columns.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect();
         let schema = Arc::new(Schema::new(fields));
@@ -135,30 +161,6 @@ impl Source for SqliteSource {
         let rows = Rows { receiver: Some(receiver), interrupt, thread: Some(thread), cx: self.cx.clone() };
         Ok(Batches::new(schema, rows))
     }
-}
-
-/// A result's columns, with their kinds where a type is declared.
-type Declared = Vec<(String, Option<Kind>)>;
-
-/// The SQL of a selection, and its columns with their declared kinds.
-fn statement(connection: &Connection, selection: &Selection) -> Result<(String, Declared)> {
-    let sql = match selection {
-        Selection::Query(query) => query.clone(),
-        Selection::Table(name) => {
-            let table = table::require(connection, name)?;
-            let columns = quote_list(table.columns.iter().map(|column| column.name.as_str()));
-            let order = if table.order.is_empty() { String::new() } else { format!(" ORDER BY {}", table.order) };
-            format!("SELECT {columns} FROM {}{order}", crate::database::quote(&table.name))
-        }
-    };
-    let prepared = connection.prepare(&sql).map_err(failure)?;
-    if !prepared.readonly() || prepared.column_count() == 0 {
-        return Err(Error::config("`query` must be one that only reads, such as SELECT"));
-    }
-    let columns = prepared.columns();
-    let columns =
-        columns.iter().map(|column| (column.name().to_owned(), column.decl_type().and_then(Kind::declared))).collect();
-    Ok((sql, columns))
 }
 
 /// Finds out what a result's undeclared columns hold, by looking at the first rows.

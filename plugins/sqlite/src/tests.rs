@@ -1,5 +1,6 @@
 //! Sink and source, with real files.
 
+mod cursors;
 mod refusals;
 
 use std::path::Path;
@@ -55,6 +56,10 @@ impl Scratch {
         let mut config = json!({"path": "calls.db"});
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.host.open(config).unwrap()
+    }
+
+    fn sql(&self, sql: &str) {
+        Connection::open(self.file()).unwrap().execute_batch(sql).unwrap();
     }
 
     /// The rows of a query, as `a|b`.
