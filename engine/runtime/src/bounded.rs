@@ -10,6 +10,7 @@ use engine_state::{Backfill, NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::catch_up::{Left, catch_up};
 use crate::cut::cut;
+use crate::front::join;
 use crate::outlet::Target;
 use crate::pass::{self, Straggler};
 use crate::retry::{Budget, Next};
@@ -97,7 +98,8 @@ pub(crate) fn new_window(
     let plan = loop {
         let planned = upstream.plan(&request, &variables);
         let planned = planned.and_then(|plan| {
-            cut(assembly, &mut upstream, plan, &variables, &shared.stop).inspect_err(|_| upstream.close())
+            let cut = cut(assembly, &mut upstream, plan, &variables, &shared.stop).inspect_err(|_| upstream.close());
+            cut.map(|plan| join(assembly, plan))
         });
         match planned {
             Ok(plan) => break plan,

@@ -6,6 +6,7 @@ use engine_abi::{ByteRange, Cut, Cuttable, Error, Result, Scope, Unit};
 use engine_spec::TemplateVariables;
 
 use crate::assembly::Assembly;
+use crate::front;
 use crate::plain::plain;
 use crate::queue::ahead;
 use crate::stop::Stop;
@@ -109,10 +110,11 @@ fn until_draining(file: Batches, stop: &Stop) -> Batches {
 impl Upstream {
     /// The places at which a file can be cut.
     fn cuts(&mut self, split: &Split, variables: &TemplateVariables, stop: &Stop) -> Result<engine_abi::Cuts> {
-        let opened = self.source.instance(variables).and_then(|source| source.read(split));
+        let mut front = front::lock(&self.front);
+        let opened = front.source.instance(variables).and_then(|source| source.read(split));
         let file = until_draining(plain(opened.map_err(|error| error.at("source"))?), stop);
         let file = ahead("source", file, stop, self.queue_bytes)?;
-        let Some(decoder) = &mut self.decoder else { return Ok(Box::new(std::iter::empty())) };
+        let Some(decoder) = &mut front.decoder else { return Ok(Box::new(std::iter::empty())) };
         let cuts = decoder.instance(variables).and_then(|it| it.cut(file)).map_err(|error| error.at("source"))?;
         Ok(Box::new(cuts.map(|cut| cut.map_err(|error| error.at("source")))))
     }

@@ -22,6 +22,7 @@ mod catch_up;
 mod cut;
 mod drift;
 mod edge;
+mod front;
 mod lane;
 mod letters;
 mod meters;

@@ -1,6 +1,6 @@
 //! Everything before the fan-out: the source, its decoder, the transforms.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use engine_abi::message::{Plan, PlanRequest, Split};
@@ -14,8 +14,8 @@ use engine_state::{Spool, State};
 use crate::assembly::Assembly;
 use crate::drift::Drift;
 use crate::edge::{Edge, add_up};
+use crate::front::{self, Front, Opening};
 use crate::letters::{At, Letters, Stored};
-use crate::plain::plain;
 use crate::queue::{QUEUE_BYTES, ahead};
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
@@ -62,14 +62,15 @@ pub struct SplitCounts {
 
 /// The open stages before the fan-out. One pass uses them at a time.
 pub(crate) struct Upstream {
-    pub(crate) source: Slot,
-    compression: Option<Slot>,
-    pub(crate) decoder: Option<Slot>,
+    pub(crate) front: front::Shared,
+    source_host: Arc<StageHost>,
+    decoder_host: Option<Arc<StageHost>>,
+    /// Without a decoder files stay files.
+    copies: bool,
     transforms: Vec<Slot>,
     letters: Vec<Arc<Stored>>,
     /// After the source, the decoder, and each transform.
     edges: Vec<Edge>,
-    drift: Option<Drift>,
     pub(crate) queue_bytes: usize,
 }
 
@@ -94,34 +95,39 @@ impl Upstream {
             letters.push(stored);
         }
         // Each an edge of its own: a clone would count for the same one.
-        let edges = (0..transforms.len() + 2).map(|_| Edge::default()).collect();
-        let drift = Drift::of(assembly, state, policy);
-        Self { source, compression, decoder, transforms, letters, edges, drift, queue_bytes: QUEUE_BYTES }
+        let edges: Vec<_> = (0..transforms.len() + 2).map(|_| Edge::default()).collect();
+        let (source_host, decoder_host) = (Arc::clone(&source.host), decoder.as_ref().map(|it| Arc::clone(&it.host)));
+        let copies = decoder.is_none() && source.part.component.description().gives == Shape::Files;
+        let (edge, drift) = (edges[0].clone(), Drift::of(assembly, state, policy));
+        let front = Arc::new(Mutex::new(Front { source, compression, decoder, edge, drift }));
+        Self { front, source_host, decoder_host, copies, transforms, letters, edges, queue_bytes: QUEUE_BYTES }
     }
 
     /// Asks the source what there is to read.
     pub(crate) fn plan(&mut self, request: &PlanRequest, variables: &TemplateVariables) -> Result<Plan> {
-        let planned = self.source.instance(variables).and_then(|instance| instance.plan(request));
+        let mut front = front::lock(&self.front);
+        let planned = front.source.instance(variables).and_then(|instance| instance.plan(request));
         planned.map_err(|error| {
-            self.source.close();
+            front.source.close();
             error.at("source")
         })
     }
 
-    fn slots(&mut self) -> impl Iterator<Item = &mut Slot> {
-        let formats = self.compression.iter_mut().chain(&mut self.decoder);
-        std::iter::once(&mut self.source).chain(formats).chain(&mut self.transforms)
+    /// Does something to every stage.
+    fn each(&mut self, mut work: impl FnMut(&mut Slot)) {
+        front::lock(&self.front).slots().for_each(&mut work);
+        self.transforms.iter_mut().for_each(work);
     }
 
     /// Binds the stages to a pass that can be stopped alone, with queues of this size.
     pub(crate) fn bind(&mut self, stop: &Stop, queue_bytes: usize) {
         self.queue_bytes = queue_bytes;
-        self.slots().for_each(|slot| slot.host.set_stop(stop));
+        self.each(|slot| slot.host.set_stop(stop));
     }
 
     /// Lets all instances go after a failure.
     pub(crate) fn close(&mut self) {
-        self.slots().for_each(Slot::close);
+        self.each(Slot::close);
     }
 
     /// Opens the stream of one split, as it comes out of the last transform.
@@ -137,50 +143,31 @@ impl Upstream {
             letters.begin(at.clone());
         }
         self.edges.iter().for_each(Edge::reset);
-        self.slots().for_each(|slot| slot.host.counts.reset());
+        self.each(|slot| slot.host.counts.reset());
 
-        let (mut stream, decode, first) = match feed {
-            Feed::Source => {
-                let opened = self.source.instance(variables).and_then(|source| source.read(split));
-                let opened = opened.map_err(|error| error.at("source"))?;
-                if let Some(drift) = &self.drift {
-                    drift.look(&opened.schema())?;
-                }
-                (opened, true, 0)
-            }
-            Feed::Spool(spool) => (spooled(spool, split, &self.source.host)?, true, 0),
-            Feed::Replay(replayed) => ((replayed.open)()?, replayed.raw, replayed.transform),
+        let (variables, queue_bytes) = (variables.clone(), self.queue_bytes);
+        let opening = Opening { variables, stop: stop.clone(), queue_bytes };
+        let (mut stream, first) = match feed {
+            Feed::Source => (front::open(&self.front, split, &opening)?, 0),
+            // Spooled records and dead letters are what the decoder reads already.
+            Feed::Spool(spool) => (self.decode(spooled(spool, split, &self.source_host)?, &opening)?, 0),
+            Feed::Replay(replayed) if replayed.raw => (self.decode((replayed.open)()?, &opening)?, replayed.transform),
+            Feed::Replay(replayed) => (self.edges[0].count(at_stage((replayed.open)()?, "source")), replayed.transform),
         };
-        stream = self.edges[0].count(at_stage(stream, "source"));
-        // Spooled records and dead letters are what the decoder reads already.
-        if matches!(feed, Feed::Source) {
-            stream = match &mut self.compression {
-                Some(compression) => {
-                    let input = ahead("source", stream, stop, self.queue_bytes)?;
-                    let files = compression.instance(variables).and_then(|it| it.apply(Direction::Decode, input));
-                    at_stage(files.map_err(|error| error.at("source"))?, "source")
-                }
-                None if self.decoder.is_some() => at_stage(plain(stream), "source"),
-                None => stream,
-            };
-        }
-        if let Some(decoder) = self.decoder.as_mut().filter(|_| decode) {
-            // The source and its compression work while the decoder works on what came before.
-            let name = if self.compression.is_some() { "decompression" } else { "source" };
-            let input = ahead(name, stream, stop, self.queue_bytes)?;
-            let decoded = decoder.instance(variables).and_then(|it| it.apply(Direction::Decode, input));
-            stream = at_stage(decoded.map_err(|error| error.at("source"))?, "source");
-        }
-        // Without a decoder files stay files, and are counted as such.
-        let copied = self.decoder.is_none() && self.source.part.component.description().gives == Shape::Files;
-        stream = if copied { self.edges[1].count_files(stream) } else { self.edges[1].count(stream) };
+        stream = if self.copies { self.edges[1].count_files(stream) } else { self.edges[1].count(stream) };
         for (slot, edge) in self.transforms.iter_mut().zip(&self.edges[2..]).skip(first) {
             let stage = slot.part.stage.clone();
             let input = ahead(&stage, stream, stop, self.queue_bytes)?;
-            let applied = slot.instance(variables).and_then(|it| it.apply(Direction::Apply, input));
+            let applied = slot.instance(&opening.variables).and_then(|it| it.apply(Direction::Apply, input));
             stream = edge.count(at_stage(applied.map_err(|error| error.at(&stage))?, &stage));
         }
         Ok(stream)
+    }
+
+    /// Records that did not come out of the source itself, decoded.
+    fn decode(&self, stream: Batches, opening: &Opening) -> Result<Batches> {
+        let stream = self.edges[0].count(at_stage(stream, "source"));
+        front::lock(&self.front).decode(stream, opening)
     }
 
     /// After the stream's end: stores the last dead letters, and makes sure that
@@ -191,14 +178,14 @@ impl Upstream {
         }
         let mut counts = SplitCounts { rows: self.edges[self.edges.len() - 1].rows(), ..SplitCounts::default() };
         let decoded = self.edges[1].rows();
-        let mut dead = self.source.host.counts.rejected();
+        let mut dead = self.source_host.counts.rejected();
         counts.read = decoded + dead;
         let (decode, first) = match feed {
             Feed::Replay(replayed) => (replayed.raw, replayed.transform),
             _ => (true, 0),
         };
-        if let Some(decoder) = self.decoder.as_ref().filter(|_| decode) {
-            let own = &decoder.host.counts;
+        if let Some(decoder) = self.decoder_host.as_ref().filter(|_| decode) {
+            let own = &decoder.counts;
             add_up("source", own.records(), &[("rows", decoded), ("dead letters", own.rejected())])?;
             counts.read += own.rejected();
             dead += own.rejected();
@@ -232,7 +219,7 @@ impl Upstream {
 }
 
 /// Names the stage of an error that comes out of its stream.
-fn at_stage(batches: Batches, stage: &str) -> Batches {
+pub(crate) fn at_stage(batches: Batches, stage: &str) -> Batches {
     let schema = batches.schema();
     let stage = stage.to_owned();
     Batches::new(schema, batches.map(move |item| item.map_err(|error| error.at(&stage))))
