@@ -1,8 +1,19 @@
-//! Steps that look at one row at a time: what a pipeline does every day, without SQL.
+//! Steps between source and sink that a pipeline needs every day, without SQL.
 
 mod convert;
+mod deduplicate;
+mod flatten;
+mod held;
+mod keys;
+mod names;
 mod select;
 
+use deduplicate::Deduplicate;
+use flatten::Flatten;
 use select::Select;
 
-engine_sdk::module!("rows": transform "select" => Select);
+engine_sdk::module!("rows":
+    transform "deduplicate" => Deduplicate,
+    transform "flatten" => Flatten,
+    transform "select" => Select,
+);

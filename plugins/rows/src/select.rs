@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
 use engine_sdk::columns::ColumnType;
-use engine_sdk::find_column;
 use engine_sdk::prelude::*;
 
 use crate::convert::{Conversion, Refusal};
+use crate::names;
 
 /// The settings. Columns are named as they come in, everywhere.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -82,7 +82,7 @@ struct Plan {
 
 impl Plan {
     fn new(config: &Config, schema: &Schema) -> Result<Self> {
-        let named = |names: &[String]| names.iter().map(|name| find_column(schema, name)).collect::<Result<Vec<_>>>();
+        let named = |names: &[String]| names.iter().map(|name| names::find(schema, name)).collect::<Result<Vec<_>>>();
         let dropped = named(&config.drop)?;
         let kept = match &config.keep {
             Some(keep) => named(keep)?,
@@ -90,7 +90,7 @@ impl Plan {
         };
         let renamed = config.rename.keys().map(|name| ("rename", name));
         for (word, name) in renamed.chain(config.types.keys().map(|name| ("types", name))) {
-            if !kept.contains(&find_column(schema, name)?) {
+            if !kept.contains(&names::find(schema, name)?) {
                 return Err(Error::config(format!("`{word}` names the column `{name}`, which does not go on"))
                     .hint("keep it, or leave it away there"));
             }
