@@ -31,6 +31,11 @@ impl Keys {
         Ok(Self { columns, converter: RowConverter::new(fields)? })
     }
 
+    /// Where the columns stand.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
     /// The keys of a batch's rows.
     pub fn of(&self, batch: &RecordBatch) -> Result<Rows> {
         let columns: Vec<_> = self.columns.iter().map(|at| one_zero(batch.column(*at))).collect();

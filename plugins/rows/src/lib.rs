@@ -6,14 +6,17 @@ mod flatten;
 mod held;
 mod keys;
 mod names;
+mod nest;
 mod select;
 
 use deduplicate::Deduplicate;
 use flatten::Flatten;
+use nest::Nest;
 use select::Select;
 
 engine_sdk::module!("rows":
     transform "deduplicate" => Deduplicate,
     transform "flatten" => Flatten,
+    transform "nest" => Nest,
     transform "select" => Select,
 );
