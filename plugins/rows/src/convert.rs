@@ -10,8 +10,7 @@ use arrow_schema::DataType;
 use engine_sdk::Result;
 use engine_sdk::columns::{Cells, ColumnType, RowBuilder, Value};
 
-/// The longest part of a value that a reason shows.
-const SHOWN: usize = 80;
+use crate::shown::shown;
 
 /// Why a row is refused: a word to group by, and a sentence.
 pub type Refusal = (&'static str, String);
@@ -51,9 +50,7 @@ impl Conversion {
                 Ok(value) => rows.push(&[value]),
                 Err(why) => {
                     rows.push(&[Value::Null]);
-                    let shown: String = text.chars().take(SHOWN).collect();
-                    let cut = if shown.len() < text.len() { "…" } else { "" };
-                    let reason = format!("`{shown}{cut}` in the column `{}` {}", self.column, why.reason);
+                    let reason = format!("{} in the column `{}` {}", shown(&text), self.column, why.reason);
                     refusal.get_or_insert((why.code, reason));
                 }
             }

@@ -49,7 +49,8 @@ pub fn default(what: &str, value: &Value, data_type: &DataType) -> Result<ArrayR
         Value::String(text) => text.clone(),
         // A text that looks like a number is one only in quotes.
         _ if kind == ColumnType::Text => {
-            return Err(refused("is no text, and the column is").hint(format!("put it into quotes: \"{value}\"")));
+            return Err(refused("is no text, and the column is")
+                .hint(format!("put it into quotes: \"{value}\", or give the column its type before, with `select`")));
         }
         other => other.to_string(),
     };
