@@ -10,7 +10,7 @@ use engine_sdk::prelude::*;
 
 use crate::held::{Budget, default_memory};
 use crate::keys::Keys;
-use crate::names;
+use crate::names::{self, Names};
 
 /// What to do where the keys do not fit into memory.
 const HINT: &str = "raise `memory`, name fewer or shorter columns under `key`, or leave duplicates to the target: \
@@ -24,7 +24,8 @@ const KEY_BYTES: usize = 64;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The columns that make rows the same. Left out: all of them.
-    key: Option<Vec<String>>,
+    #[serde(default)]
+    key: Names,
     /// Which of the rows with one key goes on.
     #[serde(default)]
     keep: Keep,
@@ -63,7 +64,7 @@ impl Component for Deduplicate {
     }
 
     fn open(config: Config, cx: Context) -> Result<Self> {
-        if config.key.as_ref().is_some_and(Vec::is_empty) {
+        if config.key != Names::None && config.key.list().is_empty() {
             return Err(Error::config("`key` is empty: all rows would be the same")
                 .hint("name the columns that make rows the same, or leave it away: then all columns do"));
         }
@@ -77,8 +78,8 @@ impl Transform for Deduplicate {
     fn apply(&mut self, input: Batches) -> Result<Batches> {
         let schema = input.schema();
         let columns = match &self.config.key {
-            Some(key) => names::find_all(&schema, key)?,
-            None => (0..schema.fields().len()).collect(),
+            Names::None => (0..schema.fields().len()).collect(),
+            key => names::find_all(&schema, key.list())?,
         };
         if columns.is_empty() {
             return Err(Error::config("the stream has no columns to tell rows apart").hint("leave the step out"));

@@ -1,11 +1,35 @@
 //! Columns by the names that a configuration gives.
 
-use arrow_schema::Schema;
 use engine_sdk::find_column;
-use engine_sdk::{Error, Result};
+use engine_sdk::prelude::*;
 
 /// Below this likeness (0 to 1) a name that there is only confuses.
 const LIKE: f64 = 0.8;
+
+/// One name, or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// Several, in their order.
+    Many(Vec<String>),
+    /// None.
+    #[default]
+    #[serde(skip)]
+    None,
+}
+
+impl Names {
+    /// The names.
+    pub fn list(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names,
+            Self::None => &[],
+        }
+    }
+}
 
 /// Where the column `name` stands, which must be the only one of that name. Otherwise a `config` error with the
 /// nearest name that there is, and all of them.
@@ -49,8 +73,6 @@ pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use arrow_schema::{DataType, Field};
-
     use super::*;
 
     fn schema(names: &[&str]) -> Schema {

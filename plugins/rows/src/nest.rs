@@ -16,9 +16,9 @@ use engine_sdk::prelude::*;
 
 use crate::held::{Budget, default_memory};
 use crate::keys::Keys;
-use crate::names;
+use crate::names::{self, Names};
 use build::{Rows, Sets};
-use document::{Document, Names, Node, Order};
+use document::{Document, Node, Order};
 use input::Input;
 use plan::{Part, Sorter};
 

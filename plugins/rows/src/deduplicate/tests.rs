@@ -107,7 +107,7 @@ fn rows_that_are_no_longer_the_last_make_room() {
 fn what_does_not_fit_the_columns_is_refused_before_a_row_is_read() {
     for (config, said) in [
         (json!({"key": []}), "`key` is empty"),
-        (json!({"key": ["nothing"]}), "there is no column `nothing`"),
+        (json!({"key": "nothing"}), "there is no column `nothing`"),
         (json!({"key": ["n", "n"]}), "is named twice"),
     ] {
         let error = deduplicate(config, two_batches()).unwrap_err();

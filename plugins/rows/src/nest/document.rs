@@ -7,35 +7,10 @@ use indexmap::IndexMap;
 use schemars::{Schema as JsonSchemaOf, SchemaGenerator, json_schema};
 use serde_json::Map;
 
-use crate::names::nearest;
+use crate::names::{Names, nearest};
 
 /// The words that make something else of a mapping than an object.
 const WORDS: [&str; 4] = ["column", "constant", "each", "object"];
-
-/// One name, or several.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Names {
-    /// One.
-    One(String),
-    /// Several, in their order.
-    Many(Vec<String>),
-    /// None.
-    #[default]
-    #[serde(skip)]
-    None,
-}
-
-impl Names {
-    /// The names.
-    pub fn list(&self) -> &[String] {
-        match self {
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
-            Self::None => &[],
-        }
-    }
-}
 
 /// A column that rows are sorted by.
 #[derive(Debug, Clone, PartialEq, Eq)]
