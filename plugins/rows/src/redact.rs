@@ -2,12 +2,14 @@
 
 mod hide;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use engine_sdk::columns::Cells;
 use engine_sdk::prelude::*;
 use indexmap::IndexMap;
+use schemars::{Schema as JsonSchemaOf, SchemaGenerator, json_schema};
 
 use crate::names;
 use hide::{Keyed, hide};
@@ -26,7 +28,7 @@ pub struct Config {
 }
 
 /// What becomes of the values of a column. No value stays no value.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Action {
     /// Its HMAC-SHA-256 under `key`, as 64 hexadecimal digits.
@@ -39,6 +41,27 @@ enum Action {
     KeepLast(usize),
     /// Stars, but for so many characters at the beginning. A text that has no more is all stars.
     KeepFirst(usize),
+}
+
+/// One object for all actions that have a value, so that a misspelt one is answered with all of them.
+impl JsonSchema for Action {
+    fn schema_name() -> Cow<'static, str> {
+        "Action".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaOf {
+        let number = json!({"type": "integer", "minimum": 0});
+        json_schema!({"anyOf": [
+            {"enum": ["hash", "clear"]},
+            {
+                "type": "object",
+                "properties": {"replace": {"type": "string"}, "keep_last": number, "keep_first": number},
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": false,
+            },
+        ]})
+    }
 }
 
 /// The component.

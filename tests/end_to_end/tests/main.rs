@@ -6,6 +6,7 @@ mod commands;
 mod compression;
 mod conformance;
 mod dead_letters;
+mod everyday;
 mod exchange;
 mod full_disk;
 mod isolation;
