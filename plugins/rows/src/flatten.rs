@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, make_array};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_buffer::NullBuffer;
+use arrow_select::nullif::nullif;
 use engine_sdk::prelude::*;
 
 use crate::names;
@@ -102,7 +103,11 @@ impl Plan {
             open_field(field, *depth, &config.separator, &mut fields)?;
         }
         for (at, (field, from)) in fields.iter().enumerate() {
-            if let Some((_, other)) = fields[..at].iter().find(|(other, _)| other.name() == field.name()) {
+            // Two that came with one name, and are not opened, are nobody's business here.
+            let same = |other: &&(Field, String)| {
+                other.0.name() == field.name() && (&other.1 != field.name() || from != field.name())
+            };
+            if let Some((_, other)) = fields[..at].iter().find(same) {
                 let what = format!("`{other}` and `{from}` would both become a column `{}`", field.name());
                 return Err(Error::config(what).hint("choose another `separator`, or rename one of them before"));
             }
@@ -155,12 +160,9 @@ fn has_validity(data_type: &DataType) -> bool {
 
 /// Adds what a column becomes. Where `outer` says that there is no object, nothing in it has a value.
 fn open_column(column: &ArrayRef, depth: u32, outer: Option<&NullBuffer>, out: &mut Vec<ArrayRef>) -> Result<()> {
-    let column = match outer.filter(|outer| outer.null_count() > 0 && column.data_type() != &DataType::Null) {
+    let column = match outer.filter(|outer| outer.null_count() > 0) {
         None => ArrayRef::clone(column),
-        Some(outer) => {
-            let nulls = NullBuffer::union(Some(outer), column.nulls());
-            make_array(column.to_data().into_builder().nulls(nulls).build()?)
-        }
+        Some(outer) => nullif(column, &BooleanArray::new(!outer.inner(), None))?,
     };
     let Some(object) = column.as_struct_opt().filter(|_| depth > 0) else {
         out.push(column);

@@ -1,6 +1,7 @@
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    DictionaryArray, Int64Array, ListArray, NullArray, StringArray, StringViewArray, StructArray, create_array,
+    Decimal128Array, DictionaryArray, Int64Array, ListArray, NullArray, StringArray, StringViewArray, StructArray,
+    create_array,
 };
 use arrow_schema::Fields;
 use engine_sdk::testing::Host;
@@ -67,12 +68,17 @@ fn lists_and_rare_types_stay_what_they_are() {
             ("view", views),
             ("nothing", Arc::new(NullArray::new(3))),
             ("large", create_array!(LargeUtf8, ["x", "y", "z"])),
+            ("flag", create_array!(Boolean, [true, false, true])),
+            ("decimal", Arc::new(Decimal128Array::from(vec![1, 2, 3]))),
         ],
         Some(vec![false, true, true]),
     );
     let input = RecordBatch::try_from_iter([("a", whole)]).unwrap();
     let out = flatten(json!({}), input.clone()).unwrap();
-    assert_eq!(names(&out), ["a_list", "a_word", "a_view", "a_nothing", "a_large"]);
+    assert_eq!(names(&out), ["a_list", "a_word", "a_view", "a_nothing", "a_large", "a_flag", "a_decimal"]);
+    for from in 0..2 {
+        assert_eq!(flatten(json!({}), input.slice(from, 2)).unwrap(), out.slice(from, 2));
+    }
     for (column, of) in out.columns().iter().zip(input.column(0).as_struct().columns()) {
         assert_eq!(column.data_type(), of.data_type());
         assert!(column.logical_nulls().unwrap().is_null(0));
@@ -84,6 +90,13 @@ fn lists_and_rare_types_stay_what_they_are() {
     let list = ListArray::new(field, arrow_buffer::OffsetBuffer::from_lengths([2, 1]), Arc::new(objects), None);
     let input = RecordBatch::try_from_iter([("list", Arc::new(list) as ArrayRef)]).unwrap();
     assert_eq!(flatten(json!({}), input.clone()).unwrap(), input);
+}
+
+#[test]
+fn two_columns_that_came_with_one_name_stay() {
+    let fields = ["n", "n", "place"].into_iter().zip([0, 0, 1]);
+    let input = RecordBatch::try_from_iter(fields.map(|(name, at)| (name, batch().column(at).clone()))).unwrap();
+    assert_eq!(names(&flatten(json!({}), input).unwrap()), ["n", "n", "place_city", "place_geo_lat"]);
 }
 
 #[test]
