@@ -95,7 +95,11 @@ mod tests {
     fn a_default_is_a_value_of_its_column_exactly() {
         let of = |value: Value, data_type: &DataType| default("`d`", &value, data_type);
         let seconds = DataType::Timestamp(TimeUnit::Second, None);
-        let made: [(Value, ArrayRef); 5] = [
+        let zoned = arrow_array::TimestampMillisecondArray::from(vec![-2_208_988_800_000]);
+        let made: [(Value, ArrayRef); 8] = [
+            (json!("1900-01-01T00:00:00Z"), Arc::new(zoned.clone().with_timezone("Asia/Colombo"))),
+            (json!("1900-01-01T05:30:00+05:30"), Arc::new(zoned.with_timezone("UTC"))),
+            (json!("1970-01-02"), Arc::new(arrow_array::Date64Array::from(vec![86_400_000]))),
             (json!(7), create_array!(Int8, [7])),
             (json!("7"), create_array!(Int8, [7])),
             (json!("x"), create_array!(LargeUtf8, ["x"])),
