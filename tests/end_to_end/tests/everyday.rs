@@ -1,6 +1,6 @@
 //! The other everyday steps of `plugins/rows`, as its page shows them.
 
-use engine_end_to_end_tests::{Place, workspace};
+use engine_end_to_end_tests::{Place, sqlite_count, workspace};
 use serde_json::{Value, json};
 
 /// The pipeline of `plugins/rows/README.md` that begins with this line.
@@ -100,4 +100,37 @@ fn a_document_with_a_column_that_is_not_there_says_where_and_leaves_nothing_behi
     let ended = place.engine(&["run", "incidents.yaml"]).with_code(2);
     ended.says(&["transforms.0: `document.Customer_Details.Nic`: there is no column `NICK`", "did you mean `NIC`?"]);
     assert!(!place.path("incidents.json").exists());
+}
+
+#[test]
+fn rows_of_several_splits_meet_in_a_step_that_sees_whole_windows() {
+    let place = Place::new();
+    place.write("in/1.csv", "a,b\n1,x\n2,y\n");
+    place.write("in/2.csv", "a,b\n1,x\n3,z\n");
+    place.write("in/3.csv.gz", gzip("a,b\n3,z\n4,w\n"));
+    for (name, path, more) in [("plain", "in/*.csv", ""), ("packed", "in/3.csv.gz", "  compression: gzip\n")] {
+        place.write(
+            &format!("{name}.yaml"),
+            format!(
+                "source:\n  use: file\n  with: {{ path: \"{path}\" }}\n{more}  format: csv\n\
+                 transforms: [{{ use: deduplicate }}]\n\
+                 sinks:\n\
+                 - {{ use: file, with: {{ path: \"{name}.csv\" }}, format: csv }}\n\
+                 - {{ use: sqlite, with: {{ path: {name}.db, table: t, create: true }} }}\n"
+            ),
+        );
+        place.engine(&["run", &format!("{name}.yaml")]).with_code(0);
+    }
+    assert_eq!(std::fs::read_to_string(place.path("plain.csv")).unwrap(), "a,b\n1,x\n2,y\n3,z\n");
+    assert_eq!(sqlite_count(&place.path("plain.db"), "t"), 3);
+    assert_eq!(sqlite_count(&place.path("packed.db"), "t"), 2);
+    // Parts of other columns cannot be one stream.
+    place.write("in/4.csv", "a,c\n1,x\n");
+    place.engine(&["run", "plain.yaml"]).with_code(2).says(&["have different columns"]);
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
 }
