@@ -72,12 +72,33 @@ impl Address {
             options = options.ssl_root_cert_from_pem(pem);
         }
         let shown = self.shown();
+        let resolving = tokio::time::timeout(self.timeout, self.resolve());
+        resolving
+            .await
+            .unwrap_or(Ok(()))
+            .map_err(|error| Failure::Broken(error.context(format!("PostgreSQL at {shown}"))))?;
         let connecting = nodelay::connect(options.connect(), self.options.get_port());
         let connected = tokio::time::timeout(self.timeout, connecting).await.map_err(|_| {
             Error::unavailable(format!("PostgreSQL at {shown} did not answer within {:?}", self.timeout))
                 .hint("check host and port in `url`, firewalls, and `connect_timeout`")
         })?;
         connected.map_err(|error| Failure::Broken(connect_error(error).context(format!("PostgreSQL at {shown}"))))
+    }
+}
+
+impl Address {
+    /// Asks for the host's address, only to say what is wrong when there is none: the driver's own error does
+    /// not tell it from others.
+    async fn resolve(&self) -> Result<()> {
+        let host = self.options.get_host().trim_matches(['[', ']']);
+        if self.options.get_socket().is_some() || host.starts_with('/') {
+            return Ok(());
+        }
+        match tokio::net::lookup_host((host, self.options.get_port())).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::unavailable(format!("nothing is known of a host named `{host}`"))
+                .hint("check the host in `url`, and this machine's name servers")),
+        }
     }
 }
 
@@ -115,6 +136,9 @@ fn connect_error(error: sqlx::Error) -> Error {
         }
         sqlx::Error::Tls(_) => Error::denied("no verified TLS connection could be made")
             .hint("set `ca` to the authority's PEM file; for a server without TLS write `tls: disable`"),
+        sqlx::Error::Io(inner) if inner.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Error::unavailable("nothing listens on that port").hint("check that the server runs, and the port in `url`")
+        }
         sqlx::Error::Io(_) => Error::from(Failure::from(error))
             .hint("check that the server runs and that host and port in `url` are right"),
         _ => Failure::from(error).into(),

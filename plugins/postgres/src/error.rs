@@ -117,6 +117,7 @@ impl From<Refusal> for Error {
         );
         match refusal.state.as_str() {
             "42501" => error.hint("grant the login what is missing, or use another one"),
+            "3D000" => error.hint("check the database's name at the end of `url`, or create it"),
             "28P01" | "28000" => error.hint("check user, password and database in `url`, and the server's pg_hba.conf"),
             "25P03" | "25P04" => error.hint(
                 "the transaction took longer than idle_in_transaction_session_timeout or transaction_timeout allow; \

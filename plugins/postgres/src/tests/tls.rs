@@ -64,3 +64,38 @@ fn a_server_that_cannot_be_reached_is_unavailable() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("50ms"), "{error}");
 }
+
+#[test]
+fn every_cause_has_words_that_say_what_to_do() {
+    let url = setting("ENGINE_TEST_POSTGRES_URL");
+    let (login, server) = url.split_at(url.rfind('@').unwrap());
+    let database = &server[server.rfind('/').unwrap()..];
+    // A port on which nothing listens any more, and a server that knows no TLS.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = plain.local_addr().unwrap();
+    let answering = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = plain.accept().unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+        stream.write_all(b"N").unwrap();
+    });
+    for (url, more, kind, said) in [
+        (
+            format!("{login}@nowhere.invalid{database}"),
+            json!({}),
+            ErrorKind::Unavailable,
+            "host named `nowhere.invalid`",
+        ),
+        (format!("{login}@{closed}{database}"), json!({}), ErrorKind::Unavailable, "nothing listens on that port"),
+        (format!("{login}@{address}{database}"), json!({"tls": "verify"}), ErrorKind::Denied, "`tls: disable`"),
+        (format!("{}x{server}", login), json!({}), ErrorKind::Denied, "check user, password"),
+        (url.replace(database, "/no_such_database"), json!({}), ErrorKind::Config, "or create it"),
+        (url.clone(), json!({"query": "SELECT 1 FROM no_such_table"}), ErrorKind::Config, "no_such_table"),
+    ] {
+        let error = check(&url, more).unwrap_err();
+        let text = format!("{error} {}", error.hint.clone().unwrap_or_default());
+        assert!(error.kind == kind && text.contains(said), "{said}: {text}");
+    }
+    answering.join().unwrap();
+}
