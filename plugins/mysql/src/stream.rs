@@ -1,0 +1,166 @@
+//! A split on its way: one answer, decoded.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine_sdk::prelude::*;
+use mysql_async::prelude::Queryable;
+use tokio::sync::mpsc;
+
+use crate::connection::{Link, Server};
+use crate::error::Failure;
+use crate::kind::{Decoded, Decoder, Kind};
+
+/// A connection inside a transaction that sees the database at one moment.
+pub struct Session {
+    pub server: Server,
+    /// What the splits that were planned in it know it by.
+    pub name: Option<String>,
+    /// How many splits are to be read with it. It ends with the last: an open transaction
+    /// holds the table as it is, and what changes its columns would wait for it for ever.
+    pub splits: usize,
+}
+
+/// Where a session waits for its next split.
+#[derive(Clone, Default)]
+pub struct Home(Arc<Mutex<Option<Session>>>);
+
+impl Home {
+    /// Takes the session of that name.
+    pub fn take(&self, name: Option<&str>) -> Option<Session> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |session: &Session| session.server.is_connected() && session.name.as_deref() == name;
+        if name.is_some() && kept.as_ref().is_some_and(fits) { kept.take() } else { None }
+    }
+
+    /// Keeps a session that has more to read, and ends any other.
+    pub fn keep(&self, mut session: Session) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.splits > 0 && kept.is_none() {
+            *kept = Some(session);
+        } else {
+            session.server.roll_back();
+        }
+    }
+
+    /// Lets the session go.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Reads the rows of `select` to their end and sends what was decoded. Owns the connection, which the
+/// driver's answer only borrows, and gives it back.
+///
+/// A prepared statement, since its values come as they are stored: as text, a FLOAT has six digits.
+async fn fetch(
+    mut connection: Link,
+    select: String,
+    kinds: Vec<Kind>,
+    mut decoder: Decoder,
+    sender: mpsc::Sender<Decoded>,
+) -> Result<Link, Failure> {
+    let statement = connection.prep(select).await?;
+    let mut answer = connection.exec_iter(&statement, ()).await?;
+    if answer.columns_ref().iter().map(Kind::of).ne(kinds) {
+        return Err(Failure::Broken(
+            Error::unavailable("the columns have changed since they were looked up").hint("the split is read again"),
+        ));
+    }
+    while let Some(row) = answer.next().await? {
+        decoder.push(row)?;
+        if decoder.is_full() {
+            // The receiver lives as long as this future.
+            let _ = sender.send(decoder.finish()?).await;
+        }
+    }
+    drop(answer);
+    if !decoder.is_empty() {
+        let _ = sender.send(decoder.finish()?).await;
+    }
+    connection.close(statement).await?;
+    Ok(connection)
+}
+
+type Fetching = Pin<Box<dyn Future<Output = Result<Link, Failure>> + Send>>;
+
+/// The rows of one split.
+pub struct Rows {
+    // Before the session, whose runtime drives it.
+    fetch: Option<Fetching>,
+    receiver: mpsc::Receiver<Decoded>,
+    session: Option<Session>,
+    home: Home,
+    cx: Context,
+}
+
+impl Rows {
+    /// Begins to read. The session goes home when its rows have been read.
+    pub fn new(
+        mut session: Session,
+        select: String,
+        kinds: Vec<Kind>,
+        decoder: Decoder,
+        home: Home,
+        cx: Context,
+    ) -> Result<Self> {
+        let connection = session.server.take_connection()?;
+        let (sender, receiver) = mpsc::channel(1);
+        let fetch: Fetching = Box::pin(fetch(connection, select, kinds, decoder, sender));
+        Ok(Self { fetch: Some(fetch), receiver, session: Some(session), home, cx })
+    }
+
+    fn receive(&mut self) -> Result<Option<Decoded>> {
+        let Some(session) = &mut self.session else { return Ok(None) };
+        // While rows come fast, nothing ever waits, and nobody asks.
+        self.cx.check_cancelled()?;
+        let (fetch, receiver) = (&mut self.fetch, &mut self.receiver);
+        let driven = session.server.drive(async move {
+            let Some(running) = fetch else { return Ok((receiver.recv().await, None)) };
+            tokio::select! {
+                biased;
+                decoded = receiver.recv() => Ok((decoded, None)),
+                outcome = running => {
+                    *fetch = None;
+                    let connection = outcome?;
+                    Ok((receiver.recv().await, Some(connection)))
+                }
+            }
+        });
+        let (decoded, connection) = driven.map_err(|error| session.server.located(error))?;
+        if let Some(connection) = connection {
+            session.server.put_back(connection);
+        }
+        if decoded.is_none()
+            && let Some(mut session) = self.session.take()
+        {
+            session.splits = session.splits.saturating_sub(1);
+            self.home.keep(session);
+        }
+        Ok(decoded)
+    }
+
+    fn hand_on(&self, decoded: Decoded) -> Result<RecordBatch> {
+        let rows = decoded.batch.num_rows() + decoded.refused.len();
+        self.cx.progress(rows as u64, decoded.bytes);
+        for refused in &decoded.refused {
+            self.cx.reject_rows(&refused.row, "no_such_value", &refused.reason)?;
+        }
+        Ok(decoded.batch)
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let received = self.receive().and_then(|decoded| decoded.map(|decoded| self.hand_on(decoded)).transpose());
+        if received.is_err() {
+            // In this order: the connection is gone before what drives it.
+            self.fetch = None;
+            self.session = None;
+        }
+        received.transpose()
+    }
+}
