@@ -24,8 +24,8 @@ pub struct Column {
     pub generated: bool,
     /// The most characters of a text, bytes of a `tinytext` and the like.
     pub length: Option<usize>,
+    /// Digits, or bits.
     pub precision: u8,
-    pub scale: u8,
 }
 
 impl Column {
@@ -93,7 +93,7 @@ pub async fn find(connection: &mut Link, name: &TableName) -> Result<Option<Tabl
          IS_NULLABLE = 'YES' OR COLUMN_DEFAULT IS NOT NULL OR EXTRA LIKE '%auto_increment%' \
          OR EXTRA LIKE '%DEFAULT_GENERATED%', \
          EXTRA LIKE '%VIRTUAL%' OR EXTRA LIKE '%STORED%' OR EXTRA LIKE '%PERSISTENT%', \
-         CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE \
+         CHARACTER_MAXIMUM_LENGTH, NUMERIC_PRECISION \
          FROM information_schema.COLUMNS WHERE {place} ORDER BY ORDINAL_POSITION"
     );
     let columns = rows(connection, &columns).await?;
@@ -109,7 +109,6 @@ pub async fn find(connection: &mut Link, name: &TableName) -> Result<Option<Tabl
             generated: yes(5),
             length: text(row, 6).and_then(|length| length.parse().ok()),
             precision: number(7),
-            scale: number(8),
         }
     });
     let columns = columns.collect();

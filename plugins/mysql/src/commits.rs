@@ -17,9 +17,9 @@ const CREATE_LOCK: &str = "_engine_create";
 const CREATE_LIMIT: u32 = 60;
 
 /// An index holds 3,072 bytes, and names may be longer: it holds digests of them. The names are for people.
-const COLUMNS: &str = "of binary(32) NOT NULL, win bigint NOT NULL, part binary(32) NOT NULL, state text NOT NULL, \
+const COLUMNS: &str = "target binary(32) NOT NULL, win bigint NOT NULL, part binary(32) NOT NULL, state text NOT NULL, \
     pipeline text NOT NULL, sink text NOT NULL, split text NOT NULL, receipt longtext NOT NULL, \
-    committed_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), PRIMARY KEY (of, win, part)";
+    committed_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), PRIMARY KEY (target, win, part)";
 
 /// Does what must be done by one engine at a time, outside of a transaction: DDL commits what is open.
 pub async fn alone<T>(
@@ -70,8 +70,8 @@ pub async fn ensure(connection: &mut Link, schema: &str) -> Result<String, Failu
 /// The receipt of a delivery that has been committed.
 pub async fn find(connection: &mut Link, table: &str, delivery: &Delivery) -> Result<Option<Receipt>, Failure> {
     let sql = format!(
-        "SELECT receipt FROM {table} WHERE of = {} AND win = {} AND part = {}",
-        of(delivery),
+        "SELECT receipt FROM {table} WHERE target = {} AND win = {} AND part = {}",
+        target(delivery),
         window(delivery.window)?,
         digest([delivery.split.as_str()])
     );
@@ -85,21 +85,24 @@ pub async fn add(connection: &mut Link, table: &str, delivery: &Delivery, receip
         .map_err(|error| Error::internal(format!("a receipt cannot be written: {error}")))?;
     let names = [&delivery.state, &delivery.pipeline, &delivery.sink, &delivery.split].map(|name| literal(name));
     let insert = format!(
-        "INSERT INTO {table} (of, win, part, state, pipeline, sink, split, receipt) VALUES ({}, {}, {}, {}, {})",
-        of(delivery),
+        "INSERT INTO {table} (target, win, part, state, pipeline, sink, split, receipt) VALUES ({}, {}, {}, {}, {})",
+        target(delivery),
         window(delivery.window)?,
         digest([delivery.split.as_str()]),
         names.join(", "),
         literal(&receipt)
     );
     execute(connection, &insert).await?;
-    let forget =
-        format!("DELETE FROM {table} WHERE of = {} AND win < {}", of(delivery), window(delivery.settled_before)?);
+    let forget = format!(
+        "DELETE FROM {table} WHERE target = {} AND win < {}",
+        target(delivery),
+        window(delivery.settled_before)?
+    );
     execute(connection, &forget).await?;
     Ok(())
 }
 
-fn of(delivery: &Delivery) -> String {
+fn target(delivery: &Delivery) -> String {
     digest([delivery.state.as_str(), delivery.pipeline.as_str(), delivery.sink.as_str()])
 }
 

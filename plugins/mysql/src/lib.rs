@@ -4,7 +4,7 @@
 //! - `connection`: addresses, TLS, what every session has set, timeouts, cancellation
 //! - `catalog`: what the server knows about tables and their columns
 //! - `name`: names and values as SQL
-//! - `kind`: types of columns, and values as Arrow
+//! - `kind`: types of columns; `decode`: their values as Arrow
 //! - `source`, and its parts: `selection` (what is read, as SQL), `plan` (cursor, splits,
 //!   snapshot), `stream` (rows)
 //! - the sink's parts: `sink` (deliveries), `target` (the table and how the stream's columns map to it),
@@ -14,6 +14,7 @@
 mod catalog;
 mod commits;
 mod connection;
+mod decode;
 mod encode;
 mod error;
 mod kind;

@@ -10,8 +10,8 @@ use engine_sdk::prelude::*;
 use engine_sdk::types;
 
 use crate::connection::{Address, Link, Server, Tls, value};
+use crate::decode::Decoder;
 use crate::error::Failure;
-use crate::kind::Decoder;
 use crate::plan::{self, Cut};
 use crate::selection::{Piece, Reading};
 use crate::stream::{Home, Rows, Session};

@@ -9,8 +9,9 @@ use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 
 use crate::connection::{Link, Server};
+use crate::decode::{Decoded, Decoder};
 use crate::error::Failure;
-use crate::kind::{Decoded, Decoder, Kind};
+use crate::kind::Kind;
 
 /// A connection inside a transaction that sees the database at one moment.
 pub struct Session {

@@ -128,11 +128,15 @@ fn read(source: &mut MysqlSource) -> Result<RecordBatch> {
 
 /// A column as text.
 fn texts(rows: &RecordBatch, name: &str) -> Vec<String> {
-    let array = rows.column_by_name(name).unwrap();
-    let text = |row| {
-        if array.is_null(row) { "NULL".into() } else { arrow_cast::display::array_value_to_string(array, row).unwrap() }
-    };
-    (0..rows.num_rows()).map(text).collect()
+    let mut array = rows.column_by_name(name).unwrap().clone();
+    let mut zone = "";
+    // Arrow shows no moment in a zone that it would have to look up.
+    if let DataType::Timestamp(unit, Some(_)) = array.data_type() {
+        array = arrow_cast::cast(&array, &DataType::Timestamp(*unit, None)).unwrap();
+        zone = "Z";
+    }
+    let shown = |row| arrow_cast::display::array_value_to_string(&array, row).unwrap() + zone;
+    (0..rows.num_rows()).map(|row| if array.is_null(row) { "NULL".into() } else { shown(row) }).collect()
 }
 
 fn source(host: &Host, scratch: &Scratch, more: serde_json::Value) -> MysqlSource {

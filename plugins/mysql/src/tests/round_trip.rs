@@ -227,7 +227,7 @@ fn values_of_expressions_have_the_types_that_the_server_gives_them() {
     let host = Host::new();
     let query = "SELECT 1 AS whole, 1.50 AS exact, 1e0 AS near, 'a' AS word, NULL AS none, x'00' AS bytes, \
                  CAST('2026-01-31' AS DATE) AS day, SUM(1) AS total, COUNT(*) AS counted, TRUE AS yes, \
-                 CONCAT(1, 'a') AS both, CAST(1 AS FLOAT) AS small";
+                 CONCAT(1, 'a') AS mixed, CAST(1 AS FLOAT) AS small";
     let rows = read(&mut source(&host, &scratch, json!({"query": query}))).unwrap();
     let types: Vec<_> = rows.schema().fields().iter().map(|field| field.data_type().to_string()).collect();
     assert_eq!(
