@@ -100,6 +100,15 @@ impl Address {
     }
 
     async fn connection(&self) -> Result<Link, Failure> {
+        if self.options.socket().is_none() {
+            let host = self.options.ip_or_hostname().trim_matches(['[', ']']);
+            // The driver's error would not tell it from a server that is down.
+            if tokio::net::lookup_host((host, self.options.tcp_port())).await.is_err() {
+                return Err(Error::unavailable(format!("the host `{host}` is not known"))
+                    .hint("check the host in `url`, and whether this machine can look names up")
+                    .into());
+            }
+        }
         let base = OptsBuilder::from_opts(self.options.clone())
             .prefer_socket(false)
             .tcp_keepalive(Some(std::time::Duration::from_secs(60)))

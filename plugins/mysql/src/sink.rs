@@ -105,7 +105,7 @@ impl Component for MysqlSink {
 
     fn check(&mut self) -> Result<CheckReport> {
         let (name, create) = (self.name.clone(), self.create != Create::default());
-        let replaces = self.mode == Mode::Replace;
+        let mode = self.mode;
         let (version, found) = self.server.run(async |connection| {
             let version = version(connection).await?;
             let Some(table) = catalog::find(connection, &name).await? else {
@@ -116,22 +116,15 @@ impl Component for MysqlSink {
                 return Ok((version, "found"));
             };
             refuse_without_transactions(connection, &table).await?;
-            // The server looks at rights before it looks for rows, and EXPLAIN changes nothing.
-            let mut statements =
-                vec![("INSERT", format!("INSERT INTO {0} SELECT * FROM {0} WHERE FALSE", table.quoted()))];
-            if replaces {
-                statements.push(("DELETE", format!("DELETE FROM {} WHERE FALSE", table.quoted())));
-            }
-            for (right, statement) in statements {
+            for (rights, statement) in statements(&table, mode) {
                 match execute(connection, &format!("EXPLAIN {statement}")).await {
                     Err(Failure::Refused(refusal)) if refusal.kind() == ErrorKind::Denied => {
-                        return Err(Error::from(refusal)
-                            .context(format!("the login may not {right} rows of table {name}"))
-                            .hint(format!("GRANT {right} ON {} TO the login", table.quoted()))
-                            .into());
+                        let hint = format!("GRANT {rights} ON {} TO the login", table.quoted());
+                        let error = Error { hint: Some(hint), ..refusal.into() };
+                        return Err(error.context(format!("{rights} for table {name}")).into());
                     }
-                    // Generated columns take no value; that is no matter of rights.
                     Err(Failure::Broken(error)) => return Err(error.into()),
+                    // That there are no values, say, is no matter of rights.
                     _ => {}
                 }
             }
@@ -278,6 +271,22 @@ impl MysqlSink {
         })?;
         load(&mut self.server, &mapping, input, &self.cx).map_err(|error| self.server.located(error))
     }
+}
+
+/// What a sink does, by rights: the server looks at them before it looks for rows, and an EXPLAIN of these changes
+/// nothing.
+fn statements(table: &Table, mode: Mode) -> Vec<(&'static str, String)> {
+    let (quoted, column) = (table.quoted(), table.columns.first().map(|column| quote(&column.name)));
+    let mut statements = vec![("INSERT", format!("INSERT INTO {quoted} () VALUES ()"))];
+    match (mode, column) {
+        (Mode::Upsert, Some(column)) => statements.push((
+            "INSERT, UPDATE",
+            format!("INSERT INTO {quoted} () VALUES () ON DUPLICATE KEY UPDATE {column} = VALUES({column})"),
+        )),
+        (Mode::Replace, _) => statements.push(("DELETE", format!("DELETE FROM {quoted} WHERE FALSE"))),
+        _ => {}
+    }
+    statements
 }
 
 /// Rows and keys could not be committed together.

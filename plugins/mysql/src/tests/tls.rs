@@ -84,3 +84,11 @@ fn a_server_that_cannot_be_reached_is_unavailable() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("50ms"), "{error}");
 }
+
+#[test]
+fn a_host_that_nobody_knows_is_told_by_its_name() {
+    let error = check("mysql://user:hunter2@nowhere.invalid/x", json!({"tls": "disable"})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("nowhere.invalid"), "{error}");
+    assert!(error.hint.unwrap().contains("host in `url`"));
+}
