@@ -65,9 +65,14 @@ impl Selected {
         quote(&self.name)
     }
 
-    fn of(column: &Column) -> Self {
+    pub fn of(column: &Column) -> Self {
         Self { name: column.name_str().into_owned(), kind: Kind::of(column) }
     }
+}
+
+pub fn schema(columns: &[Selected]) -> SchemaRef {
+    let field = |column: &Selected| Field::new(&column.name, column.kind.arrow(), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
 /// How a selection is read.
@@ -112,15 +117,6 @@ impl Reading {
         let columns = columns(connection, query).await?;
         // In lines of its own: the query may end with a comment.
         Ok(Self { from: format!("(\n{query}\n) AS q"), columns, table: None, query: Some(query.into()) })
-    }
-
-    pub fn schema(&self) -> SchemaRef {
-        let field = |column: &Selected| Field::new(&column.name, column.kind.arrow(), true);
-        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
-    }
-
-    pub fn kinds(&self) -> Vec<Kind> {
-        self.columns.iter().map(|column| column.kind).collect()
     }
 
     /// The column that a setting names.

@@ -1,7 +1,6 @@
 //! The source: one query, read as it comes.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use engine_sdk::database::{
     Cursor, Extraction, Parameters, Quoting, Selection, TableName, default_batch, default_connect_timeout,
@@ -10,7 +9,6 @@ use engine_sdk::prelude::*;
 use engine_sdk::types;
 
 use crate::connection::{Address, Link, Server, Tls, value};
-use crate::decode::Decoder;
 use crate::error::Failure;
 use crate::plan::{self, Cut};
 use crate::selection::{Piece, Reading};
@@ -169,13 +167,11 @@ impl Source for MysqlSource {
             Some(session) => session,
             None => self.begin(&piece)?,
         };
-        let (select, reading) = session.server.run(async |connection| {
+        let select = session.server.run(async |connection| {
             let reading = Reading::new(connection, &piece.selection, &piece.parameters, piece.window.as_ref()).await?;
-            Ok((reading.select(&piece)?, reading))
+            Ok(reading.select(&piece)?)
         })?;
-        let (schema, kinds) = (reading.schema(), reading.kinds());
-        let decoder = Decoder::new(Arc::clone(&schema), kinds.clone(), self.batch);
-        let rows = Rows::new(session, select, kinds, decoder, self.home.clone(), self.cx.clone())?;
+        let (schema, rows) = Rows::new(session, select, self.batch, self.home.clone(), self.cx.clone())?;
         Ok(Batches::new(schema, rows))
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::connection::{Link, Server};
 use crate::decode::{Decoded, Decoder};
 use crate::error::Failure;
-use crate::kind::Kind;
+use crate::selection::{Selected, schema};
 
 /// A connection inside a transaction that sees the database at one moment.
 pub struct Session {
@@ -51,34 +51,34 @@ impl Home {
     }
 }
 
-/// Reads the rows of `select` to their end and sends what was decoded. Owns the connection, which the
+/// What comes of an answer: its columns, and then its rows.
+enum Part {
+    Columns(SchemaRef),
+    Rows(Decoded),
+}
+
+/// Reads the answer to `select` to its end and sends what was decoded. Owns the connection, which the
 /// driver's answer only borrows, and gives it back.
 ///
 /// A prepared statement, since its values come as they are stored: as text, a FLOAT has six digits.
-async fn fetch(
-    mut connection: Link,
-    select: String,
-    kinds: Vec<Kind>,
-    mut decoder: Decoder,
-    sender: mpsc::Sender<Decoded>,
-) -> Result<Link, Failure> {
+async fn fetch(mut connection: Link, select: String, most: usize, sender: mpsc::Sender<Part>) -> Result<Link, Failure> {
     let statement = connection.prep(select).await?;
     let mut answer = connection.exec_iter(&statement, ()).await?;
-    if answer.columns_ref().iter().map(Kind::of).ne(kinds) {
-        return Err(Failure::Broken(
-            Error::unavailable("the columns have changed since they were looked up").hint("the split is read again"),
-        ));
-    }
+    // Not those of the statement: what an expression gives can show only now.
+    let columns: Vec<_> = answer.columns_ref().iter().map(Selected::of).collect();
+    let schema = schema(&columns);
+    // The receiver lives as long as this future.
+    let _ = sender.send(Part::Columns(Arc::clone(&schema))).await;
+    let mut decoder = Decoder::new(schema, columns.iter().map(|column| column.kind).collect(), most);
     while let Some(row) = answer.next().await? {
         decoder.push(row)?;
         if decoder.is_full() {
-            // The receiver lives as long as this future.
-            let _ = sender.send(decoder.finish()?).await;
+            let _ = sender.send(Part::Rows(decoder.finish()?)).await;
         }
     }
     drop(answer);
     if !decoder.is_empty() {
-        let _ = sender.send(decoder.finish()?).await;
+        let _ = sender.send(Part::Rows(decoder.finish()?)).await;
     }
     connection.close(statement).await?;
     Ok(connection)
@@ -90,7 +90,7 @@ type Fetching = Pin<Box<dyn Future<Output = Result<Link, Failure>> + Send>>;
 pub struct Rows {
     // Before the session, whose runtime drives it.
     fetch: Option<Fetching>,
-    receiver: mpsc::Receiver<Decoded>,
+    receiver: mpsc::Receiver<Part>,
     session: Option<Session>,
     home: Home,
     cx: Context,
@@ -101,18 +101,31 @@ impl Rows {
     pub fn new(
         mut session: Session,
         select: String,
-        kinds: Vec<Kind>,
-        decoder: Decoder,
+        most: usize,
         home: Home,
         cx: Context,
-    ) -> Result<Self> {
+    ) -> Result<(SchemaRef, Self)> {
         let connection = session.server.take_connection()?;
         let (sender, receiver) = mpsc::channel(1);
-        let fetch: Fetching = Box::pin(fetch(connection, select, kinds, decoder, sender));
-        Ok(Self { fetch: Some(fetch), receiver, session: Some(session), home, cx })
+        let fetch: Fetching = Box::pin(fetch(connection, select, most, sender));
+        let mut rows = Self { fetch: Some(fetch), receiver, session: Some(session), home, cx };
+        match rows.receive() {
+            Ok(Some(Part::Columns(schema))) => Ok((schema, rows)),
+            Ok(_) => Err(Error::internal("an answer begins without its columns")),
+            Err(error) => {
+                rows.let_go();
+                Err(error)
+            }
+        }
     }
 
-    fn receive(&mut self) -> Result<Option<Decoded>> {
+    /// In this order: the connection is gone before what drives it.
+    fn let_go(&mut self) {
+        self.fetch = None;
+        self.session = None;
+    }
+
+    fn receive(&mut self) -> Result<Option<Part>> {
         let Some(session) = &mut self.session else { return Ok(None) };
         // While rows come fast, nothing ever waits, and nobody asks.
         self.cx.check_cancelled()?;
@@ -121,7 +134,7 @@ impl Rows {
             let Some(running) = fetch else { return Ok((receiver.recv().await, None)) };
             tokio::select! {
                 biased;
-                decoded = receiver.recv() => Ok((decoded, None)),
+                part = receiver.recv() => Ok((part, None)),
                 outcome = running => {
                     *fetch = None;
                     let connection = outcome?;
@@ -129,17 +142,17 @@ impl Rows {
                 }
             }
         });
-        let (decoded, connection) = driven.map_err(|error| session.server.located(error))?;
+        let (part, connection) = driven.map_err(|error| session.server.located(error))?;
         if let Some(connection) = connection {
             session.server.put_back(connection);
         }
-        if decoded.is_none()
+        if part.is_none()
             && let Some(mut session) = self.session.take()
         {
             session.splits = session.splits.saturating_sub(1);
             self.home.keep(session);
         }
-        Ok(decoded)
+        Ok(part)
     }
 
     fn hand_on(&self, decoded: Decoded) -> Result<RecordBatch> {
@@ -156,11 +169,14 @@ impl Iterator for Rows {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let received = self.receive().and_then(|decoded| decoded.map(|decoded| self.hand_on(decoded)).transpose());
+        let received = match self.receive() {
+            Ok(Some(Part::Rows(decoded))) => self.hand_on(decoded).map(Some),
+            Ok(Some(Part::Columns(_))) => Err(Error::internal("an answer has columns twice")),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
         if received.is_err() {
-            // In this order: the connection is gone before what drives it.
-            self.fetch = None;
-            self.session = None;
+            self.let_go();
         }
         received.transpose()
     }
