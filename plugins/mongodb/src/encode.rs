@@ -291,7 +291,7 @@ impl Values {
                 let value: Value = serde_json::from_str(array.value(row))
                     .map_err(|error| bad("bad_json", format!("this text is no JSON: {error}")))?;
                 let value = Bson::try_from(value)
-                    .and_then(|value| RawBson::try_from(value).map_err(Into::into))
+                    .and_then(RawBson::try_from)
                     .map_err(|_| bad("bad_json", "this text is no Extended JSON"))?;
                 let key = bson::raw::CString::try_from(name).map_err(|_| bad("bad_name", "a name with NUL"))?;
                 let mut document = RawDocumentBuf::new();

@@ -65,8 +65,7 @@ fn a_certificate_is_verified_against_the_authority_that_is_named() {
 fn a_server_alone_takes_deliveries_and_gives_them_back() {
     let url = setting("ENGINE_TEST_MONGODB_TLS_URL");
     let name = format!("alone_{}", std::process::id());
-    let config =
-        json!({"url": url, "collection": name, "connect_timeout": "5s", "ca": setting("ENGINE_TEST_MONGODB_CA")});
+    let config = json!({"url": url, "database": name, "collection": "calls", "connect_timeout": "5s", "ca": setting("ENGINE_TEST_MONGODB_CA")});
     let host = Host::new();
     let mut create = config.clone();
     create["create"] = json!(true);

@@ -22,7 +22,10 @@ struct Row {
     inner: Option<(Option<String>, Option<i64>)>,
 }
 
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+/// The stand-in reads dates as Python does: of the years 1 to 9999.
+const STAND_IN: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
+fn rows(moments: std::ops::Range<i64>) -> impl Strategy<Value = Vec<Row>> {
     let text = || "[ -~\\u{80}-\\u{ffff}\\u{0}\n]{0,12}".prop_map(String::from);
     let row = (
         any::<Option<bool>>(),
@@ -31,7 +34,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         proptest::option::of(proptest::num::f64::ANY),
         proptest::option::of(text()),
         any::<Option<Vec<u8>>>(),
-        any::<Option<i64>>(),
+        proptest::option::of(moments),
         proptest::option::of(-(10i128.pow(34) - 1)..10i128.pow(34)),
         any::<Option<Vec<Option<i32>>>>(),
         proptest::option::of((proptest::option::of(text()), any::<Option<i64>>())),
@@ -91,28 +94,61 @@ fn of(rows: &[Row]) -> RecordBatch {
     ])
 }
 
-/// With fixed types, and with those that are found out where these have the same values.
+fn columns() -> Value {
+    json!({
+        "id": "int32", "boolean": "boolean", "int": "int32", "long": "integer", "double": "number", "text": "text",
+        "bytes": "binary", "moment": "timestamptz", "decimal": "decimal(38,4)", "list": ["int32"],
+        "inner": {"text": "text", "long": "integer"},
+    })
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let seed = [7; 32];
+    println!("seed {seed:?}");
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed))
+}
+
+/// Without a server, also with what the stand-in does not take.
+#[test]
+fn rows_become_documents_and_documents_the_same_rows() {
+    let declared: indexmap::IndexMap<String, crate::kind::Declared> = serde_json::from_value(columns()).unwrap();
+    let mut kinds: indexmap::IndexMap<_, _> =
+        declared.into_iter().map(|(name, declared)| (name, declared.kind().unwrap())).collect();
+    kinds.insert("_id".into(), crate::kind::Kind::Text);
+    runner(200)
+        .run(&rows(i64::MIN..i64::MAX), |rows| {
+            let sent = of(&rows);
+            let (delivery, words) = (delivery(1), std::collections::BTreeMap::new());
+            let mut documents = crate::stage::Documents::new(&delivery, engine_sdk::database::Mode::Append, &[]);
+            let columns = crate::encode::columns(&sent, &words).unwrap();
+            let (chunk, next, refused) = documents.chunk(&columns, 0, rows.len());
+            prop_assert_eq!((next, refused.len()), (rows.len(), 0));
+            let mut decoder = crate::decode::Decoder::new(&kinds, crate::decode::UnknownFields::Reject);
+            for staged in &chunk {
+                decoder.push(&staged.document);
+            }
+            let (batch, refused) = decoder.finish().unwrap();
+            prop_assert!(refused.is_empty());
+            prop_assert_eq!(format!("{:?}", &batch.columns()[..11]), format!("{:?}", sent.columns()));
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn rows_of_every_type_come_back_as_they_were() {
     let scratch = Scratch::new();
     let host = Host::new();
-    let columns = json!({
-        "id": "int32", "boolean": "boolean", "int": "int32", "long": "integer", "double": "number", "text": "text",
-        "bytes": "binary", "moment": "timestamptz", "decimal": "decimal(38,4)", "list": ["int32"],
-        "inner": {"text": "text", "long": "integer"},
-    });
+    let columns = columns();
     let fields: Vec<_> = columns.as_object().unwrap().keys().cloned().collect();
     let sink: MongoSink = host.open(scratch.with(json!({"create": true, "mode": "replace"}))).unwrap();
     let source: MongoSource = host.open(scratch.with(json!({"fields": fields, "columns": columns}))).unwrap();
     let (sink, source) = (std::cell::RefCell::new(sink), std::cell::RefCell::new(source));
-    let config = Config { cases: 12, failure_persistence: None, ..Config::default() };
-    let seed = [7; 32];
-    println!("seed {seed:?}");
-    let mut runner =
-        TestRunner::new_with_rng(config, TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed));
+    let mut runner = runner(12);
     let window = std::cell::Cell::new(0);
     runner
-        .run(&rows(), |rows| {
+        .run(&rows(STAND_IN), |rows| {
             window.set(window.get() + 1);
             let sent = of(&rows);
             deliver(&mut sink.borrow_mut(), window.get(), sent.clone()).unwrap();
@@ -142,8 +178,8 @@ fn documents_of_any_types_lose_nothing() {
         bson::Bson::String("a\"b".into()),
         bson::Bson::Null,
         bson::Bson::Boolean(true),
-        bson::Bson::DateTime(bson::DateTime::from_millis(i64::MIN)),
-        bson::Bson::DateTime(bson::DateTime::MAX),
+        bson::Bson::DateTime(bson::DateTime::from_millis(STAND_IN.start)),
+        bson::Bson::DateTime(bson::DateTime::from_millis(STAND_IN.end - 1)),
         bson::Bson::ObjectId(bson::oid::ObjectId::from_bytes([1; 12])),
         bson::Bson::MinKey,
         bson::Bson::MaxKey,
