@@ -5,8 +5,8 @@ mod round_trip;
 mod sink;
 mod source;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bson::{Document, doc};
@@ -24,20 +24,42 @@ fn setting(name: &str) -> String {
     })
 }
 
+/// Held by the tests that need the server to be up, and alone by the one that stops it.
+static UP: RwLock<()> = RwLock::new(());
+
+fn shared() -> RwLockReadGuard<'static, ()> {
+    UP.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum Hold {
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
 /// A database of a test's own, gone at its end.
 struct Scratch {
     name: String,
     runtime: tokio::runtime::Runtime,
     client: Option<Client>,
+    _hold: Hold,
 }
 
 impl Scratch {
     fn new() -> Self {
+        Self::with_hold(Hold::Shared(shared()))
+    }
+
+    /// While no other test uses the server.
+    fn alone() -> Self {
+        Self::with_hold(Hold::Alone(UP.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn with_hold(hold: Hold) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("scratch_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(Client::with_uri_str(setting("ENGINE_TEST_MONGODB_URL"))).unwrap();
-        Self { name, runtime, client: Some(client) }
+        Self { name, runtime, client: Some(client), _hold: hold }
     }
 
     fn database(&self) -> Database {
