@@ -6,10 +6,11 @@
 //! - `json`, `decimal`: BSON as Extended JSON, and its decimals
 //! - the source, `source`, and its parts: `kind` (types of columns, named or found out), `query` (what
 //!   is read, as commands), `plan` (cursor, splits, snapshot), `value` (what windows go by), `decode`
-//!   (documents into columns), `rows` (a split on its way)
+//!   (documents into batches) and `columns` (their builders), `rows` (a split on its way)
 //! - the sink, `sink`, and its parts: `encode` (rows into documents), `stage` (documents beside the
 //!   collection), `moving` (from there into it), `store` (what is kept beside it: stages, keys)
 
+mod columns;
 mod connection;
 mod decimal;
 mod decode;

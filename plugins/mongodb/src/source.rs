@@ -10,8 +10,9 @@ use engine_sdk::types;
 use indexmap::IndexMap;
 use serde_json::Map;
 
+use crate::columns::UnknownFields;
 use crate::connection::{Address, Server, Tls, check_collection, version};
-use crate::decode::{Decoder, UnknownFields, schema};
+use crate::decode::{Decoder, schema};
 use crate::error::{Failure, NO_SNAPSHOT};
 use crate::kind::{Declared, Kind, Nested};
 use crate::plan;

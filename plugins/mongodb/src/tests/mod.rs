@@ -1,6 +1,7 @@
 //! Against a stand-in server, which `tests/services` starts.
 
 mod connection;
+mod decode;
 mod round_trip;
 mod sink;
 mod source;

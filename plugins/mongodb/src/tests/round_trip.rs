@@ -124,7 +124,7 @@ fn rows_become_documents_and_documents_the_same_rows() {
             let columns = crate::encode::columns(&sent, &words).unwrap();
             let (chunk, next, refused) = documents.chunk(&columns, 0, rows.len());
             prop_assert_eq!((next, refused.len()), (rows.len(), 0));
-            let mut decoder = crate::decode::Decoder::new(&kinds, crate::decode::UnknownFields::Reject);
+            let mut decoder = crate::decode::Decoder::new(&kinds, crate::columns::UnknownFields::Reject);
             for staged in &chunk {
                 decoder.push(&staged.document);
             }
