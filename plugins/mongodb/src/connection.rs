@@ -8,7 +8,7 @@ use bson::{Document, doc};
 use engine_sdk::database::suggestion;
 use engine_sdk::prelude::*;
 use engine_sdk::{Runtime, types};
-use mongodb::options::{ClientOptions, ConnectionString, ServerAddress, Tls as DriverTls, TlsOptions};
+use mongodb::options::{ClientOptions, ConnectionString, ServerAddress, Tls as DriverTls, TlsOptions, WriteConcern};
 use mongodb::{Client, Database};
 
 use crate::error::Failure;
@@ -94,6 +94,8 @@ impl Address {
         options.app_name.get_or_insert_with(|| "engine".into());
         options.connect_timeout = Some(self.timeout);
         options.server_selection_timeout = Some(self.timeout);
+        // What is taken as written must not be undone by the election of another primary.
+        options.write_concern.get_or_insert_with(WriteConcern::majority);
         // Whether to try again is the engine's business.
         options.retry_reads = Some(false);
         options.retry_writes = Some(false);

@@ -106,6 +106,9 @@ async fn update(database: &Database, target: &str, chunk: &[RawDocumentBuf]) -> 
     command.append(cstr!("update"), target);
     command.append(cstr!("ordered"), false);
     command.append(cstr!("updates"), updates);
+    let mut concern = RawDocumentBuf::new();
+    concern.append(cstr!("w"), "majority");
+    command.append(cstr!("writeConcern"), concern);
     let answer = database.run_raw_command(command).await?;
     let mut refused = vec![];
     for error in answer.get_array("writeErrors").into_iter().flatten().filter_map(Bson::as_document) {

@@ -101,12 +101,17 @@ pub async fn columns(
     }
     let batch = usize::try_from(extraction.sample).unwrap_or(usize::MAX).min(1000);
     let mut cursor = database.run_cursor_command(piece.command(batch, Some(extraction.sample))?).await?;
-    let (mut kind, mut bytes) = (Kind::Struct(IndexMap::new()), 0);
+    let (mut kind, mut bytes, mut any) = (Kind::Struct(IndexMap::new()), 0, false);
     while bytes < SAMPLE_BYTES && cursor.advance().await? {
         kind.see(cursor.current(), extraction.nested, 0);
+        any = true;
         bytes += cursor.current().as_bytes().len();
     }
-    let Kind::Struct(columns) = kind else { return Ok(IndexMap::new()) };
+    let Kind::Struct(mut columns) = kind else { return Ok(IndexMap::new()) };
+    // What none of them has may come later.
+    for name in extraction.query.named().filter(|_| any) {
+        columns.entry(name.to_owned()).or_insert(Kind::Null);
+    }
     if columns.len() > COLUMNS {
         return Err(Error::config(format!("the documents have more than {COLUMNS} fields"))
             .hint("name those that are to be read in `fields`, or put maps into a document with `pipeline`")

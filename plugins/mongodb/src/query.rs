@@ -56,6 +56,12 @@ impl Query {
         Ok(Self { collection, filter, pipeline, projection })
     }
 
+    /// The fields that are asked for by name, at the top.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let asked = self.projection.iter().filter(|(_, asked)| **asked == Bson::Int32(1));
+        asked.map(|(path, _)| path.split_once('.').map_or(path.as_str(), |(name, _)| name))
+    }
+
     /// A part of it: what meets the conditions, in this order.
     pub fn piece(&self, conditions: Vec<Document>, sort: Document, snapshot: Option<Timestamp>) -> Piece {
         let mut all: Vec<_> = conditions;
@@ -124,7 +130,7 @@ impl Piece {
             None => {
                 let mut command = doc! {
                     "find": &self.collection, "filter": document(&self.filter)?, "sort": document(&self.sort)?,
-                    "projection": document(&self.projection)?, "batchSize": batch,
+                    "projection": document(&self.projection)?, "batchSize": batch, "allowDiskUse": true,
                 };
                 if let Some(limit) = limit {
                     command.insert("limit", i64::from(limit));

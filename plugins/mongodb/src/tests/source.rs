@@ -39,6 +39,10 @@ fn documents_become_rows_with_structs_and_lists() {
     let mut source: MongoSource = host.open(scratch.with(json!({"nested": "json", "fields": ["agent"]}))).unwrap();
     let (_, batches) = read(&mut source, &at(None)).unwrap();
     assert_eq!(arrow_json(&batches[0])[0], r#"{agent: {"name":"a","skills":["x","y"]}}"#);
+    // A row for every document, also where none has the field.
+    let mut source: MongoSource = host.open(scratch.with(json!({"fields": ["later"]}))).unwrap();
+    let (_, batches) = read(&mut source, &at(None)).unwrap();
+    assert_eq!(arrow_json(&batches[0]), ["{later: }"; 3]);
 }
 
 /// Rows as text.
