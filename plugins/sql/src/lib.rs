@@ -6,6 +6,7 @@
 
 mod checked;
 mod config;
+mod depth;
 mod error;
 mod feed;
 mod function;

@@ -135,5 +135,8 @@ pub fn of_stream(
     if let Some(runtime) = runtime {
         builder = builder.with_runtime_env(runtime);
     }
-    Ok(builder.build())
+    let mut session = builder.build();
+    // The moment that `now()` is.
+    session.mark_start_execution();
+    Ok(session)
 }

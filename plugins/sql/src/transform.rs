@@ -8,6 +8,7 @@ use datafusion::execution::session_state::SessionState;
 use engine_sdk::prelude::*;
 
 use crate::config::Config;
+use crate::depth::Depth;
 use crate::error::failed;
 use crate::feed::{Feed, FeedTable};
 use crate::lookup::Table;
@@ -19,6 +20,7 @@ use crate::stream::Running;
 /// The component.
 pub struct Sql {
     query: Query,
+    depth: Depth,
     session: SessionState,
     bounds: Bounds,
     lookups: BTreeMap<String, Table>,
@@ -53,9 +55,10 @@ impl Component for Sql {
         }
         let bounds = Bounds::new(&config, &cx)?;
         let session = bounds.session();
-        let query = Query::new(&config, &session)?;
+        let depth = Depth::of(&config.query)?;
+        let query = depth.work(|| Query::new(&config, &session))?;
         let tables = config.inputs.iter().map(|(name, lookup)| Ok((name.clone(), Table::new(name, lookup, &cx)?)));
-        Ok(Self { query, session, bounds, lookups: tables.collect::<Result<_>>()?, cx })
+        Ok(Self { query, depth, session, bounds, lookups: tables.collect::<Result<_>>()?, cx })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
@@ -72,6 +75,36 @@ impl Transform for Sql {
     const SCOPE: Scope = Scope::Window;
 
     fn apply(&mut self, input: Batches) -> Result<Batches> {
+        let depth = self.depth;
+        let rows = depth.work(|| self.begin(input))?;
+        Ok(Batches::new(rows.schema(), Deep { depth, rows: Some(rows) }))
+    }
+}
+
+/// Rows that are worked on, and let go, with the room that their query needs.
+struct Deep {
+    depth: Depth,
+    rows: Option<Batches>,
+}
+
+impl Iterator for Deep {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rows = self.rows.as_mut()?;
+        self.depth.work(|| rows.next())
+    }
+}
+
+impl Drop for Deep {
+    fn drop(&mut self) {
+        let rows = self.rows.take();
+        self.depth.work(|| drop(rows));
+    }
+}
+
+impl Sql {
+    fn begin(&mut self, input: Batches) -> Result<Batches> {
         let feed = Feed::new(input, self.cx.clone());
         let tables = MemorySchemaProvider::new();
         tables.register_table(INPUT.into(), Arc::new(FeedTable(Arc::clone(&feed)))).map_err(failed)?;

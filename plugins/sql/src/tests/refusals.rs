@@ -54,11 +54,23 @@ fn what_is_no_query_is_refused_before_a_row_is_read() {
 fn a_query_nested_without_end_is_refused() {
     let deep = format!("SELECT {}1{} AS n FROM input", "(".repeat(5000), ")".repeat(5000));
     assert!(refused(json!({"query": deep})).message.contains("nested too deeply"));
-    // A long one is not deep for its reader.
-    let long = format!("SELECT {} AS n FROM input", vec!["1"; 3000].join(" + "));
-    match Host::new().open::<Sql>(json!({"query": long})) {
-        Ok(mut sql) => drop(sql.apply(Batches::once(numbers([1]))).map(|out| out.collect::<Result<Vec<_>>>())),
-        Err(error) => assert_eq!(error.kind, ErrorKind::Config),
+    let endless = format!("SELECT {} AS n FROM input", vec!["n"; 3000].join(" + "));
+    let error = refused(json!({"query": endless}));
+    assert!(error.message.contains("chains 6001 words and signs, and may chain 4000"), "{error}");
+}
+
+#[test]
+fn a_long_chain_is_worked_on_and_a_longer_list_too() {
+    let sum = vec!["n"; 1900].join(" + ");
+    let any = (0..950).map(|n| format!("n = {n}")).collect::<Vec<_>>().join(" OR ");
+    let list = (0..5000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    for (query, expected) in [
+        (format!("SELECT {sum} AS m FROM input"), some([0, 1900, 3800])),
+        (format!("SELECT sum({sum}) AS m FROM input"), some([5700])),
+        (format!("SELECT n AS m FROM input WHERE {any}"), some([0, 1, 2])),
+        (format!("SELECT n AS m FROM input WHERE n IN ({list})"), some([0, 1, 2])),
+    ] {
+        assert_eq!(integers(&run(&query, numbers([0, 1, 2])).unwrap(), "m"), expected);
     }
 }
 

@@ -157,6 +157,14 @@ fn a_column_without_a_name_is_named_by_its_text() {
 }
 
 #[test]
+fn now_is_one_moment_for_all_rows() {
+    for query in ["SELECT now() AS at FROM input", "SELECT now() AS at FROM input ORDER BY 1"] {
+        let out = run(query, numbers(0..3)).unwrap();
+        assert_eq!(out.column(0).slice(0, 1).as_ref(), out.column(0).slice(2, 1).as_ref(), "{query}");
+    }
+}
+
+#[test]
 fn columns_can_be_left_out_and_replaced() {
     let out = run("SELECT * EXCLUDE (amount) FROM input", calls()).unwrap();
     assert_eq!(names(&out), ["id", "CALLER"]);
