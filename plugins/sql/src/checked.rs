@@ -30,7 +30,8 @@ impl AnalyzerRule for CheckArithmetic {
             let names = NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let checked = expr.transform_up(|expr| check(expr, &schema))?;
+                // Downwards: the types of operators are found faster than those of functions.
+                let checked = expr.transform_down(|expr| check(expr, &schema))?;
                 Ok(checked.update_data(|expr| name.restore(expr)))
             })
         })

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use engine_sdk::prelude::*;
 
 /// The most words and signs between two commas, at one level of brackets.
-const MAX_TOKENS: usize = 4_000;
+const MAX_TOKENS: usize = 1_000;
 /// Above this a chain is worked on with room of its own.
 const SHORT: usize = 200;
 /// Room for the longest chain, of which only what is used is ever taken.

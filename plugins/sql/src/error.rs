@@ -81,12 +81,20 @@ pub fn failed(error: DataFusionError) -> Error {
                 Ok(own) => failed(*own),
                 Err(other) => ArrowError::ExternalError(other).into(),
             },
-            ArrowError::IoError(_, error) => Error::from(error).context("spilling"),
+            ArrowError::IoError(_, error) => of_disk(error),
             other => classified(&DataFusionError::ArrowError(Box::new(other), trace)),
         },
-        DataFusionError::IoError(error) => Error::from(error).context("spilling"),
+        DataFusionError::IoError(error) => of_disk(error),
         other => classified(&other),
     }
+}
+
+/// The system's errors have a number or a kind of their own; the one that has neither is the cap on disk.
+fn of_disk(error: std::io::Error) -> Error {
+    if error.raw_os_error().is_none() && error.kind() == std::io::ErrorKind::Other {
+        return too_much_disk();
+    }
+    Error::from(error).context("what does not fit into memory cannot be kept on disk")
 }
 
 fn failed_shared(error: &DataFusionError) -> Error {
@@ -106,7 +114,9 @@ fn classified(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::SQL(..) => Error::config(format!("the query is no SQL: {reason}")),
         DataFusionError::SchemaError(schema, _) => of_columns(schema),
-        DataFusionError::ResourcesExhausted(_) => exhausted(&reason),
+        DataFusionError::ResourcesExhausted(_) => {
+            Error::config(format!("the query needs more memory than `memory` allows: {reason}")).hint("raise `memory`")
+        }
         DataFusionError::Plan(_) | DataFusionError::Configuration(_) => {
             Error::config(format!("the query does not hold: {reason}"))
         }
@@ -119,13 +129,9 @@ fn classified(error: &DataFusionError) -> Error {
     }
 }
 
-/// The message alone tells memory from disk; the kind does not depend on it.
-fn exhausted(reason: &str) -> Error {
-    if reason.contains("disk") {
-        return Error::config(format!("the query needs more room on disk than `disk` allows: {reason}"))
-            .hint("raise `disk`, or let fewer rows in with WHERE");
-    }
-    Error::config(format!("the query needs more memory than `memory` allows: {reason}")).hint("raise `memory`")
+fn too_much_disk() -> Error {
+    Error::config("the query needs more room on disk than `disk` allows")
+        .hint("raise `disk`, or let fewer rows in with WHERE")
 }
 
 fn of_columns(error: &SchemaError) -> Error {

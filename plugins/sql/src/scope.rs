@@ -145,7 +145,9 @@ impl Reader<'_> {
     fn anywhere(&self, part: &impl Visit) -> Reach {
         let streams = self.named.iter().filter(|(_, reach)| *reach != Reach::Lookup);
         let mut names: Vec<&str> = streams.map(|(name, _)| name.as_str()).collect();
-        names.push(INPUT);
+        if !self.named.iter().any(|(name, _)| name == INPUT) {
+            names.push(INPUT);
+        }
         match part.visit(&mut Reads(names)) {
             ControlFlow::Break(()) => Reach::Stream(Scope::Window),
             ControlFlow::Continue(()) => Reach::Lookup,

@@ -88,12 +88,13 @@ fn a_stream_without_rows_or_columns_goes_through() {
         Arc::new(Schema::empty()),
         vec![],
         &RecordBatchOptions::new().with_row_count(Some(3)),
-    );
-    let out = run("SELECT 7 AS seven FROM input", nothing.clone().unwrap()).unwrap();
+    )
+    .unwrap();
+    let out = run("SELECT 7 AS seven FROM input", nothing.clone()).unwrap();
     assert_eq!(integers(&out, "seven"), some([7, 7, 7]));
-    let counted = run("SELECT count(*) AS rows FROM input", nothing.clone().unwrap()).unwrap();
+    let counted = run("SELECT count(*) AS rows FROM input", nothing.clone()).unwrap();
     assert_eq!(integers(&counted, "rows"), some([3]));
-    assert_eq!(run("SELECT * FROM input", nothing.unwrap()).unwrap_err().kind, ErrorKind::Config);
+    assert_eq!(run("SELECT * FROM input", nothing).unwrap().num_rows(), 3);
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn what_sinks_do_not_take_becomes_what_they_take() {
 #[test]
 fn a_number_with_a_point_is_a_decimal() {
     let out = run("SELECT CAST(n AS DECIMAL(10,2)) * 0.1 AS tenth FROM input", numbers([3])).unwrap();
-    assert_eq!(out.schema().field(0).data_type(), &DataType::Decimal128(13, 3));
+    assert_eq!(out.schema().field(0).data_type(), &DataType::Decimal128(12, 3));
 }
 
 #[test]
