@@ -266,7 +266,7 @@ typedef struct EngineHost {
  *   all        describe · open · check · last_error · close
  *   source     plan · read                     open, plan, then read per split
  *   push       listen                          open, listen until cancelled
- *   transform  apply
+ *   transform  apply                          scope before, if it "narrows"
  *   format     apply                           direction says which way
  *   sink       begin_run · begin_split · write · commit · abort · finish_run
  *   state      acquire · load · store · release
@@ -310,7 +310,8 @@ typedef struct EngineComponent {
 
   /*
    * Answers with a description: {"summary", "schema" (JSON Schema of the
-   * configuration), "examples", "promise", "unit", "scope", "gives", "takes",
+   * configuration), "examples", "promise", "unit", "scope", "narrows",
+   * "gives", "takes",
    * "push", …}. See docs/guide/connectors.md for all members. Must not depend
    * on the machine: the answer is cached by the hash of the module's file.
    * There is no instance yet that could be asked for an error: one may stand
@@ -434,6 +435,13 @@ typedef struct EngineComponent {
 
   /* States: {"holder"} gives the state back. Nothing if it is another's. */
   EngineStatus (*release)(EngineInstance *instance, EngineText request);
+
+  /*
+   * Transforms whose description says "narrows": true: how much of the stream
+   * this instance must see, by its configuration, and never more than the
+   * description's "scope". Reaches nothing outside. Answers {"scope": "row"}.
+   */
+  EngineStatus (*scope)(EngineInstance *instance, EngineReply reply);
 } EngineComponent;
 
 /* ---- A module ---------------------------------------------------------------- */

@@ -165,9 +165,12 @@ pub struct ComponentDescription {
     /// Sinks: how much it publishes at a time.
     #[serde(default)]
     pub unit: Unit,
-    /// Transforms: how much it must see.
+    /// Transforms: how much it must see, at most.
     #[serde(default)]
     pub scope: Scope,
+    /// Transforms: an instance may need to see less than `scope`, by its configuration, and is asked.
+    #[serde(default)]
+    pub narrows: bool,
     /// Formats: it turns files into rows; a compression decompresses them.
     #[serde(default)]
     pub decodes: bool,

@@ -200,7 +200,7 @@ pub struct Host {
 pub type DescribeFn = unsafe extern "C" fn(reply: Reply) -> Status;
 /// `open`
 pub type OpenFn = unsafe extern "C" fn(host: *const Host, request: Text, instance: *mut *mut Instance) -> Status;
-/// `check`
+/// `check`, `scope`: a message out.
 pub type CheckFn = unsafe extern "C" fn(instance: *mut Instance, reply: Reply) -> Status;
 /// `plan`, `begin_run`, `begin_split`, `commit`, `acquire`: a message in, a message out.
 pub type ExchangeFn = unsafe extern "C" fn(instance: *mut Instance, request: Text, reply: Reply) -> Status;
@@ -279,6 +279,8 @@ pub struct Component {
     pub store: Option<NotifyFn>,
     /// States.
     pub release: Option<NotifyFn>,
+    /// Transforms that narrow their scope.
+    pub scope: Option<CheckFn>,
 }
 
 /// `EngineModule`

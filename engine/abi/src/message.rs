@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Cuttable, Error, Result};
+use crate::{Cuttable, Error, Result, Scope};
 
 /// A message, or an answer to one, as the JSON that crosses the border.
 pub fn write(message: &impl Serialize) -> Result<String> {
@@ -93,6 +93,13 @@ impl Default for Limits {
 pub struct CheckReport {
     /// One line for a person: `PostgreSQL 15.18, table avaya_cdr found`.
     pub summary: String,
+}
+
+/// `scope`: how much of the stream a transform must see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scoped {
+    /// As it is configured.
+    pub scope: Scope,
 }
 
 /// `plan`: where to begin.

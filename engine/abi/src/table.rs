@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::ffi::{self, Component, FFI_ArrowArrayStream, Instance, Reply, Status, Text};
 use crate::message::{
     AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, RunBegun,
-    Sealed, SinkRun, Split, StoreRequest,
+    Scoped, Sealed, SinkRun, Split, StoreRequest,
 };
 use crate::stream::{self, Batches};
 use crate::{ComponentKind, Error, Result, message};
@@ -39,6 +39,11 @@ pub trait Calls: Send + 'static {
     /// Push sources.
     fn listen(&mut self) -> Result<()> {
         Err(absent("listen"))
+    }
+
+    /// Transforms that narrow their scope.
+    fn scope(&mut self) -> Result<Scoped> {
+        Err(absent("scope"))
     }
 
     /// Transforms and formats; `direction` is one of [`ffi::direction`].
@@ -132,11 +137,13 @@ pub const fn calls<C: Calls>(kind: ComponentKind, push: bool, name: &'static str
         load: None,
         store: None,
         release: None,
+        scope: None,
     };
     match (kind, push) {
         (ComponentKind::Source, false) => Component { plan: Some(plan::<C>), read: Some(read::<C>), ..none },
         (ComponentKind::Source, true) => Component { listen: Some(listen::<C>), ..none },
-        (ComponentKind::Transform | ComponentKind::Format, _) => Component { apply: Some(apply::<C>), ..none },
+        (ComponentKind::Transform, _) => Component { apply: Some(apply::<C>), scope: Some(scope::<C>), ..none },
+        (ComponentKind::Format, _) => Component { apply: Some(apply::<C>), ..none },
         (ComponentKind::Sink, _) => Component {
             begin_run: Some(begin_run::<C>),
             begin_split: Some(begin_split::<C>),
@@ -254,6 +261,11 @@ unsafe fn instance<'a, C>(handle: *mut Instance) -> &'a mut Open<C> {
 unsafe extern "C" fn check<C: Calls>(handle: *mut Instance, reply: Reply) -> Status {
     // SAFETY: the engine passes what `open` made.
     answer(unsafe { instance::<C>(handle) }, reply, |component| component.check())
+}
+
+unsafe extern "C" fn scope<C: Calls>(handle: *mut Instance, reply: Reply) -> Status {
+    // SAFETY: the engine passes what `open` made.
+    answer(unsafe { instance::<C>(handle) }, reply, |component| component.scope())
 }
 
 unsafe extern "C" fn plan<C: Calls>(handle: *mut Instance, request: Text, reply: Reply) -> Status {

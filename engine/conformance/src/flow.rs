@@ -157,8 +157,8 @@ fn rows_add_up(subject: &Subject) -> Verdict {
     let description = subject.component.description();
     match description.kind {
         ComponentKind::Sink => sink::rows_add_up(subject, batches),
-        ComponentKind::Transform if description.scope == Scope::Window => {
-            Err(Stop::NotPromised("a transform of whole windows makes rows of its own".into()))
+        ComponentKind::Transform if scope(subject)? != Scope::Row => {
+            Err(Stop::NotPromised("a transform that does not look at each row alone makes rows of its own".into()))
         }
         ComponentKind::Transform => {
             let passed = pass(subject, Direction::Apply, rows::stream(rows::schema(), batches))?;
@@ -170,6 +170,13 @@ fn rows_add_up(subject: &Subject) -> Verdict {
         }
         _ => format::rows_add_up(subject, batches),
     }
+}
+
+/// How much a transform must see, as it is configured.
+fn scope(subject: &Subject) -> Result<Scope, Stop> {
+    let place = subject.place()?;
+    let (mut instance, _) = subject.open(&place, 1)?;
+    Ok(instance.scope()?)
 }
 
 /// What the engine meets when the stage before fails.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine_abi::ffi::{self, ExchangeFn, FFI_ArrowArrayStream, NotifyFn, Reply, Status, Text};
 use engine_abi::message::{
     AcquireRequest, Acquired, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, ReleaseRequest,
-    RunBegun, Sandbox, Sealed, SinkRun, Split, StoreRequest,
+    RunBegun, Sandbox, Scoped, Sealed, SinkRun, Split, StoreRequest,
 };
 use engine_abi::stream::{self, Batches};
-use engine_abi::{Cuts, Error, ErrorKind, Result, cut, message, table};
+use engine_abi::{Cuts, Error, ErrorKind, Result, Scope, cut, message, table};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -189,6 +189,19 @@ impl Instance {
         // SAFETY: plugin.h; the reply lives until the call returns.
         let status = unsafe { check(self.open.raw, Reply::collect(&mut reply)) };
         self.open.answer("check", status, &reply)
+    }
+
+    /// Transforms: how much of the stream it must see as it is configured.
+    pub fn scope(&mut self) -> Result<Scope> {
+        let component = &self.open.component;
+        let described = component.description();
+        // plugin.wit has no such call: a WASM module sees what it may need.
+        let asks = described.narrows && !matches!(component.carrier(), Carrier::Loader(_));
+        let Some(scope) = component.table().scope.filter(|_| asks) else { return Ok(described.scope) };
+        let mut reply = Vec::new();
+        // SAFETY: plugin.h; the reply lives until the call returns.
+        let status = unsafe { scope(self.open.raw, Reply::collect(&mut reply)) };
+        self.open.answer::<Scoped>("scope", status, &reply).map(|answer| answer.scope)
     }
 
     /// Sources: cuts what there is to read.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_abi::message::{OpenRequest, Sandbox};
-use engine_abi::{ComponentKind, Error, Result, Unit};
+use engine_abi::{ComponentKind, Error, Result, Scope, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
     Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry,
@@ -30,6 +30,7 @@ pub struct Part {
     sandbox: Sandbox,
     pipeline: String,
     folder: PathBuf,
+    scope: Scope,
 }
 
 /// A component as a pipeline uses it.
@@ -66,7 +67,9 @@ impl Part {
     fn new<'a>(modules: &Modules, used: impl Into<Use<'a>>, stage: &str, place: (&str, &Path)) -> Result<Self> {
         let Use { kind, component: name, config, sandbox: ResolvedSandbox { isolation, sandbox } } = used.into();
         let component = component(modules, *isolation, kind, name)?;
+        let scope = component.description().scope;
         Ok(Self {
+            scope,
             stage: stage.to_owned(),
             component,
             config: config.clone(),
@@ -77,6 +80,29 @@ impl Part {
             pipeline: place.0.to_owned(),
             folder: place.1.to_owned(),
         })
+    }
+
+    /// A transform, asked how much it must see where its description leaves that to its configuration.
+    /// What it refuses about the configuration is told by [`Assembly::refusals`] and whoever opens it.
+    fn asked(mut self) -> Self {
+        if self.component.description().narrows
+            && let Ok(scope) = self.try_open().and_then(|mut instance| instance.scope())
+        {
+            self.scope = scope;
+        }
+        self
+    }
+
+    /// Opens an instance that nothing will be done with.
+    fn try_open(&self) -> Result<Instance> {
+        let letters = Letters::Collected(Arc::new(Collected::default()));
+        let host = StageHost::new(&self.pipeline, &self.stage, &Stop::new(), letters);
+        self.open(self.render(&imagined(&self.pipeline, 1))?, host)
+    }
+
+    /// Transforms: how much of the stream it must see.
+    pub fn scope(&self) -> Scope {
+        self.scope
     }
 
     /// Who runs the component, where it is a native one.
@@ -242,8 +268,16 @@ impl Assembly {
             decoder: format(&source.format, "source")?,
             retry: source.retry.clone(),
         };
-        let transform =
-            |(at, stage): (usize, &ResolvedStage)| Part::new(modules, stage, &format!("transforms.{at}"), place);
+        let transform = |(at, stage): (usize, &ResolvedStage)| {
+            let part = Part::new(modules, stage, &format!("transforms.{at}"), place)?.asked();
+            if source.is_push() && part.scope == Scope::Window {
+                let (name, endless) = (&stage.component, &pipeline.source.component);
+                return Err(Error::config(format!("`{name}` needs a whole window, and `{endless}` never ends"))
+                    .hint("write the rows into a table first and read them in a second pipeline")
+                    .at(part.stage));
+            }
+            Ok(part)
+        };
         let sink = |stage: &ResolvedStage| {
             let name = format!("sinks.{}", stage.name);
             let part = Part::new(modules, stage, &name, place)?;
@@ -280,13 +314,7 @@ impl Assembly {
         let formats = self.source.compression.iter().chain(&self.source.decoder).chain(of_sinks);
         let sinks = self.sinks.iter().map(|sink| &sink.part);
         let parts = std::iter::once(&self.source.part).chain(&self.transforms).chain(sinks).chain(formats);
-        let variables = imagined(&self.name, 1);
-        let refusal = |part: &Part| {
-            let letters = Letters::Collected(Arc::new(Collected::default()));
-            let host = StageHost::new(&self.name, &part.stage, &Stop::new(), letters);
-            part.render(&variables).and_then(|config| part.open(config, host)).err()
-        };
-        parts.filter_map(refusal).collect()
+        parts.filter_map(|part| part.try_open().err()).collect()
     }
 
     /// The sink of that name.

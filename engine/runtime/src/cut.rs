@@ -21,7 +21,7 @@ impl Assembly {
         self.source.compression.is_none()
             && decoder.is_some_and(|decoder| decoder.component.description().cuts)
             && self.sinks.iter().all(|sink| sink.unit() == Unit::Split)
-            && self.transforms.iter().all(|part| part.component.description().scope != Scope::Window)
+            && self.transforms.iter().all(|part| part.scope() != Scope::Window)
     }
 
     /// The file of a split that is cut where its decoder finds places. One that is not large enough for a second

@@ -87,7 +87,7 @@ impl Front {
 
 /// Makes all splits of a plan one, where a transform must see the whole window as one stream.
 pub(crate) fn join(assembly: &Assembly, plan: Plan) -> Plan {
-    let is_whole = assembly.transforms.iter().any(|part| part.component.description().scope == Scope::Window);
+    let is_whole = assembly.transforms.iter().any(|part| part.scope() == Scope::Window);
     if !is_whole || plan.splits.len() < 2 {
         return plan;
     }

@@ -152,7 +152,7 @@ fn target(context: &PassContext) -> Target<'_> {
 /// How many splits are worked on at the same time.
 fn readers(context: &PassContext, waiting: &[Waiting]) -> usize {
     let sinks = waiting.iter().all(|sink| sink.is_parallel && sink.outlet.sink.unit() == Unit::Split);
-    let transforms = context.assembly.transforms.iter().all(|part| part.component.description().scope != Scope::Window);
+    let transforms = context.assembly.transforms.iter().all(|part| part.scope() != Scope::Window);
     let wanted = context.window.splits.iter().filter(|split| waiting.iter().any(|sink| sink.wants(split))).count();
     if sinks && transforms { wanted.clamp(1, context.most_readers) } else { 1 }
 }

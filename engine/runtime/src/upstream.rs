@@ -194,7 +194,7 @@ impl Upstream {
         for (slot, edge) in self.transforms.iter().zip(&self.edges[2..]).skip(first) {
             let own = &slot.host.counts;
             let parts = [("rows", edge.rows()), ("filtered", own.filtered()), ("dead letters", own.rejected())];
-            if slot.part.component.description().scope == Scope::Row {
+            if slot.part.scope() == Scope::Row {
                 add_up(&slot.part.stage, came, &parts)?;
             }
             counts.filtered += own.filtered();

@@ -82,8 +82,16 @@ pub trait PushSource: Component {
 
 /// Rows in, rows out.
 pub trait Transform: Component {
-    /// How much of the stream it must see.
+    /// How much of the stream it must see, at most.
     const SCOPE: Scope = Scope::Row;
+
+    /// Whether an instance may need to see less than [`Transform::SCOPE`], by its configuration.
+    const NARROWS: bool = false;
+
+    /// With `NARROWS`: how much of the stream it must see as it is configured. Reaches nothing outside.
+    fn scope(&self) -> Scope {
+        Self::SCOPE
+    }
 
     /// Called once a stream. May read ahead to learn the schema. Rows that it
     /// leaves out go to [`Context::filtered`], rows that it refuses to

@@ -223,7 +223,7 @@ fn format_fits(stage: &Stage, shape: Shape, catalogue: &Catalogue, diagnostics: 
 fn refuse_windows(source: &Stage, transforms: &[Stage], catalogue: &Catalogue, diagnostics: &mut Diagnostics) {
     for stage in transforms {
         let component = catalogue.get(ComponentKind::Transform, &stage.component);
-        if component.is_some_and(|component| component.scope == Scope::Window) {
+        if component.is_some_and(|component| component.scope == Scope::Window && !component.narrows) {
             let message = format!("`{}` needs a whole window, and `{}` never ends", stage.component, source.component);
             let found = Diagnostic::error("endless-window", message).at(&stage.component_span);
             let found = found.note_at("the source receives on its own", &source.component_span);

@@ -73,6 +73,11 @@ impl Component for Sql {
 
 impl Transform for Sql {
     const SCOPE: Scope = Scope::Window;
+    const NARROWS: bool = true;
+
+    fn scope(&self) -> Scope {
+        self.query.scope
+    }
 
     fn apply(&mut self, input: Batches) -> Result<Batches> {
         let depth = self.depth;

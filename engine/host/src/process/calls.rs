@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use engine_abi::ipc::Decoder;
-use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, RunBegun, Sealed, SinkRun, Split};
+use engine_abi::message::{
+    Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, RunBegun, Scoped, Sealed, SinkRun, Split,
+};
 use engine_abi::table::Calls;
 use engine_abi::{Batches, Error, Result};
 use serde::de::DeserializeOwned;
@@ -60,6 +62,10 @@ impl Calls for Isolated {
 
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         self.ask(&Call::Plan(request.clone()))
+    }
+
+    fn scope(&mut self) -> Result<Scoped> {
+        self.ask(&Call::Scope)
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use arrow_array::RecordBatch;
 use engine_abi::ipc::{Decoder, Encoder};
-use engine_abi::message::Sandbox;
+use engine_abi::message::{Sandbox, Scoped};
 use engine_abi::{Batches, ComponentDescription, Error, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
@@ -280,6 +280,7 @@ impl Served {
                 message(&self.instance()?.write(&delivery, input)?)
             }
             Call::Check => message(&self.instance()?.check()?),
+            Call::Scope => message(&Scoped { scope: self.instance()?.scope()? }),
             Call::Plan(request) => message(&self.instance()?.plan(&request)?),
             Call::Listen => message(&self.instance()?.listen()?),
             Call::BeginRun(run) => message(&self.instance()?.begin_run(&run)?),

@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use engine_abi::ffi::direction;
 use engine_abi::message::{
     AcquireRequest, Acquired, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, ReleaseRequest,
-    RunBegun, Sealed, SinkRun, Split, StateChange, StoreRequest,
+    RunBegun, Scoped, Sealed, SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::table::{Calls, wrong_direction};
 use engine_abi::{Batches, ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Unit, message};
@@ -87,6 +87,7 @@ fn description<T: traits::Component>(kind: ComponentKind) -> ComponentDescriptio
         promise: Promise::AtLeastOnce,
         unit: Unit::Split,
         scope: Scope::Row,
+        narrows: false,
         decodes: false,
         encodes: false,
         cuts: false,
@@ -157,7 +158,7 @@ impl<T: Transform> Exported for AsTransform<T> {
     const KIND: ComponentKind = ComponentKind::Transform;
 
     fn describe() -> ComponentDescription {
-        ComponentDescription { scope: T::SCOPE, ..description::<T>(Self::KIND) }
+        ComponentDescription { scope: T::SCOPE, narrows: T::NARROWS, ..description::<T>(Self::KIND) }
     }
 
     fn open(request: &OpenRequest, cx: Context) -> Result<Self> {
@@ -168,6 +169,10 @@ impl<T: Transform> Exported for AsTransform<T> {
 impl<T: Transform> Calls for AsTransform<T> {
     fn check(&mut self) -> Result<CheckReport> {
         self.0.check()
+    }
+
+    fn scope(&mut self) -> Result<Scoped> {
+        Ok(Scoped { scope: self.0.scope() })
     }
 
     fn apply(&mut self, way: i32, input: Batches) -> Result<Batches> {

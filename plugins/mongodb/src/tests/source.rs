@@ -12,7 +12,7 @@ fn ids(batches: &[RecordBatch]) -> Vec<i32> {
 }
 
 fn at(cursor: Option<Value>) -> PlanRequest {
-    PlanRequest { cursor }
+    PlanRequest { cursor, upper: None }
 }
 
 #[test]
