@@ -337,14 +337,15 @@ fn a_lock_that_somebody_holds_is_unavailable_and_the_rows_come_again() {
     let mut scratch = Scratch::new();
     scratch.sql(FIFTY);
     scratch.sql("INSERT INTO calls VALUES (1, 'theirs')");
-    scratch.sql("SET GLOBAL innodb_lock_wait_timeout = 1");
+    // For the sink's session alone.
+    scratch.sql("CREATE TRIGGER hurry BEFORE INSERT ON calls FOR EACH ROW SET SESSION innodb_lock_wait_timeout = 1");
     let host = Host::new();
     let mut sink = sink(&host, &scratch, json!({"mode": "upsert", "key": ["id"]}));
     scratch.sql("BEGIN; SELECT * FROM calls FOR UPDATE");
     let error = deliver(&mut sink, 1, calls([(2, None), (1, None)])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     assert_eq!(host.rejections().len(), 0);
-    scratch.sql("ROLLBACK; SET GLOBAL innodb_lock_wait_timeout = 50");
+    scratch.sql("ROLLBACK");
     deliver(&mut sink, 1, calls([(2, None), (1, None)])).unwrap();
     assert_eq!(scratch.rows("SELECT * FROM calls ORDER BY id"), ["1|NULL", "2|NULL"]);
 }
@@ -367,6 +368,37 @@ fn a_connection_that_the_server_ends_costs_the_delivery_and_not_its_rows() {
     assert_eq!(sink.commit(&delivery(1)).unwrap_err().kind, ErrorKind::Unavailable);
     deliver(&mut sink, 1, calls([(1, None)])).unwrap();
     assert_eq!(scratch.rows("SELECT id FROM calls"), ["1"]);
+}
+
+#[test]
+fn a_delivery_that_is_told_to_stop_or_whose_input_breaks_off_leaves_nothing() {
+    let mut scratch = Scratch::new();
+    scratch.sql(FIFTY);
+    let host = Host::new();
+    let mut first = sink(&host, &scratch, json!({}));
+    first.begin_split(&delivery(1)).unwrap();
+    let rows = calls((0..1000).map(|id| (id, Some("a"))));
+    let schema = rows.schema();
+    let broken = vec![Ok(rows.clone()), Err(Error::unavailable("the input breaks off"))];
+    let error = first.write(&delivery(1), Batches::new(schema.clone(), broken.into_iter())).unwrap_err();
+    assert!(error.message.contains("breaks off"), "{error}");
+    assert_eq!(scratch.rows("SELECT count(*) FROM calls"), ["0"]);
+    deliver(&mut first, 1, calls([(1, None)])).unwrap();
+    // Somebody holds the row that it waits for.
+    scratch.sql("BEGIN; SELECT * FROM calls FOR UPDATE");
+    let mut waits = sink(&host, &scratch, json!({"mode": "upsert", "key": ["id"]}));
+    waits.begin_split(&delivery(2)).unwrap();
+    let upserted = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| waits.write(&delivery(2), Batches::once(rows)));
+        let blocked =
+            "SELECT count(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND INFO LIKE 'INSERT INTO%'";
+        while scratch.rows(blocked) == ["0"] {}
+        host.cancel();
+        waiting.join().unwrap()
+    });
+    assert_eq!(upserted.unwrap_err().kind, ErrorKind::Cancelled);
+    scratch.sql("ROLLBACK");
+    assert_eq!(scratch.rows("SELECT * FROM calls"), ["1|NULL"]);
 }
 
 #[test]

@@ -252,3 +252,30 @@ fn a_long_answer_stops_when_it_is_told_to_and_a_server_that_goes_away_is_unavail
     // The connection is gone with it, and the server notices.
     while !scratch.rows(&process).is_empty() {}
 }
+
+#[test]
+fn answers_of_any_shape_are_read() {
+    let scratch = Scratch::new();
+    let host = Host::new();
+    let read = |query: &str| {
+        let mut source = source(&host, &scratch, json!({"query": query}));
+        source.check().unwrap_or_else(|error| panic!("{query}: {error}"));
+        read(&mut source).unwrap_or_else(|error| panic!("{query}: {error}"))
+    };
+    assert_eq!(texts(&read("SELECT NULL AS a UNION ALL SELECT 7 ORDER BY a"), "a"), ["NULL", "7"]);
+    assert_eq!(texts(&read("SELECT @x := 5 AS a"), "a"), ["5"]);
+    assert_eq!(texts(&read("SELECT IF(1, 'x', 2) AS a, '?' AS b"), "a"), ["x"]);
+    assert_eq!(texts(&read("WITH c AS (SELECT 1 AS n) SELECT n AS a FROM c"), "a"), ["1"]);
+    assert_eq!(texts(&read("SELECT ROW_NUMBER() OVER (ORDER BY seq DESC) AS a FROM seq_1_to_3"), "a"), ["1", "2", "3"]);
+    assert_eq!(texts(&read("SELECT GROUP_CONCAT(seq ORDER BY seq) AS a FROM seq_1_to_3"), "a"), ["1,2,3"]);
+    assert_eq!(texts(&read("SELECT JSON_OBJECT('a', 1) AS a"), "a"), ["{\"a\": 1}"]);
+    assert_eq!(texts(&read("SELECT TIMEDIFF('2026-01-02 00:00:00', '2026-01-01 00:00:00') AS a"), "a"), ["24:00:00"]);
+    let empty = read("SELECT 1 AS a FROM seq_1_to_3 WHERE FALSE");
+    assert_eq!((empty.num_rows(), empty.num_columns()), (0, 1));
+    // Two columns of one name: as they are where the query is read as it stands.
+    assert_eq!(read("SELECT 1 AS a, 2 AS a").num_columns(), 2);
+    let keyed = json!({"query": "SELECT 1 AS a, 2 AS a", "cursor": {"column": "a"}});
+    let error = source(&host, &scratch, keyed).plan(&PlanRequest::default()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config, "{error}");
+    assert!(error.hint.unwrap().contains("a name of its own"));
+}
