@@ -7,6 +7,9 @@ use crate::connection::{Link, rows, text, value};
 use crate::error::Failure;
 use crate::name::{literal, quote};
 
+/// Stands behind a column of which an index has only a prefix, and alone for an expression.
+pub const PART: &str = " (in part)";
+
 /// A column of a table.
 #[derive(Debug, Clone, Default)]
 pub struct Column {
@@ -122,7 +125,7 @@ pub async fn find(connection: &mut Link, name: &TableName) -> Result<Option<Tabl
         // A prefix, or an expression, is no column.
         let column = match (text(&row, 1), text(&row, 2)) {
             (Some(column), None) => column,
-            (column, _) => format!("{} (in part)", column.unwrap_or_default()),
+            (column, _) => column.unwrap_or_default() + PART,
         };
         match unique.last_mut() {
             Some((name, columns)) if *name == index => columns.push(column),

@@ -4,7 +4,7 @@ use arrow_schema::TimeUnit;
 use engine_sdk::database::{TableName, suggestion};
 use engine_sdk::prelude::*;
 
-use crate::catalog::{Column, Table};
+use crate::catalog::{Column, PART, Table};
 use crate::name::{quote, quote_list};
 
 /// How a value is written as SQL text.
@@ -121,8 +121,13 @@ fn check_unique(table: &Table, key: &[String], has: &dyn Fn(&str) -> bool) -> Re
             quote_list(key.iter().map(String::as_str))
         )));
     }
-    // The server would update whichever row has the same value in any of them.
-    let other = table.unique.iter().find(|(_, columns)| !is_key(columns) && columns.iter().any(|column| has(column)));
+    // The server would update whichever row has the same value in any of them. An index on a prefix, an
+    // expression or a computed column goes by columns of the stream as well.
+    let is_set = |indexed: &String| match indexed.strip_suffix(PART) {
+        Some(column) => column.is_empty() || has(column),
+        None => has(indexed) || table.columns.iter().any(|column| column.name == *indexed && column.generated),
+    };
+    let other = table.unique.iter().find(|(_, columns)| !is_key(columns) && columns.iter().any(is_set));
     match other {
         None => Ok(()),
         Some((name, _)) => Err(Error::config(format!(

@@ -253,11 +253,20 @@ fn upsert_puts_the_last_row_of_a_key_in_the_place_of_the_first() {
     deliver(&mut sink, 1, calls([(1, Some("a")), (2, Some("b")), (1, Some("c")), (2, None)])).unwrap();
     assert_eq!(scratch.rows("SELECT * FROM calls ORDER BY id"), ["1|c|mine", "2|NULL|kept"]);
     // Another unique index would have the server update another row.
-    scratch.sql("ALTER TABLE calls ADD UNIQUE (number)");
-    let mut sink = super::sink(&host, &scratch, upsert);
-    let error = deliver(&mut sink, 2, calls([(3, None)])).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Config);
-    assert!(error.message.contains("another unique index"), "{error}");
+    for other in ["(number)", "(number(10))", "(twice)"] {
+        scratch.sql("CREATE OR REPLACE TABLE calls (id bigint PRIMARY KEY, number varchar(50), twice bigint AS (id * 2) STORED)");
+        scratch.sql(&format!("ALTER TABLE calls ADD UNIQUE {other}"));
+        let mut sink = super::sink(&host, &scratch, upsert.clone());
+        let error = deliver(&mut sink, 2, calls([(3, None)])).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains("another unique index"), "{other}: {error}");
+    }
+    // One that only the table itself fills meets nobody.
+    scratch
+        .sql("CREATE OR REPLACE TABLE calls (id bigint UNIQUE, number varchar(50), n int AUTO_INCREMENT PRIMARY KEY)");
+    let mut by_other = super::sink(&host, &scratch, upsert);
+    deliver(&mut by_other, 3, calls([(3, None), (3, Some("a"))])).unwrap();
+    assert_eq!(scratch.rows("SELECT id, number FROM calls"), ["3|a"]);
     let mut sink = super::sink(&host, &scratch, json!({"mode": "upsert", "key": ["id", "number"]}));
     let error = deliver(&mut sink, 2, calls([(3, None)])).unwrap_err();
     assert!(error.message.contains("no unique index on exactly `key`"), "{error}");
