@@ -30,6 +30,7 @@ mod stream;
 mod target;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use sink::MysqlSink;
 use source::MysqlSource;

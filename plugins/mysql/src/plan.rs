@@ -95,6 +95,11 @@ pub async fn plan(
             // Nothing new.
             None => return Ok(Plan { upper: request.cursor.clone(), splits: vec![] }),
         },
+        None if request.upper.is_some() => {
+            return Err(Error::config("without a `cursor` there are no windows that could be read again")
+                .hint("write `cursor: { column: COLUMN }` under the source's `with`")
+                .into());
+        }
         None => None,
     };
     let ranges = match cut {
@@ -157,6 +162,11 @@ async fn window(
         after,
         to: None,
     };
+    if let Some(to) = Position::end_of(request)? {
+        // Old windows again: whatever lies in them by now.
+        values.write(to.value())?;
+        return Ok(Some(Bounds { window: Window { to: Some(to), ..window }, values }));
+    }
     let sql = column.sql();
     let mut wanted = vec![format!("{sql} IS NOT NULL")];
     match &window.from {

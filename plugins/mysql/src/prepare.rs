@@ -120,6 +120,13 @@ fn refuse(bad: &mut BTreeMap<usize, Reason>, row: usize, code: &'static str, col
 fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Reason>) {
     let rows = (0..array.len()).filter(|row| array.is_valid(*row));
     match column.form {
+        Form::Text if column.shape.is_some() => {
+            let texts = array.as_string::<i32>();
+            for row in rows.filter(|row| column.shape.as_ref().is_some_and(|shape| !shape.fits(texts.value(*row)))) {
+                let what = format!("`{}` is no value of {}", cut(texts.value(row)), column.declared);
+                refuse(bad, row, "no_such_value", column, &what);
+            }
+        }
         Form::Text => {
             let Some(limit) = column.max_characters else { return };
             let texts = array.as_string::<i32>();
@@ -183,6 +190,11 @@ fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Re
         }
         Form::Integer { .. } | Form::Decimal | Form::Bytes | Form::Time => {}
     }
+}
+
+fn cut(text: &str) -> &str {
+    const SHOWN: usize = 60;
+    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
 fn shown(array: &ArrayRef, row: usize) -> String {

@@ -143,6 +143,8 @@ pub async fn version(connection: &mut Link) -> Result<String, Failure> {
 }
 
 impl Source for MysqlSource {
+    const RANGES: bool = true;
+
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         self.home.clear();
         let (extraction, cut) = (&self.extraction, self.cut.as_ref());

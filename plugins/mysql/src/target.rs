@@ -6,6 +6,7 @@ use engine_sdk::prelude::*;
 
 use crate::catalog::{Column, PART, Table};
 use crate::name::{quote, quote_list};
+use crate::texts::Shape;
 
 /// How a value is written as SQL text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Mapped {
     pub arrow: DataType,
     /// The most characters that fit, where there is such a bound.
     pub max_characters: Option<usize>,
+    /// What a text must look like, where the column is of another type.
+    pub shape: Option<Shape>,
 }
 
 /// How a stream gets into a table.
@@ -69,6 +72,7 @@ impl Mapping {
                     .hint("rename one of them before the sink"));
             }
             let (form, arrow) = form(column, field.data_type()).ok_or_else(|| no_form(column, field))?;
+            let shape = matches!(form, Form::Text).then(|| Shape::of(&column.data_type, &column.declared)).flatten();
             let is_counted = matches!(column.data_type.as_str(), "char" | "varchar");
             columns.push(Mapped {
                 place,
@@ -78,6 +82,7 @@ impl Mapping {
                 form,
                 arrow,
                 max_characters: column.length.filter(|_| is_counted),
+                shape,
             });
         }
         let has = |name: &str| schema.index_of(name).is_ok();
