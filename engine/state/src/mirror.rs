@@ -63,7 +63,7 @@ impl Mirrored {
     pub(crate) fn open(connection: &mut Connection, mut mirror: Box<dyn Mirror>) -> Step<Self> {
         let acquired = mirror.acquire()?;
         let tables = Tables::of(connection)?;
-        let known = known_sequence(connection)?;
+        let known = known(connection)?;
         let layout = schema::MIGRATIONS.len() as u64;
         if acquired.sequence > 0 && acquired.layout != layout {
             return Err(Error::config(format!(
@@ -76,8 +76,9 @@ impl Mirrored {
         let mut mirrored = Self { mirror, tables, sequence: acquired.sequence, doubtful: None };
         match known {
             _ if acquired.sequence == 0 => mirrored.fill(connection)?,
-            Some(known) if known == acquired.sequence => {}
-            Some(known) if known > acquired.sequence => {
+            // The number alone would not tell a database that was put back and has gone on since.
+            Some((known, last)) if known == acquired.sequence && Some(last.as_str()) == acquired.last.as_deref() => {}
+            Some((known, _)) if known > acquired.sequence => {
                 return Err(Error::config(format!(
                     "the state in the database is older than the copy of it here: it has {} changes, the copy {known}",
                     acquired.sequence
@@ -92,7 +93,7 @@ impl Mirrored {
                 .hint("move the local state folder away to go on with the database's")
                 .into());
             }
-            _ => mirrored.reload(connection)?,
+            _ => mirrored.reload(connection, acquired.last.as_deref().unwrap_or_default())?,
         }
         mirrored.tables.watch(connection)?;
         Ok(mirrored)
@@ -100,7 +101,11 @@ impl Mirrored {
 
     /// Everything that the file has, to a mirror that has nothing.
     fn fill(&mut self, connection: &mut Connection) -> Step<()> {
+        // What a filling that was broken off has left.
         let mut changes = Vec::new();
+        for left in self.mirror.load()? {
+            changes.push(StateChange { document: None, ..left? });
+        }
         for table in self.tables.names() {
             for key in self.tables.keys(connection, table)? {
                 changes.push(self.tables.change(connection, table, &key)?);
@@ -111,11 +116,12 @@ impl Mirrored {
         if pieces.is_empty() {
             pieces.push(Vec::new());
         }
-        let last = pieces.len() - 1;
+        let (last, mut id) = (pieces.len() - 1, String::new());
         for (at, piece) in pieces.into_iter().enumerate() {
+            id = uuid::Uuid::new_v4().to_string();
             self.mirror.store(&StoreRequest {
                 holder: String::new(),
-                id: uuid::Uuid::new_v4().to_string(),
+                id: id.clone(),
                 after: 0,
                 sequence: u64::from(at == last),
                 layout: schema::MIGRATIONS.len() as u64,
@@ -123,12 +129,12 @@ impl Mirrored {
             })?;
         }
         self.sequence = 1;
-        set_sequence(connection, 1)?;
+        set_known(connection, 1, &id)?;
         Ok(())
     }
 
     /// Throws the file's rows away and takes those of the mirror.
-    fn reload(&mut self, connection: &mut Connection) -> Step<()> {
+    fn reload(&mut self, connection: &mut Connection, last: &str) -> Step<()> {
         // Rows come in no order that references would hold in.
         connection.pragma_update(None, "foreign_keys", false)?;
         let transaction = connection.transaction()?;
@@ -138,7 +144,7 @@ impl Mirrored {
         for change in self.mirror.load()? {
             self.tables.apply(&transaction, &change?)?;
         }
-        set_sequence(&transaction, self.sequence)?;
+        set_known(&transaction, self.sequence, last)?;
         transaction.commit()?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(())
@@ -157,7 +163,7 @@ impl Mirrored {
                 self.tables.apply(&transaction, change)?;
             }
             transaction.execute("DELETE FROM temp.changed", [])?;
-            set_sequence(&transaction, request.sequence)?;
+            set_known(&transaction, request.sequence, &request.id)?;
             transaction.commit()?;
             connection.pragma_update(None, "foreign_keys", true)?;
             self.sequence = request.sequence;
@@ -186,7 +192,7 @@ impl Mirrored {
         };
         match self.mirror.store(&request) {
             Ok(()) => {
-                set_sequence(transaction, request.sequence)?;
+                set_known(transaction, request.sequence, &request.id)?;
                 // Until the commit here, which may fail.
                 self.doubtful = Some(request);
                 Ok(())
@@ -214,20 +220,23 @@ impl Mirrored {
 
 /// Whether the file is a copy of a state that stands elsewhere.
 pub(crate) fn is_copy(connection: &Connection) -> Step<bool> {
-    Ok(known_sequence(connection)?.is_some())
+    Ok(known(connection)?.is_some())
 }
 
-fn known_sequence(connection: &Connection) -> Step<Option<u64>> {
-    let known = connection.query_row("SELECT sequence FROM mirror", [], |row| row.get::<_, i64>(0)).optional()?;
-    Ok(known.map(|known| known as u64))
+/// How many changes the copy has, and the id of the last.
+fn known(connection: &Connection) -> Step<Option<(u64, String)>> {
+    let known = connection
+        .query_row("SELECT sequence, last FROM mirror", [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)));
+    Ok(known.optional()?)
 }
 
-fn set_sequence(connection: &Connection, sequence: u64) -> Step<()> {
+fn set_known(connection: &Connection, sequence: u64, last: &str) -> Step<()> {
     connection
         .prepare_cached(
-            "INSERT INTO mirror (one, sequence) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET sequence = ?1",
+            "INSERT INTO mirror (one, sequence, last) VALUES (1, ?1, ?2) \
+             ON CONFLICT (one) DO UPDATE SET sequence = ?1, last = ?2",
         )?
-        .execute([sequence as i64])?;
+        .execute((sequence as i64, last))?;
     Ok(())
 }
 

@@ -131,8 +131,9 @@ const FIRST: &str = "
 
 const MIRROR: &str = "
     -- One row, where the file is a copy of a state that stands elsewhere: how many
-    -- of its changes the copy has.
-    CREATE TABLE mirror (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
+    -- of its changes the copy has, and which one was the last.
+    CREATE TABLE mirror (
+        one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL, last TEXT NOT NULL);
 ";
 
 const COLUMNS: &str = "

@@ -215,6 +215,39 @@ fn a_copy_that_has_missed_a_change_is_made_anew() {
 }
 
 #[test]
+fn a_filling_that_was_broken_off_leaves_nothing_behind() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let memory = memory();
+    {
+        // As if an engine had died while it filled the database.
+        let mut stored = memory.stored.lock().unwrap();
+        stored.documents.insert(("runs".into(), "[\"left\"]".into()), json!({"id": "left"}));
+    }
+    let state = open(first.path(), &memory).unwrap();
+    work(&state);
+    state.release().unwrap();
+    let there = State::open_mirrored(second.path(), memory.other(2)).unwrap();
+    assert_eq!(all(&there), all(&state));
+}
+
+#[test]
+fn a_database_that_was_put_back_and_has_gone_on_is_not_taken_for_the_same() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let memory = memory();
+    let state = open(first.path(), &memory).unwrap();
+    state.begin_run("p", "command", Utc::now()).unwrap();
+    drop(state);
+    // Another machine has worked with an older copy of the database, and come to the same number of changes.
+    let elsewhere = Memory { stored: Arc::default(), holder: 1 };
+    let other = open(second.path(), &elsewhere).unwrap();
+    other.begin_run("q", "command", Utc::now()).unwrap();
+    *memory.stored.lock().unwrap() = std::mem::take(&mut *elsewhere.stored.lock().unwrap());
+    let state = open(first.path(), &memory).unwrap();
+    let runs = state.runs(&RunFilter { pipeline: None, limit: 9 }).unwrap();
+    assert_eq!(runs.iter().map(|run| run.pipeline.as_str()).collect::<Vec<_>>(), ["q"]);
+}
+
+#[test]
 fn a_letter_of_any_bytes_comes_back_as_it_was() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let memory = memory();

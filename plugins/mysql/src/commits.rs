@@ -107,7 +107,7 @@ fn target(delivery: &Delivery) -> String {
 }
 
 /// As SQL text. Each part with its length: `a`, `bc` is not `ab`, `c`.
-fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update((part.len() as u64).to_le_bytes());

@@ -9,7 +9,8 @@
 //!   snapshot), `stream` (rows)
 //! - the sink's parts: `sink` (deliveries), `target` (the table and how the stream's columns map to it),
 //!   `prepare` (values in the forms that it takes), `encode` (rows as SQL), `load` (rows), `commits` (keys),
-//!   `replace` (a window's rows in the place of all others)
+//!   `replace` (a window's rows in the place of all others), `texts` (what text a column of another type takes)
+//! - `state`: what the engine remembers
 
 mod catalog;
 mod commits;
@@ -26,6 +27,7 @@ mod replace;
 mod selection;
 mod sink;
 mod source;
+mod state;
 mod stream;
 mod target;
 #[cfg(test)]
@@ -34,8 +36,10 @@ mod texts;
 
 use sink::MysqlSink;
 use source::MysqlSource;
+use state::MysqlState;
 
 engine_sdk::module!("mysql":
     source "mysql" => MysqlSource,
     sink "mysql" => MysqlSink,
+    state "mysql" => MysqlState,
 );

@@ -25,5 +25,6 @@ mod sandbox;
 mod schema_changes;
 mod secrets;
 mod select;
+mod sql;
 mod stopping;
 mod windows;

@@ -46,6 +46,27 @@ fn two_machines_with_one_state_read_each_row_once() {
 }
 
 #[test]
+fn the_state_can_stand_in_mysql_too() {
+    let database = Server::shared().database();
+    database.execute("CREATE TABLE calls (id bigint PRIMARY KEY); INSERT INTO calls VALUES (1), (2), (3)");
+    let url = std::env::var("ENGINE_TEST_MYSQL_URL").expect("not run: no MariaDB server; run `make test`");
+    let name = database.url().rsplit('/').next().unwrap().to_owned();
+    let machines = [machine(&database), machine(&database)].map(|mut place| {
+        place.set("STATE", url.clone());
+        place.write("state.yaml", format!("use: mysql\nwith: {{ url: \"${{env:STATE}}\", name: {name} }}\n"));
+        place
+    });
+    machines[0].engine(&["run", "calls.yaml"]).with_code(0);
+    database.execute("INSERT INTO calls VALUES (4), (5)");
+    machines[1].engine(&["run", "calls.yaml"]).with_code(0);
+    assert_eq!((rows(&machines[0]), rows(&machines[1])), (3, 2));
+    let mut holder = machines[0].start(&["run", "listen.yaml"]);
+    holder.address().expect("it listens");
+    let said = format!("held by the engine with process id {} on ", holder.id());
+    machines[1].engine(&["run", "calls.yaml"]).with_code(3).says(&[&said]);
+}
+
+#[test]
 fn the_loser_is_told_who_holds_the_state_and_a_crashed_engine_takes_it_up_again() {
     let database = Server::shared().database();
     database.execute("CREATE TABLE calls (id bigint PRIMARY KEY)");
