@@ -181,8 +181,9 @@ fn replay(global: &Global, file: &Path, ids: &[i64], stage: Option<&str>, sinks:
     logging::start(&folder, global.verbose);
     let options = RunOptions { trigger: "replay".into(), ..RunOptions::default() };
     let running = Running::new(assembly);
-    let report: RunReport = running.run(&project, &state, &Stop::new(), &options).replay(&letters, sinks)?;
+    let report = running.run(&project, &state, &Stop::new(), &options).replay(&letters, sinks);
     remote::give_back(&state);
+    let report: RunReport = report?;
     print(&report, global);
     Ok(if report.outcome == Outcome::Failed { Exit::Failed } else { Exit::Done })
 }

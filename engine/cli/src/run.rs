@@ -49,9 +49,10 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     if let Err(error) = control {
         tracing::warn!("other commands cannot reach this engine: {error}");
     }
-    let reports = run_all(&project, &state, &running, &stop, &options, global)?;
+    let reports = run_all(&project, &state, &running, &stop, &options, global);
     let _ = std::fs::remove_file(folder.join(control::SOCKET));
     remote::give_back(&state);
+    let reports = reports?;
     Ok(reports.iter().map(exit_of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Done))
 }
 

@@ -85,10 +85,10 @@ impl Part {
     /// A transform, asked how much it must see where its description leaves that to its configuration.
     /// What it refuses about the configuration is told by [`Assembly::refusals`] and whoever opens it.
     fn asked(mut self) -> Self {
-        if self.component.description().narrows
-            && let Ok(scope) = self.try_open().and_then(|mut instance| instance.scope())
-        {
-            self.scope = scope;
+        if self.component.description().narrows {
+            // One that cannot be opened is refused for what is wrong with it, and not for its scope.
+            let asked = self.try_open().and_then(|mut instance| instance.scope());
+            self.scope = asked.unwrap_or(Scope::Row);
         }
         self
     }

@@ -85,7 +85,18 @@ impl Run {
 
 /// Cuts a range: above each first value, up to each second one.
 fn windows(lower: &Value, upper: &Value, step: Option<Step>) -> Result<Vec<(Value, Value)>> {
-    let Some(step) = step else { return Ok(vec![(lower.clone(), upper.clone())]) };
+    let nothing = || {
+        Error::config(format!("nothing lies between {lower} and {upper}"))
+            .hint("the first must be smaller: what is larger than it is read, up to the second")
+    };
+    let Some(step) = step else {
+        return match (Place::of(lower), Place::of(upper)) {
+            (Ok(from), Ok(to)) if from >= to => Err(nothing()),
+            _ => Ok(vec![(lower.clone(), upper.clone())]),
+        };
+    };
+    // As the ends are written: a database may compare them as texts.
+    let separator = if lower.as_str().is_some_and(|text| text.contains('T')) { "T" } else { " " };
     let (from, to) = (Place::of(lower)?, Place::of(upper)?);
     let mut windows = Vec::new();
     let mut at = from;
@@ -97,15 +108,11 @@ fn windows(lower: &Value, upper: &Value, step: Option<Step>) -> Result<Vec<(Valu
         }
         let next = at.plus(step)?.min(to);
         // The ends as they were written: they are what is compared and remembered.
-        let shown = |place: Place| if place == to { upper.clone() } else { place.value() };
-        windows.push((if at == from { lower.clone() } else { at.value() }, shown(next)));
+        let shown = |place: Place| if place == to { upper.clone() } else { place.value(separator) };
+        windows.push((if at == from { lower.clone() } else { at.value(separator) }, shown(next)));
         at = next;
     }
-    if windows.is_empty() {
-        return Err(Error::config(format!("nothing lies between {lower} and {upper}"))
-            .hint("the first must be smaller: what is larger than it is read, up to the second"));
-    }
-    Ok(windows)
+    if windows.is_empty() { Err(nothing()) } else { Ok(windows) }
 }
 
 /// A value that steps can be counted from.
@@ -160,12 +167,14 @@ impl Place {
         }
     }
 
-    fn value(self) -> Value {
+    fn value(self, separator: &str) -> Value {
         match self {
             Self::Number(number) => json!(number),
             Self::Day(day) => json!(day.to_string()),
-            Self::Local(local) => json!(local.to_string()),
-            Self::Moment(moment) => json!(moment.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            Self::Local(local) => json!(local.to_string().replacen(' ', separator, 1)),
+            Self::Moment(moment) => {
+                json!(moment.to_rfc3339_opts(SecondsFormat::AutoSi, true).replacen('T', separator, 1))
+            }
         }
     }
 }

@@ -102,14 +102,20 @@ pub(crate) fn open(front: &Shared, split: &Split, opening: &Opening) -> Result<B
     let Some(parts) = parts else { return lock(front).open(split, opening) };
     let mut parts: VecDeque<Split> = serde_json::from_value(parts.clone())
         .map_err(|error| Error::internal(format!("a stored window has splits that are none: {error}")))?;
-    let first = parts.pop_front().ok_or_else(|| Error::internal("a stored window has no splits"))?;
-    let mut stream = Some(lock(front).open(&first, opening)?);
+    let mut stream = next_part(front, &mut parts, opening)?.map(|(_, stream)| stream);
     let (front, opening) = (Arc::clone(front), opening.clone());
-    let schema = stream.as_ref().map(Batches::schema).unwrap_or_else(|| Arc::new(arrow_schema::Schema::empty()));
+    // Nulls may be in one part and not in another.
+    let nullable = |field: &arrow_schema::FieldRef| field.as_ref().clone().with_nullable(true);
+    let fields = stream.as_ref().map(|stream| stream.schema().fields().iter().map(nullable).collect::<Vec<_>>());
+    let schema = Arc::new(arrow_schema::Schema::new(fields.unwrap_or_default()));
     let columns = Arc::clone(&schema);
     let joined = std::iter::from_fn(move || {
         loop {
             if let Some(item) = stream.as_mut()?.next() {
+                let item = item.and_then(|batch| {
+                    let fitted = arrow_array::RecordBatch::try_new(Arc::clone(&columns), batch.columns().to_vec());
+                    fitted.map_err(|error| Error::internal(format!("a batch does not fit its stream: {error}")))
+                });
                 if item.is_err() {
                     stream = None;
                 }
@@ -117,14 +123,32 @@ pub(crate) fn open(front: &Shared, split: &Split, opening: &Opening) -> Result<B
             }
             // The one before must be gone: an instance has one stream at a time.
             stream = None;
-            let part = parts.pop_front()?;
-            match lock(&front).open(&part, &opening).and_then(|next| same_columns(&columns, next, &part)) {
-                Ok(next) => stream = Some(next),
+            let next = next_part(&front, &mut parts, &opening);
+            match next.and_then(|next| next.map(|(part, next)| same_columns(&columns, next, &part)).transpose()) {
+                Ok(next) => stream = Some(next?),
                 Err(error) => return Some(Err(error)),
             }
         }
     });
     Ok(Batches::new(schema, joined))
+}
+
+/// Opens the next part that has columns. A file without a record need not say which it would have.
+fn next_part(front: &Shared, parts: &mut VecDeque<Split>, opening: &Opening) -> Result<Option<(Split, Batches)>> {
+    while let Some(part) = parts.pop_front() {
+        let stream = lock(front).open(&part, opening)?;
+        if !stream.schema().fields().is_empty() {
+            return Ok(Some((part, stream)));
+        }
+        for batch in stream {
+            if batch?.num_rows() > 0 {
+                let message =
+                    format!("{} has rows without columns, and a transform wants the window as one stream", part.id);
+                return Err(Error::config(message).hint("name the columns in the settings of the format").at("source"));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn same_columns(columns: &arrow_schema::SchemaRef, next: Batches, part: &Split) -> Result<Batches> {

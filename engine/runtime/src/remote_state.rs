@@ -1,5 +1,6 @@
 //! A `state` component as the mirror of the state in the folder.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -93,10 +94,8 @@ impl Shared {
             let sign = StoreRequest { holder, after: sequence, sequence, ..StoreRequest::default() };
             // What a failure means shows when something is to be stored.
             match held.instance.store(&sign) {
-                Err(error) if error.kind == ErrorKind::Denied => {
-                    tracing::error!("{error}");
-                    held.is_over = true;
-                }
+                // It is that, too, where a change was taken without an answer: the next one finds out.
+                Err(error) if error.kind == ErrorKind::Denied => tracing::debug!("{error}"),
                 Err(error) => tracing::warn!("the state's database does not answer: {error}"),
                 Ok(()) => {}
             }
@@ -122,16 +121,24 @@ impl Held {
 
 /// This engine, for the message that another one gets.
 fn shown() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("the engine with process id {} on {host}", std::process::id())
+    format!("the engine with process id {} on {}", std::process::id(), nodename())
+}
+
+fn nodename() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 impl Mirror for RemoteState {
     fn acquire(&mut self) -> Result<Acquired> {
         let path = self.folder.join(HOLDER);
-        let former = std::fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
-        std::fs::write(&path, &self.shared.holder).map_err(|error| Error::from(error).context(path.display()))?;
-        self.shared.held().acquire(&self.shared.holder, former).map_err(|error| error.at("state"))
+        let named = |error: std::io::Error| Error::from(error).context(path.display());
+        // A copy of the folder, on another machine or on this one, is another place.
+        let place = format!("{} {}", nodename(), std::fs::metadata(&self.folder).map_err(named)?.ino());
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let former = text.split_once('\n').filter(|(_, at)| at.trim() == place).map(|(former, _)| former.to_owned());
+        let acquired = self.shared.held().acquire(&self.shared.holder, former).map_err(|error| error.at("state"))?;
+        std::fs::write(&path, format!("{}\n{place}\n", self.shared.holder)).map_err(named)?;
+        Ok(acquired)
     }
 
     fn load(&mut self) -> Result<Box<dyn Iterator<Item = Result<StateChange>> + '_>> {
@@ -157,11 +164,19 @@ impl Mirror for RemoteState {
                 return Err(error.at("state"));
             }
             tracing::warn!("the state's database does not answer, and is asked again: {error}");
-            std::thread::sleep(PAUSE);
-            // It may have been taken without an answer.
-            match held.acquire(&self.shared.holder, None) {
-                Ok(acquired) if acquired.last.as_deref() == Some(&request.id) => break,
-                _ => {}
+            // It may have been taken without an answer: it is not sent again before that is known.
+            let acquired = loop {
+                std::thread::sleep(PAUSE);
+                match held.acquire(&self.shared.holder, None) {
+                    Ok(acquired) => break acquired,
+                    Err(error) if error.kind != ErrorKind::Unavailable || begun.elapsed() > PATIENCE => {
+                        return Err(error.at("state"));
+                    }
+                    Err(_) => {}
+                }
+            };
+            if acquired.last.as_deref() == Some(&request.id) {
+                break;
             }
         }
         held.sequence = request.sequence;

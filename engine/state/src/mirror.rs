@@ -62,7 +62,19 @@ impl Mirrored {
     /// Makes the file what the mirror says, or fills a mirror that is empty.
     pub(crate) fn open(connection: &mut Connection, mut mirror: Box<dyn Mirror>) -> Step<Self> {
         let acquired = mirror.acquire()?;
-        let tables = Tables::of(connection)?;
+        let mut mirrored =
+            Self { mirror, tables: Tables::of(connection)?, sequence: acquired.sequence, doubtful: None };
+        match mirrored.bring(connection, &acquired) {
+            Ok(()) => Ok(mirrored),
+            Err(fault) => {
+                // Another engine may do better.
+                let _ = mirrored.mirror.release();
+                Err(fault)
+            }
+        }
+    }
+
+    fn bring(&mut self, connection: &mut Connection, acquired: &Acquired) -> Step<()> {
         let known = known(connection)?;
         let layout = schema::MIGRATIONS.len() as u64;
         if acquired.sequence > 0 && acquired.layout != layout {
@@ -70,12 +82,14 @@ impl Mirrored {
                 "the state was written by another version of the engine (layout {}; this one writes {layout})",
                 acquired.layout
             ))
-            .hint("run the same version of the engine on every machine that shares the state")
+            .hint(
+                "an engine of the version that wrote it must go on with it: a state in a database is not brought to \
+                 another layout",
+            )
             .into());
         }
-        let mut mirrored = Self { mirror, tables, sequence: acquired.sequence, doubtful: None };
         match known {
-            _ if acquired.sequence == 0 => mirrored.fill(connection)?,
+            _ if acquired.sequence == 0 => self.fill(connection)?,
             // The number alone would not tell a database that was put back and has gone on since.
             Some((known, last)) if known == acquired.sequence && Some(last.as_str()) == acquired.last.as_deref() => {}
             Some((known, _)) if known > acquired.sequence => {
@@ -93,10 +107,9 @@ impl Mirrored {
                 .hint("move the local state folder away to go on with the database's")
                 .into());
             }
-            _ => mirrored.reload(connection, acquired.last.as_deref().unwrap_or_default())?,
+            _ => self.reload(connection, acquired.last.as_deref().unwrap_or_default())?,
         }
-        mirrored.tables.watch(connection)?;
-        Ok(mirrored)
+        self.tables.watch(connection)
     }
 
     /// Everything that the file has, to a mirror that has nothing.
@@ -116,12 +129,16 @@ impl Mirrored {
         if pieces.is_empty() {
             pieces.push(Vec::new());
         }
-        let (last, mut id) = (pieces.len() - 1, String::new());
+        let last = pieces.len() - 1;
         for (at, piece) in pieces.into_iter().enumerate() {
-            id = uuid::Uuid::new_v4().to_string();
+            let id = uuid::Uuid::new_v4().to_string();
+            if at == last {
+                // Before it is sent: an engine that dies then knows it again, or fills the mirror once more.
+                set_known(connection, 1, &id)?;
+            }
             self.mirror.store(&StoreRequest {
                 holder: String::new(),
-                id: id.clone(),
+                id,
                 after: 0,
                 sequence: u64::from(at == last),
                 layout: schema::MIGRATIONS.len() as u64,
@@ -129,7 +146,6 @@ impl Mirrored {
             })?;
         }
         self.sequence = 1;
-        set_known(connection, 1, &id)?;
         Ok(())
     }
 
@@ -168,6 +184,8 @@ impl Mirrored {
             connection.pragma_update(None, "foreign_keys", true)?;
             self.sequence = request.sequence;
         } else if acquired.sequence != self.sequence {
+            // It is of no use here, and another engine may want it.
+            let _ = self.mirror.release();
             return Err(Error::new(ErrorKind::Denied, "another engine has written to the state meanwhile")
                 .hint("end this one; the other goes on with what it has left")
                 .into());
@@ -192,15 +210,13 @@ impl Mirrored {
         };
         match self.mirror.store(&request) {
             Ok(()) => {
-                set_known(transaction, request.sequence, &request.id)?;
                 // Until the commit here, which may fail.
-                self.doubtful = Some(request);
-                Ok(())
+                let request = self.doubtful.insert(request);
+                set_known(transaction, request.sequence, &request.id)
             }
             Err(error) => {
-                if error.kind != ErrorKind::Denied {
-                    self.doubtful = Some(request);
-                }
+                // Whatever it is: the next call asks what has become of it.
+                self.doubtful = Some(request);
                 Err(error.into())
             }
         }

@@ -183,6 +183,10 @@ impl State {
     /// Runs `body` on one consistent view. `doing` completes "could not …".
     pub(crate) fn look<T>(&self, doing: &str, body: impl FnOnce(&Transaction<'_>) -> Step<T>) -> Result<T> {
         let mut connection = self.connection();
+        if let Some(mirrored) = self.mirrored.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            // What the state is said to hold elsewhere is what is done. Without an answer, this is what is known.
+            let _ = mirrored.settle(&mut connection);
+        }
         let work = || -> Step<T> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
             body(&transaction)

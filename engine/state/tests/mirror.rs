@@ -31,6 +31,8 @@ enum Fault {
     Lost,
     /// It is taken, and nobody learns of it.
     Unanswered,
+    /// It is taken, and then it is said that it was not.
+    Misleading,
 }
 
 #[derive(Clone)]
@@ -87,6 +89,7 @@ impl Mirror for Memory {
         (stored.sequence, stored.layout, stored.last) = (request.sequence, request.layout, Some(request.id.clone()));
         match fault {
             Some(Fault::Unanswered) => Err(Error::unavailable("unanswered")),
+            Some(Fault::Misleading) => Err(Error::denied("misleading")),
             _ => Ok(()),
         }
     }
@@ -245,6 +248,17 @@ fn a_database_that_was_put_back_and_has_gone_on_is_not_taken_for_the_same() {
     let state = open(first.path(), &memory).unwrap();
     let runs = state.runs(&RunFilter { pipeline: None, limit: 9 }).unwrap();
     assert_eq!(runs.iter().map(|run| run.pipeline.as_str()).collect::<Vec<_>>(), ["q"]);
+}
+
+#[test]
+fn a_change_that_was_taken_counts_as_such_whatever_the_answer_was_and_is_seen_by_the_next_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = memory();
+    let state = open(folder.path(), &memory).unwrap();
+    memory.fails(&[Fault::Misleading]);
+    assert_eq!(state.begin_run("p", "command", Utc::now()).unwrap_err().kind, ErrorKind::Denied);
+    assert_eq!(state.runs(&RunFilter { pipeline: None, limit: 9 }).unwrap().len(), 1);
+    work(&state);
 }
 
 #[test]

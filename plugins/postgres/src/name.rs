@@ -28,7 +28,8 @@ pub fn scalar(value: &Scalar) -> String {
         Scalar::Boolean(value) => value.to_string(),
         // In parentheses: `2 -:n` must not become a comment.
         Scalar::Integer(number) => format!("({number})"),
-        Scalar::Number(number) => format!("({number})"),
+        // With its point: `5 / 2.0` is no division of whole numbers.
+        Scalar::Number(number) => format!("({number:?})"),
         Scalar::Text(text) => literal(text),
     }
 }

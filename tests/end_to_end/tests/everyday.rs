@@ -124,6 +124,18 @@ fn rows_of_several_splits_meet_in_a_step_that_sees_whole_windows() {
     assert_eq!(std::fs::read_to_string(place.path("plain.csv")).unwrap(), "a,b\n1,x\n2,y\n3,z\n");
     assert_eq!(sqlite_count(&place.path("plain.db"), "t"), 3);
     assert_eq!(sqlite_count(&place.path("packed.db"), "t"), 2);
+    // A file without a record has no columns, and is no part.
+    place.write("json/1.json", "");
+    place.write("json/2.json", "{\"a\": 1}\n");
+    place.write("json/3.json", "");
+    place.write(
+        "json.yaml",
+        "source: { use: file, with: { path: \"json/*.json\" }, format: json }\n\
+         transforms: [{ use: deduplicate }]\n\
+         sink: { use: sqlite, with: { path: json.db, table: t, create: true } }\n",
+    );
+    place.engine(&["run", "json.yaml"]).with_code(0);
+    assert_eq!(sqlite_count(&place.path("json.db"), "t"), 1);
     // Parts of other columns cannot be one stream.
     place.write("in/4.csv", "a,c\n1,x\n");
     place.engine(&["run", "plain.yaml"]).with_code(2).says(&["have different columns"]);

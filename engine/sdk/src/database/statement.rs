@@ -28,6 +28,8 @@ pub struct Quoting {
     pub brackets: bool,
     /// `#` begins a comment.
     pub hash_comments: bool,
+    /// `--` begins a comment only in front of a space: `5--1` is 6.
+    pub spaced_dashes: bool,
     /// `/* /* */ */` is one comment.
     pub nested_comments: bool,
 }
@@ -40,12 +42,14 @@ impl Quoting {
         backticks: false,
         brackets: false,
         hash_comments: false,
+        spaced_dashes: false,
         nested_comments: false,
     };
     /// PostgreSQL's, with `standard_conforming_strings` on.
     pub const POSTGRES: Self = Self { postgres: true, nested_comments: true, ..Self::STANDARD };
     /// MySQL's and MariaDB's.
-    pub const MYSQL: Self = Self { backslashes: true, backticks: true, hash_comments: true, ..Self::STANDARD };
+    pub const MYSQL: Self =
+        Self { backslashes: true, backticks: true, hash_comments: true, spaced_dashes: true, ..Self::STANDARD };
     /// SQLite's.
     pub const SQLITE: Self = Self { backticks: true, brackets: true, ..Self::STANDARD };
     /// SQL Server's.
@@ -135,7 +139,7 @@ impl Scan<'_> {
                 b'"' => self.quoted(b'"', self.quoting.backslashes, "a name or text in double quotes")?,
                 b'`' if self.quoting.backticks => self.quoted(b'`', false, "a name in backticks")?,
                 b'[' if self.quoting.brackets => self.quoted(b']', false, "a name in brackets")?,
-                b'-' if self.starts_with(b"--") => self.line(),
+                b'-' if self.starts_with(b"--") && self.is_comment() => self.line(),
                 b'#' if self.quoting.hash_comments => self.line(),
                 b'/' if self.starts_with(b"/*") => self.comment()?,
                 b'$' if self.quoting.postgres && !self.follows_word() => self.dollar_quoted()?,
@@ -209,6 +213,12 @@ impl Scan<'_> {
     fn line(&mut self) {
         let rest = &self.sql[self.at..];
         self.at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    }
+
+    /// Whether the dashes here begin a comment.
+    fn is_comment(&self) -> bool {
+        let next = self.sql.get(self.at + 2);
+        !self.quoting.spaced_dashes || next.is_none_or(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control())
     }
 
     fn comment(&mut self) -> Result<()> {
@@ -288,6 +298,7 @@ mod tests {
         assert_eq!(names("SELECT 'a\\' :b', :a # :c\n, `:d`", Quoting::MYSQL), ["a"]);
         assert_eq!(names("SELECT [:a], `:b`, :c", Quoting::SQLITE), ["c"]);
         assert_eq!(names("/* /* */ :a", Quoting::MYSQL), ["a"]);
+        assert_eq!(names("SELECT 5--1, :a -- :b", Quoting::MYSQL), ["a"]);
         assert_eq!(names("SELECT 'ä' || :größe", all), ["größe"]);
     }
 
