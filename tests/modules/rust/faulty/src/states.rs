@@ -45,6 +45,9 @@ struct Holder {
     seen: Instant,
 }
 
+/// All states of the process, by what is wrong with them and by name.
+type All = BTreeMap<(u8, String), Arc<Mutex<Stored>>>;
+
 /// Keeps documents; `FAULT` says what is wrong with it.
 pub struct Memory<const FAULT: u8>(Arc<Mutex<Stored>>);
 
@@ -57,7 +60,7 @@ impl<const FAULT: u8> Component for Memory<FAULT> {
     }
 
     fn open(config: Config, _: Context) -> Result<Self> {
-        static ALL: Mutex<BTreeMap<(u8, String), Arc<Mutex<Stored>>>> = Mutex::new(BTreeMap::new());
+        static ALL: Mutex<All> = Mutex::new(BTreeMap::new());
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Self(Arc::clone(all.entry((FAULT, config.name)).or_default())))
     }
