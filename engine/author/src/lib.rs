@@ -19,7 +19,7 @@ mod new;
 mod tools;
 
 pub use build::{Build, Built, Target, build};
-pub use new::{Language, New, create};
+pub use new::{KINDS, Language, New, create};
 pub use tools::RustForWasm;
 
 use std::path::Path;

@@ -8,6 +8,10 @@ use engine_abi::{ComponentKind, Error, Result, is_component_name};
 use crate::embedded::{EXAMPLES, KITS, LOCK, SDK, TEMPLATES, WORKSPACE};
 use crate::write;
 
+/// What can be begun. A state is no beginner's work, and native alone.
+pub const KINDS: [ComponentKind; 4] =
+    [ComponentKind::Source, ComponentKind::Transform, ComponentKind::Format, ComponentKind::Sink];
+
 /// What a module can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -58,6 +62,10 @@ pub struct New<'a> {
 
 /// Makes the folder; answers with the component's name.
 pub fn create(new: &New<'_>) -> Result<String> {
+    if !KINDS.contains(&new.kind) {
+        return Err(Error::config(format!("there is no template of a {}", new.kind))
+            .hint("docs/guide/connectors.md says what one must do"));
+    }
     // `.` is a folder with a name, too.
     let whole = new.folder.canonicalize().unwrap_or_else(|_| new.folder.to_owned());
     let stem = whole.file_name().unwrap_or_default().to_string_lossy();
@@ -133,7 +141,7 @@ mod tests {
     fn every_language_and_kind_makes_a_folder_of_its_own_name() {
         let place = tempfile::tempdir().unwrap();
         for language in Language::ALL {
-            for kind in ComponentKind::ALL {
+            for kind in KINDS {
                 let folder = place.path().join(format!("my-{}-{kind}", language.as_str()));
                 let name = create(&New { folder: &folder, kind, language }).unwrap();
                 assert_eq!(name, format!("my_{}_{kind}", language.as_str()));

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use engine_abi::loader::ComponentizeRequest;
 use engine_abi::{ComponentKind, Error, Result};
-use engine_author::{Build, Language, New};
+use engine_author::{Build, KINDS, Language, New};
 use engine_host::Modules;
 
 use stamp::Stamp;
@@ -62,13 +62,13 @@ pub fn build() -> Result<()> {
     rust(&modules)?;
     for language in Language::ALL {
         guide::follow(language)?;
-        for kind in ComponentKind::ALL.into_iter().filter(|kind| *kind != ComponentKind::Transform) {
+        for kind in KINDS.into_iter().filter(|kind| *kind != ComponentKind::Transform) {
             author(&modules, language, kind)?;
         }
     }
     probe(&modules, Language::Python, "component.py")?;
     probe(&modules, Language::JavaScript, "component.js")?;
-    let kinds = ComponentKind::ALL.into_iter();
+    let kinds = KINDS.into_iter();
     let authored = kinds.flat_map(|kind| Language::ALL.map(|language| built(&authored(language, kind))));
     let probes = [Language::Python, Language::JavaScript].map(|language| Ok(probe_module(language)));
     let connectors = RUST.map(|(_, library)| Ok(guest(library)));

@@ -1,13 +1,12 @@
 //! What `engine plugins new` begins, in each language and for each kind, passes
 //! the suite as it is.
 
-use engine_abi::ComponentKind;
-use engine_author::Language;
+use engine_author::{KINDS, Language};
 use engine_conformance::{Fixtures, check_module};
 use engine_guest_tests::{authored, built, bundled};
 
 fn author(language: Language) {
-    for kind in ComponentKind::ALL {
+    for kind in KINDS {
         let place = authored(language, kind);
         let fixtures = Fixtures::of_folder(&place).unwrap().with_modules_in(bundled());
         let report = check_module(&built(&place).unwrap(), &fixtures);

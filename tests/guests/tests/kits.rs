@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use engine_abi::ComponentKind;
-use engine_author::{Language, New};
+use engine_author::{KINDS, Language, New};
 use engine_guest_tests::root;
 
 fn run(folder: &Path, command: &str) {
@@ -26,7 +25,7 @@ fn kit(language: Language, command: &str) {
 /// What `engine plugins new` writes for each kind passes the test that comes with it.
 fn begun(language: Language, command: &str) {
     let place = tempfile::tempdir().unwrap();
-    for kind in ComponentKind::ALL {
+    for kind in KINDS {
         let folder = place.path().join(format!("my-{kind}"));
         engine_author::create(&New { folder: &folder, kind, language }).unwrap();
         run(&folder, command);
