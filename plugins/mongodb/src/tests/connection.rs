@@ -23,7 +23,6 @@ fn a_check_says_what_was_found() {
 
 #[test]
 fn what_stands_in_the_way_is_told_apart() {
-    let _shared = shared();
     let url = setting("ENGINE_TEST_MONGODB_URL");
     let (head, tail) = url.split_once('@').unwrap();
     let place = tail.split_once('/').unwrap();
@@ -78,18 +77,15 @@ fn a_server_alone_takes_deliveries_and_gives_them_back() {
 
 #[test]
 fn an_outage_is_told_and_does_not_outlast_the_server() {
-    let control = |action: &str| {
-        let done = std::process::Command::new(setting("ENGINE_TEST_MONGODB_CTL")).arg(action).status().unwrap();
-        assert!(done.success(), "{action}");
-    };
-    let (scratch, host) = (Scratch::alone(), Host::new());
+    let own = Own::start();
+    let (scratch, host) = (Scratch::at(own.url.clone()), Host::new());
     let mut sink: MongoSink = host.open(scratch.with(json!({"create": true, "connect_timeout": "2s"}))).unwrap();
     deliver(&mut sink, 1, calls([(1, Some("a"))])).unwrap();
     let mut second = delivery(2);
     second.sealed = Some(sink.write(&second, Batches::once(calls([(2, Some("b"))]))).unwrap());
-    control("stop");
+    own.control("stop");
     let failed = sink.commit(&second);
-    control("start");
+    own.control("start");
     assert_eq!(failed.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(sink.begin_split(&second).unwrap(), Begun::Sealed);
     assert_eq!(sink.commit(&second).unwrap().rows, 1);

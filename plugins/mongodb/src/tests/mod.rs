@@ -6,8 +6,8 @@ mod round_trip;
 mod sink;
 mod source;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bson::{Document, doc};
@@ -25,42 +25,65 @@ fn setting(name: &str) -> String {
     })
 }
 
-/// Held by the tests that need the server to be up, and alone by the one that stops it.
-static UP: RwLock<()> = RwLock::new(());
-
-fn shared() -> RwLockReadGuard<'static, ()> {
-    UP.read().unwrap_or_else(PoisonError::into_inner)
+/// A server of a test's own, which it may stop. Others go on with the shared one.
+struct Own {
+    folder: std::path::PathBuf,
+    url: String,
+    control: String,
 }
 
-enum Hold {
-    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
-    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+impl Own {
+    fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("engine-mongodb-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        services(&folder, &["start", "--only", "mongodb"]);
+        let file = std::fs::read_to_string(folder.join("services.env")).unwrap();
+        let variable = |name: &str| {
+            let value = file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_else(|| panic!("no {name} in {file}")).trim_matches('\'').to_owned()
+        };
+        let (url, control) = (variable("ENGINE_TEST_MONGODB_URL"), variable("ENGINE_TEST_MONGODB_CTL"));
+        Self { folder, url, control }
+    }
+
+    fn control(&self, action: &str) {
+        let done = std::process::Command::new(&self.control).arg(action).status().unwrap();
+        assert!(done.success(), "{action}");
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        services(&self.folder, &["stop"]);
+    }
+}
+
+fn services(folder: &std::path::Path, arguments: &[&str]) {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/services");
+    let output =
+        std::process::Command::new(script).args(arguments).env("ENGINE_SERVICES_DIR", folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A database of a test's own, gone at its end.
 struct Scratch {
+    url: String,
     name: String,
     runtime: tokio::runtime::Runtime,
     client: Option<Client>,
-    _hold: Hold,
 }
 
 impl Scratch {
     fn new() -> Self {
-        Self::with_hold(Hold::Shared(shared()))
+        Self::at(setting("ENGINE_TEST_MONGODB_URL"))
     }
 
-    /// While no other test uses the server.
-    fn alone() -> Self {
-        Self::with_hold(Hold::Alone(UP.write().unwrap_or_else(PoisonError::into_inner)))
-    }
-
-    fn with_hold(hold: Hold) -> Self {
+    fn at(url: String) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("scratch_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(Client::with_uri_str(setting("ENGINE_TEST_MONGODB_URL"))).unwrap();
-        Self { name, runtime, client: Some(client), _hold: hold }
+        let client = runtime.block_on(Client::with_uri_str(&url)).unwrap();
+        Self { url, name, runtime, client: Some(client) }
     }
 
     fn database(&self) -> Database {
@@ -74,7 +97,7 @@ impl Scratch {
     /// Settings for its collection, with more.
     fn with(&self, more: Value) -> Value {
         let mut config = json!({
-            "url": setting("ENGINE_TEST_MONGODB_URL"), "database": self.name, "collection": "calls", "connect_timeout": "10s",
+            "url": self.url, "database": self.name, "collection": "calls", "connect_timeout": "10s",
         });
         let Value::Object(more) = more else { panic!("settings are an object") };
         config.as_object_mut().unwrap().extend(more);
