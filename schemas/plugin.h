@@ -279,7 +279,8 @@ typedef struct EngineHost {
  *                        ready and durable on the way, but visible to no one
  *       commit           new and sealed: makes them visible, all or nothing,
  *                        once: under the delivery's key
- *       abort            instead of commit, whenever write or commit failed
+ *       abort            instead of commit, whenever write or commit failed; done
+ *                        to its end, although `cancelled` may answer 1
  *   finish_run           once, after the last commit; idempotent
  *
  * After a crash the engine makes the same calls for the same deliveries again.

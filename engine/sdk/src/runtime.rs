@@ -31,6 +31,13 @@ impl Runtime {
         self.runtime.block_on(future)
     }
 
+    /// Runs a future that takes back what was begun: to its end although the
+    /// work is cancelled and its deadline has passed, but not beyond `limit`.
+    pub fn take_back<T>(&self, limit: Duration, future: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
+        done.unwrap_or_else(|_| Err(no_answer()))
+    }
+
     /// Runs a future until it ends, the work is cancelled or its deadline
     /// passes; the future is dropped in the last two cases.
     pub fn run<T>(&self, cx: &Context, future: impl Future<Output = Result<T>>) -> Result<T> {
@@ -43,11 +50,46 @@ impl Runtime {
                     () = tokio::time::sleep(CANCEL_CHECK) => {
                         cx.check_cancelled()?;
                         if cx.deadline().is_some_and(|left| left.is_zero()) {
-                            return Err(Error::unavailable("the other side did not answer in time"));
+                            return Err(no_answer());
                         }
                     }
                 }
             }
         })
+    }
+}
+
+fn no_answer() -> Error {
+    Error::unavailable("the other side did not answer in time")
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_abi::ErrorKind;
+
+    use super::*;
+    use crate::testing::Host;
+
+    /// What answers only after the question whether to stop.
+    async fn slow_answer() -> Result<u8> {
+        tokio::time::sleep(CANCEL_CHECK * 3).await;
+        Ok(7)
+    }
+
+    #[test]
+    fn cancelled_work_ends_and_what_takes_it_back_does_not() {
+        let host = Host::new();
+        host.cancel();
+        let runtime = Runtime::new().unwrap();
+        let cancelled = runtime.run(&host.context(serde_json::json!({})), slow_answer());
+        assert_eq!(cancelled.unwrap_err().kind, ErrorKind::Cancelled);
+        assert_eq!(runtime.take_back(Duration::from_secs(60), slow_answer()).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_takes_work_back_has_a_limit() {
+        let runtime = Runtime::new().unwrap();
+        let never = runtime.take_back(Duration::from_millis(1), std::future::pending::<Result<u8>>());
+        assert_eq!(never.unwrap_err().kind, ErrorKind::Unavailable);
     }
 }

@@ -106,15 +106,16 @@ impl Host {
 
     /// Opens a component. It must be dropped before the host.
     pub fn open<T: Component>(&self, config: serde_json::Value) -> Result<T> {
-        let request = OpenRequest {
-            config: config.clone(),
-            pipeline: "test".into(),
-            stage: "test".into(),
-            folder: self.folder.clone(),
-        };
-        let config = schema::read(config)?;
+        let context = self.context(config.clone());
+        T::open(schema::read(config)?, context)
+    }
+
+    /// What a component with this configuration is opened with.
+    pub(crate) fn context(&self, config: serde_json::Value) -> Context {
+        let request =
+            OpenRequest { config, pipeline: "test".into(), stage: "test".into(), folder: self.folder.clone() };
         // SAFETY: the table stays at its address; tests drop the component first.
-        T::open(config, unsafe { Context::new(&raw const *self.table, &request) })
+        unsafe { Context::new(&raw const *self.table, &request) }
     }
 
     /// Asks the component to stop.

@@ -13,6 +13,8 @@ use mongodb::{Client, Database};
 
 use crate::error::Failure;
 
+/// How long taking back what was begun may take.
+const TAKE_BACK_LIMIT: Duration = Duration::from_secs(10);
 /// How long a goodbye to the server may take.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
 /// How long the search for why nobody answers may take.
@@ -221,15 +223,17 @@ impl Server {
 
     /// Does some work, until it ends, the engine wants to stop or the deadline passes.
     pub fn run<T>(&mut self, work: impl AsyncFnOnce(&Database) -> Result<T, Failure>) -> Result<T> {
-        let (kept, address) = (self.client.clone(), &self.address);
-        let done = self.runtime.run(&self.cx, async move {
-            let client = match kept {
-                Some(client) => client,
-                None => address.connect().await?,
-            };
-            let done = work(&client.database(&address.database)).await;
-            Ok((client, done))
-        });
+        let done = self.runtime.run(&self.cx, with_client(self.client.clone(), &self.address, work));
+        self.keep(done)
+    }
+
+    /// Does work that takes back what was begun, although the engine wants to stop.
+    pub fn take_back<T>(&mut self, work: impl AsyncFnOnce(&Database) -> Result<T, Failure>) -> Result<T> {
+        let done = self.runtime.take_back(TAKE_BACK_LIMIT, with_client(self.client.clone(), &self.address, work));
+        self.keep(done)
+    }
+
+    fn keep<T>(&mut self, done: Result<(Client, Result<T, Failure>)>) -> Result<T> {
         let (client, done) = done.map_err(|error| self.located(error))?;
         self.client = Some(client);
         done.map_err(|failure| self.located(failure.into()))
@@ -261,6 +265,20 @@ impl Drop for Server {
             }
         });
     }
+}
+
+/// Does some work with the client that was kept, or a new one.
+async fn with_client<T>(
+    kept: Option<Client>,
+    address: &Address,
+    work: impl AsyncFnOnce(&Database) -> Result<T, Failure>,
+) -> Result<(Client, Result<T, Failure>)> {
+    let client = match kept {
+        Some(client) => client,
+        None => address.connect().await?,
+    };
+    let done = work(&client.database(&address.database)).await;
+    Ok((client, done))
 }
 
 /// The server's version as it says it.

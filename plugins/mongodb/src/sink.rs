@@ -261,7 +261,7 @@ impl Sink for MongoSink {
     fn abort(&mut self, delivery: &Delivery) -> Result<()> {
         self.open = None;
         let prefix = stage_prefix(delivery);
-        self.server.run(async |database| drop_all(database, store::names(database, &prefix).await?).await)
+        self.server.take_back(async |database| drop_all(database, store::names(database, &prefix).await?).await)
     }
 
     fn finish_run(&mut self, run: &SinkRun) -> Result<()> {

@@ -56,6 +56,22 @@ fn nothing_is_seen_before_the_commit_nor_after_an_abort() {
 }
 
 #[test]
+fn a_delivery_is_aborted_although_the_work_was_asked_to_stop() {
+    let (mut scratch, host) = (Scratch::new(), Host::new());
+    scratch.run(doc! {"create": "calls"});
+    // Longer than a waiting call goes without asking whether it should stop.
+    scratch.url = by_slow_line(&scratch.url, std::time::Duration::from_millis(120));
+    let mut sink = sink(&host, &scratch, json!({}));
+    let delivery = delivery(1);
+    sink.write(&delivery, Batches::once(calls([(1, Some("a"))]))).unwrap();
+    assert_eq!(scratch.names().len(), 2, "the collection, and the stage beside it");
+    host.cancel();
+    assert_eq!(sink.begin_split(&delivery).unwrap_err().kind, ErrorKind::Cancelled);
+    sink.abort(&delivery).unwrap();
+    assert_eq!(scratch.names(), ["calls"]);
+}
+
+#[test]
 fn an_unfinished_commit_is_completed() {
     for ids in [false, true] {
         let (scratch, host) = (Scratch::new(), Host::new());
