@@ -84,6 +84,7 @@ mod rows;
 #[cfg(feature = "async")]
 mod runtime;
 mod schema;
+pub mod state;
 pub mod testing;
 mod traits;
 pub mod types;

@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::State;
+use crate::backfill;
 use crate::error::Step;
 use crate::retention;
 use crate::store::{int, json_from_optional, json_text, now_text};
-use crate::windows;
 
 /// How far one sink of a pipeline has got.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -194,7 +194,7 @@ impl State {
             if settled {
                 return Ok(false);
             }
-            windows::set_back_backfill(transaction, pipeline, window)?;
+            backfill::set_back(transaction, pipeline, window)?;
             for sql in [
                 "UPDATE pipelines SET position = (SELECT lower FROM windows WHERE pipeline = ?1 AND id = ?2) \
                  WHERE name = ?1 AND EXISTS (SELECT 1 FROM windows WHERE pipeline = ?1 AND id = ?2 AND kind = 'read' \

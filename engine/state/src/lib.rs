@@ -28,6 +28,7 @@
 //! - This crate knows nothing of pipeline files, modules or the network, and never
 //!   sees a secret: callers keep them out of definitions, contexts and reports.
 
+mod backfill;
 mod cursors;
 mod dead_letters;
 mod error;
@@ -41,6 +42,7 @@ pub mod spool;
 mod store;
 mod windows;
 
+pub use backfill::Backfill;
 pub use cursors::Cursor;
 pub use dead_letters::{
     DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterStatus, MAX_PAGE, Mark, NewDeadLetter, Payload,
@@ -51,7 +53,7 @@ pub use retention::KEPT_WINDOWS;
 pub use runs::{KEPT_RUNS, Outcome, Run, RunFilter};
 pub use spool::{Spool, SpoolOptions};
 pub use store::State;
-pub use windows::{Backfill, NewWindow, SinkPlan, Window, WindowKind, WindowSink};
+pub use windows::{NewWindow, SinkPlan, Window, WindowKind, WindowSink};
 
 /// Every point at which a test can stop the process between two durable writes,
 /// in the order of one delivery. They exist with the cargo feature `failpoints`

@@ -8,11 +8,11 @@ use engine_abi::message::Split;
 use engine_abi::{Error, ErrorKind, Result, Unit};
 use fail::fail_point;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::State;
+use crate::backfill::{self, Backfill};
 use crate::cursors;
 use crate::error::{Fault, Step};
 use crate::ledger::RUN_SPLIT;
@@ -50,9 +50,6 @@ pub struct SinkPlan {
     pub unit: Unit,
 }
 
-/// Under which the context of a window says what backfill it is a part of.
-const BACKFILL: &str = "backfill";
-
 /// A window about to be stored.
 #[derive(Debug, Clone)]
 pub struct NewWindow {
@@ -79,17 +76,6 @@ pub struct NewWindow {
     pub replays: Vec<i64>,
     /// What a `Backfill` window is a part of.
     pub backfill: Option<Backfill>,
-}
-
-/// A range of a source that is read once more, window by window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Backfill {
-    /// Where it begins (exclusive).
-    pub lower: Value,
-    /// Where it ends (inclusive).
-    pub upper: Value,
-    /// How far each window goes, as a person wrote it; empty: to the end.
-    pub step: String,
 }
 
 /// A stored window.
@@ -170,7 +156,7 @@ impl State {
     pub fn create_window(&self, new: &NewWindow) -> Result<Window> {
         let mut context = new.context.clone();
         if let (Some(backfill), Value::Object(context)) = (&new.backfill, &mut context) {
-            context.insert(BACKFILL.to_owned(), serde_json::json!(backfill));
+            context.insert(backfill::CONTEXT.to_owned(), serde_json::json!(backfill));
         }
         let window = self.write("store a window", |transaction| {
             let definition = json_text(&new.definition)?;
@@ -204,7 +190,7 @@ impl State {
                     .execute(params![new.pipeline, new.upper.as_ref().map(json_text).transpose()?])?;
             }
             if let (Some(backfill), Some(reached)) = (&new.backfill, &new.upper) {
-                note_backfill(transaction, &new.pipeline, backfill, reached)?;
+                backfill::note(transaction, &new.pipeline, backfill, reached)?;
             }
             for sink in &new.sinks {
                 cursors::advance(transaction, &new.pipeline, &sink.name)?;
@@ -215,35 +201,6 @@ impl State {
         })?;
         fail_point!("state::window_stored");
         Ok(window)
-    }
-
-    /// Up to where the windows of a backfill are stored; None: it has not begun, or
-    /// [`State::end_backfill`] was called.
-    pub fn backfilled(&self, pipeline: &str, backfill: &Backfill) -> Result<Option<Value>> {
-        self.look("look up a backfill", |transaction| {
-            let reached: Option<String> = transaction
-                .prepare_cached(
-                    "SELECT reached FROM backfills WHERE pipeline = ?1 AND lower = ?2 AND upper = ?3 AND step = ?4",
-                )?
-                .query_row(
-                    params![pipeline, json_text(&backfill.lower)?, json_text(&backfill.upper)?, backfill.step],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            json_from_optional(reached)
-        })
-    }
-
-    /// Forgets a backfill: the same one would begin anew.
-    pub fn end_backfill(&self, pipeline: &str, backfill: &Backfill) -> Result<()> {
-        self.write("end a backfill", |transaction| {
-            transaction
-                .prepare_cached(
-                    "DELETE FROM backfills WHERE pipeline = ?1 AND lower = ?2 AND upper = ?3 AND step = ?4",
-                )?
-                .execute(params![pipeline, json_text(&backfill.lower)?, json_text(&backfill.upper)?, backfill.step])?;
-            Ok(())
-        })
     }
 
     /// The windows of a pipeline that still wait for deliveries, in order. They are
@@ -282,33 +239,6 @@ fn next_number(transaction: &Transaction<'_>, pipeline: &str) -> Step<u64> {
              ON CONFLICT (name) DO UPDATE SET next_window = next_window + 1 RETURNING next_window - 1",
         )?
         .query_row([pipeline], |row| row.get::<_, i64>(0))? as u64)
-}
-
-/// Remembers how far a backfill has got.
-fn note_backfill(transaction: &Transaction<'_>, pipeline: &str, backfill: &Backfill, reached: &Value) -> Step<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO backfills (pipeline, lower, upper, step, reached) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (pipeline, lower, upper, step) DO UPDATE SET reached = excluded.reached",
-        )?
-        .execute(params![
-            pipeline,
-            json_text(&backfill.lower)?,
-            json_text(&backfill.upper)?,
-            backfill.step,
-            json_text(reached)?
-        ])?;
-    Ok(())
-}
-
-/// Takes back what a window of a backfill has added to it.
-pub(crate) fn set_back_backfill(transaction: &Transaction<'_>, pipeline: &str, window: u64) -> Step<()> {
-    let Some(window) = load_one(transaction, pipeline, window)? else { return Ok(()) };
-    let backfill = window.context.get(BACKFILL).cloned().map(serde_json::from_value::<Backfill>);
-    let Some(backfill) = backfill.transpose().map_err(|cause| Fault::Unreadable(cause.to_string()))? else {
-        return Ok(());
-    };
-    note_backfill(transaction, pipeline, &backfill, window.lower.as_ref().unwrap_or(&backfill.lower))
 }
 
 fn store_splits(transaction: &Transaction<'_>, new: &NewWindow, id: u64) -> Step<()> {
@@ -398,7 +328,7 @@ pub(crate) fn finish_if_done(transaction: &Transaction<'_>, pipeline: &str, id: 
     Ok(true)
 }
 
-fn load_one(transaction: &Transaction<'_>, pipeline: &str, id: u64) -> Step<Option<Window>> {
+pub(crate) fn load_one(transaction: &Transaction<'_>, pipeline: &str, id: u64) -> Step<Option<Window>> {
     let sql = format!("{COLUMNS} WHERE pipeline = ?1 AND windows.id = ?2");
     Ok(load(transaction, pipeline, &sql, params![pipeline, int(id)])?.pop())
 }

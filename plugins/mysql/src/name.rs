@@ -114,12 +114,14 @@ fn moment(text: &str) -> Option<String> {
 
 /// A query with its values in their places. `window`: what its bounds are, NULL if there is none.
 pub fn rendered(statement: &Statement, parameters: &Parameters, window: Option<(&Window, Values)>) -> Result<String> {
-    let unknown = Window { column: None, key: None, after: None, from: None, to: None };
-    let (window, values) = window.unwrap_or((&unknown, Values::Texts));
+    let (window, values) = window.unzip();
     statement.render(|name| {
-        let value = Statement::value(name, parameters, Some(window))?;
+        let value = Statement::value(name, parameters, window)?;
         let is_bound = name == engine_sdk::database::WINDOW_START || name == engine_sdk::database::WINDOW_END;
-        if is_bound { values.write(&value) } else { Ok(scalar(&value)) }
+        match values {
+            Some(values) if is_bound => values.write(&value),
+            _ => Ok(scalar(&value)),
+        }
     })
 }
 

@@ -1,27 +1,22 @@
 //! Windows of a cursor, splits of a table, and the moment at which both are seen.
 
 use chrono::DateTime;
-use engine_sdk::database::{Cursor, Extraction, Growth, Parameters, Position, Quoting, Scalar, Statement, Window};
+use engine_sdk::database::{
+    Cursor, Cut, Extraction, Growth, Parameters, Position, Quoting, Range, Scalar, Statement, Window,
+};
 use engine_sdk::prelude::*;
 
 use crate::connection::{Link, execute, rows, text, value};
 use crate::error::Failure;
 use crate::kind::Kind;
 use crate::name::{Values, rendered};
-use crate::selection::{Bounds, Piece, Range, Reading, Selected, conditions, growing};
+use crate::selection::{Bounds, Compare, Piece, Reading, Selected, growing};
 
 /// Sees the database at one moment, and changes nothing.
 const BEGIN: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 ];
-
-/// How a table is cut.
-#[derive(Debug, Clone)]
-pub struct Cut {
-    pub key: String,
-    pub splits: usize,
-}
 
 /// Begins the transaction of a session.
 pub async fn begin(connection: &mut Link) -> Result<(), Failure> {
@@ -55,9 +50,7 @@ pub async fn check(
             growing(key)?;
         }
         if cursor.lag.is_some() && growing(column)? != Values::Times {
-            return Err(Error::config(format!("`cursor.lag` is for columns of times, and `{}` is none", column.name))
-                .hint("leave `lag` out")
-                .into());
+            return Err(Cursor::not_a_time(&column.name).into());
         }
     }
     if let Some(cut) = cut {
@@ -72,9 +65,7 @@ async fn values(connection: &mut Link, query: &str, parameters: &Parameters) -> 
     let values = Reading::query(connection, &rendered(&statement, parameters, None)?).await?;
     match values.columns.len() {
         1 => Ok(values),
-        more => Err(Error::config(format!("`cursor.query` gives {more} columns"))
-            .hint("it gives one: the values that windows go by")
-            .into()),
+        count => Err(Cursor::not_one_column(count).into()),
     }
 }
 
@@ -89,17 +80,13 @@ pub async fn plan(
     let (selection, parameters) = (extraction.selection(), extraction.parameters());
     let reading = Reading::new(connection, selection, parameters, None).await?;
     check(connection, &reading, extraction, cut).await?;
+    extraction.check_request(request)?;
     let window = match extraction.cursor() {
         Some((cursor, growth)) => match window(connection, &reading, parameters, cursor, growth, request).await? {
             Some(window) => Some(window),
             // Nothing new.
             None => return Ok(Plan { upper: request.cursor.clone(), splits: vec![] }),
         },
-        None if request.upper.is_some() => {
-            return Err(Error::config("without a `cursor` there are no windows that could be read again")
-                .hint("write `cursor: { column: COLUMN }` under the source's `with`")
-                .into());
-        }
         None => None,
     };
     let ranges = match cut {
@@ -116,7 +103,7 @@ pub async fn plan(
         (Some(table), None) => table.estimated_rows.filter(|rows| *rows > 0).map(|rows| rows / ranges.len() as u64),
         _ => None,
     };
-    let split = |(at, range): (usize, Option<Range>)| {
+    let split = |(at, range): (usize, Option<Range<i128>>)| {
         let piece = Piece {
             selection: selection.clone(),
             parameters: parameters.clone(),
@@ -153,27 +140,16 @@ async fn window(
         }
     };
     let values = growing(column)?;
-    let by_query = matches!(growth, Growth::Query(_));
-    let after = Position::of(request)?;
-    let window = Window {
-        column: (!by_query).then(|| column.name.clone()),
-        key: key.map(|key| key.name.clone()),
-        from: if after.is_none() { cursor.start.clone() } else { None },
-        after,
-        to: None,
-    };
-    if let Some(to) = Position::end_of(request)? {
+    let window = Window::next(cursor, growth, request)?;
+    if let Some(to) = &window.to {
         // Old windows again: whatever lies in them by now.
         values.write(to.value())?;
-        return Ok(Some(Bounds { window: Window { to: Some(to), ..window }, values }));
+        return Ok(Some(Bounds { window, values }));
     }
     let sql = column.sql();
-    let mut wanted = vec![format!("{sql} IS NOT NULL")];
-    match &window.from {
-        // As the query itself does it.
-        Some(from) if by_query => wanted.push(format!("{sql} > {}", values.write(from)?)),
-        _ => wanted.extend(conditions(&window, column, key)?),
-    }
+    let key_sql = key.map(Selected::sql);
+    let compare = Compare::new(column, key)?;
+    let mut wanted = window.search(&sql, key_sql.as_deref(), |with, value| compare.write(with, value))?;
     // A zero date, and a day that no calendar has, becomes a dead letter of the window that it falls into, or of none.
     if let Some(limit) = newest(connection, cursor, column).await? {
         wanted.push(limit);
@@ -182,7 +158,6 @@ async fn window(
     if let Some(key) = key {
         refuse_missing_keys(connection, reading, &wanted, key).await?;
     }
-    let key_sql = key.map(Selected::sql);
     let last = key_sql.clone().unwrap_or_else(|| "NULL".into());
     let order = key_sql.map_or(String::new(), |key| format!(", {key} DESC"));
     let largest =
@@ -238,18 +213,13 @@ async fn refuse_missing_keys(
     }
     let sql = format!("SELECT 1 FROM {} WHERE {} IS NULL AND {wanted} LIMIT 1", reading.from, key.sql());
     if value(connection, &sql).await?.is_some() {
-        return Err(Error::config(format!(
-            "rows of this window have no value in `{}`, which `cursor.key` names",
-            key.name
-        ))
-        .hint("they could not be told from others: name a column that is never null, such as the primary key")
-        .into());
+        return Err(Cursor::without_key(&key.name).into());
     }
     Ok(())
 }
 
 /// Ranges at equal distances from the smallest to the largest. None: no column of whole numbers.
-async fn ranges(connection: &mut Link, reading: &Reading, cut: &Cut) -> Result<Vec<Range>, Failure> {
+async fn ranges(connection: &mut Link, reading: &Reading, cut: &Cut) -> Result<Vec<Range<i128>>, Failure> {
     let key = reading.column("key", &cut.key)?;
     if !matches!(key.kind, Kind::Integer { .. }) {
         return Ok(vec![]);
@@ -259,13 +229,6 @@ async fn ranges(connection: &mut Link, reading: &Reading, cut: &Cut) -> Result<V
     let end = |place| ends.first().and_then(|row| text(row, place)).and_then(|end| end.parse::<i128>().ok());
     let (Some(first), Some(last)) = (end(0), end(1)) else { return Ok(vec![]) };
     let steps = cut.splits as i128;
-    let mut bounds: Vec<_> =
-        (1..steps).map(|step| first + (last - first) * step / steps).filter(|bound| *bound > first).collect();
-    bounds.dedup();
-    if bounds.is_empty() {
-        return Ok(vec![]);
-    }
-    let from = std::iter::once(None).chain(bounds.iter().copied().map(Some));
-    let below = bounds.iter().copied().map(Some).chain(std::iter::once(None));
-    Ok(from.zip(below).map(|(from, below)| Range { column: key.name.clone(), from, below }).collect())
+    let bounds = (1..steps).map(|step| first + (last - first) * step / steps).filter(|bound| *bound > first);
+    Ok(Range::between(&key.name, bounds.collect()))
 }

@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Date64Type, Float32Type, Float64Type, Int16Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Float64Array, new_null_array};
 use arrow_cast::CastOptions;
+use engine_sdk::database::shortened;
 use engine_sdk::prelude::*;
 
 use crate::target::{Form, Mapped};
@@ -123,7 +124,7 @@ fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Re
         Form::Text if column.shape.is_some() => {
             let texts = array.as_string::<i32>();
             for row in rows.filter(|row| column.shape.as_ref().is_some_and(|shape| !shape.fits(texts.value(*row)))) {
-                let what = format!("`{}` is no value of {}", cut(texts.value(row)), column.declared);
+                let what = format!("`{}` is no value of {}", shortened(texts.value(row)), column.declared);
                 refuse(bad, row, "no_such_value", column, &what);
             }
         }
@@ -190,11 +191,6 @@ fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Re
         }
         Form::Integer { .. } | Form::Decimal | Form::Bytes | Form::Time => {}
     }
-}
-
-fn cut(text: &str) -> &str {
-    const SHOWN: usize = 60;
-    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
 fn shown(array: &ArrayRef, row: usize) -> String {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use engine_sdk::database::{Parameters, Quoting, Selection, Statement, TableName, Window, suggestion};
+use engine_sdk::database::{
+    Compared, Parameters, Quoting, Range, Scalar, Selection, Statement, TableName, Window, suggestion,
+};
 use engine_sdk::prelude::*;
 use mysql_async::Column;
 use mysql_async::prelude::Queryable;
@@ -26,7 +28,7 @@ pub struct Piece {
     pub window: Option<Bounds>,
     /// A range of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<Range>,
+    pub range: Option<Range<i128>>,
     /// The session that planned, for as long as it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -38,19 +40,6 @@ pub struct Piece {
 pub struct Bounds {
     pub window: Window,
     pub values: Values,
-}
-
-/// A part of a table. Together, the ranges of a plan hold every row once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Range {
-    pub column: String,
-    /// Only what is not smaller. Absent: the first range, which also has the rows without a key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<i128>,
-    /// Only what is smaller. Absent: the last range.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub below: Option<i128>,
 }
 
 /// A column as it is read.
@@ -130,21 +119,20 @@ impl Reading {
     /// The rows of a piece, always in one order.
     pub fn select(&self, piece: &Piece) -> Result<String> {
         let (mut conditions, mut order) = (vec![], vec![]);
-        if let Some((bounds, column)) =
-            piece.window.as_ref().and_then(|bounds| Some((bounds, bounds.window.column.as_ref()?)))
-        {
-            conditions.extend(self.conditions(&bounds.window)?);
-            order.push(quote(column));
-            order.extend(bounds.window.key.as_deref().map(quote));
+        let window = piece.window.as_ref().map(|bounds| &bounds.window);
+        if let Some((window, column)) = window.and_then(|window| Some((window, window.column.as_ref()?))) {
+            let column = self.column("cursor", column)?;
+            let key = window.key.as_ref().map(|key| self.column("cursor.key", key)).transpose()?;
+            let key_sql = key.map(Selected::sql);
+            let compare = Compare::new(column, key)?;
+            let write = |with, value: &Scalar| compare.write(with, value);
+            conditions.extend(window.conditions(&column.sql(), key_sql.as_deref(), write)?);
+            order.push(column.sql());
+            order.extend(key_sql);
         }
         if let Some(range) = &piece.range {
             let column = self.column("key", &range.column)?.sql();
-            conditions.push(match (&range.from, &range.below) {
-                (Some(from), Some(below)) => format!("{column} >= {from} AND {column} < {below}"),
-                (Some(from), None) => format!("{column} >= {from}"),
-                (None, Some(below)) => format!("({column} < {below} OR {column} IS NULL)"),
-                (None, None) => "TRUE".into(),
-            });
+            conditions.push(range.condition(&column, i128::to_string));
             order.push(column);
         }
         if let Some(query) = self.query.as_ref().filter(|_| conditions.is_empty()) {
@@ -166,36 +154,26 @@ impl Reading {
         }
         Ok(select)
     }
-
-    /// A window of a column as conditions of a WHERE.
-    pub fn conditions(&self, window: &Window) -> Result<Vec<String>> {
-        let Some(column) = &window.column else { return Ok(vec![]) };
-        let column = self.column("cursor", column)?;
-        let key = window.key.as_ref().map(|key| self.column("cursor.key", key)).transpose()?;
-        conditions(window, column, key)
-    }
 }
 
-/// Values of the window are written as what the column holds, those of the key as what it holds.
-pub fn conditions(window: &Window, column: &Selected, key: Option<&Selected>) -> Result<Vec<String>> {
-    let values = growing(column)?;
-    let key_values = key.map(growing).transpose()?.unwrap_or(Values::Texts);
-    let mut failed = None;
-    let mut write = |values: Values, value: &engine_sdk::database::Scalar| {
-        values.write(value).unwrap_or_else(|error| {
-            failed.get_or_insert(error);
-            String::new()
-        })
-    };
-    // What each value is decides its place: positions hold the column's value and, beside it, the key's.
-    let keys: Vec<_> =
-        [&window.after, &window.to].into_iter().flatten().filter_map(|position| position.key()).collect();
-    let key_sql = key.map(Selected::sql);
-    let conditions = window.conditions(&column.sql(), key_sql.as_deref(), |value| {
-        let is_key = keys.iter().any(|key| std::ptr::eq(*key, value));
-        write(if is_key { key_values } else { values }, value)
-    });
-    failed.map_or(Ok(conditions), Err)
+/// As what the values of a cursor's column and of its key are written.
+pub struct Compare {
+    column: Values,
+    key: Values,
+}
+
+impl Compare {
+    pub fn new(column: &Selected, key: Option<&Selected>) -> Result<Self> {
+        Ok(Self { column: growing(column)?, key: key.map(growing).transpose()?.unwrap_or(Values::Texts) })
+    }
+
+    /// A value as SQL text to compare with one of them.
+    pub fn write(&self, with: Compared, value: &Scalar) -> Result<String> {
+        match with {
+            Compared::Column => self.column.write(value),
+            Compared::Key => self.key.write(value),
+        }
+    }
 }
 
 /// As what the values of a column are compared, if it can be a cursor.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use engine_sdk::database::default_connect_timeout;
 use engine_sdk::message::{AcquireRequest, Acquired, ReleaseRequest, StateChange, StoreRequest};
 use engine_sdk::prelude::*;
-use engine_sdk::{Documents, types};
+use engine_sdk::{Documents, state, types};
 
 use crate::commits::{alone, digest};
 use crate::connection::{Address, Link, Server, Tls, execute, rows, text, value};
@@ -145,9 +145,7 @@ impl StateStore for MysqlState {
             if execute(connection, advance).await? == 0 {
                 execute(connection, "ROLLBACK").await?;
                 let holder = held(connection, &id, name).await?;
-                return Err(Error::denied(format!("this engine has lost the state: {}", holder.message))
-                    .hint("end this engine; the other one goes on with what it has left")
-                    .into());
+                return Err(state::lost(&holder).into());
             }
             put(connection, &id, name, &request.changes).await?;
             execute(connection, "COMMIT").await?;
@@ -239,13 +237,9 @@ async fn held(connection: &mut Link, id: &str, name: &str) -> Result<Error, Fail
          WHERE id = {id} AND holder IS NOT NULL"
     );
     let found = rows(connection, &who).await?;
-    let Some(row) = found.first() else {
-        return Ok(Error::unavailable(format!("the state `{name}` was given back or changed meanwhile")));
-    };
-    let part = |place| text(row, place).unwrap_or_default();
-    Ok(Error::unavailable(format!("the state `{name}` is held by {}, last seen {} s ago", part(0), part(1))).hint(
-        format!("stop that engine, or wait: if it has ended without a word, the state is free after {} s", part(2)),
-    ))
+    let Some(row) = found.first() else { return Ok(state::given_back(name)) };
+    let seconds = |place| text(row, place).and_then(|number| number.parse().ok()).unwrap_or_default();
+    Ok(state::held(name, &text(row, 0).unwrap_or_default(), seconds(1), seconds(2)))
 }
 
 fn document(row: &mysql_async::Row) -> Result<StateChange> {

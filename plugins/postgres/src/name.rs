@@ -41,9 +41,8 @@ pub fn cursor_value(value: &Scalar) -> String {
 
 /// A query with its values in their places. `window`: what its bounds are, NULL if there is none.
 pub fn rendered(statement: &Statement, parameters: &Parameters, window: Option<&Window>) -> Result<String> {
-    let unknown = Window { column: None, key: None, after: None, from: None, to: None };
     statement.render(|name| {
-        let value = Statement::value(name, parameters, Some(window.unwrap_or(&unknown)))?;
+        let value = Statement::value(name, parameters, window)?;
         let is_bound = name == engine_sdk::database::WINDOW_START || name == engine_sdk::database::WINDOW_END;
         Ok(if is_bound { cursor_value(&value) } else { scalar(&value) })
     })

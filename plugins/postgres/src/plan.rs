@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use engine_postgres_copy::Kind;
 use engine_sdk::database::{
-    Cursor, Extraction, Growth, Parameters, Position, Quoting, Scalar, Selection, Statement, Window,
+    Cursor, Cut, Extraction, Growth, Parameters, Position, Quoting, Range, Scalar, Selection, Statement, Window,
 };
 use engine_sdk::prelude::*;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use crate::connection::execute;
 use crate::error::Failure;
 use crate::name::{cursor_value, literal, rendered};
-use crate::selection::{Piece, Range, Reading, Selected};
+use crate::selection::{Piece, Reading, Selected};
 
 /// Sees the database at one moment.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -21,13 +21,6 @@ const SETTINGS: &str = "SET LOCAL standard_conforming_strings = on; SET LOCAL Ti
     SET LOCAL idle_in_transaction_session_timeout = 0";
 /// Without these, a big table without a key is read from wherever another scan is.
 const IN_ORDER: &str = "SET LOCAL synchronize_seqscans = off; SET LOCAL max_parallel_workers_per_gather = 0";
-
-/// How a table is cut.
-#[derive(Debug, Clone)]
-pub struct Cut {
-    pub key: String,
-    pub splits: usize,
-}
 
 /// Whether the settings fit the columns.
 pub async fn check(
@@ -53,9 +46,7 @@ pub async fn check(
             growing(key)?;
         }
         if cursor.lag.is_some() && !is_time(column) {
-            return Err(Error::config(format!("`cursor.lag` is for columns of times, and `{}` is none", column.name))
-                .hint("leave `lag` out")
-                .into());
+            return Err(Cursor::not_a_time(&column.name).into());
         }
     }
     if let Some(cut) = cut {
@@ -70,9 +61,7 @@ async fn values(connection: &mut PgConnection, query: &str, parameters: &Paramet
     let values = Reading::query(connection, &rendered(&statement, parameters, None)?).await?;
     match values.columns.len() {
         1 => Ok(values),
-        more => Err(Error::config(format!("`cursor.query` gives {more} columns"))
-            .hint("it gives one: the values that windows go by")
-            .into()),
+        count => Err(Cursor::not_one_column(count).into()),
     }
 }
 
@@ -136,17 +125,13 @@ pub async fn plan(
     let (selection, parameters) = (extraction.selection(), extraction.parameters());
     let reading = Reading::new(connection, selection, parameters, None).await?;
     check(connection, &reading, extraction, cut).await?;
+    extraction.check_request(request)?;
     let window = match extraction.cursor() {
         Some((cursor, growth)) => match window(connection, &reading, parameters, cursor, growth, request).await? {
             Some(window) => Some(window),
             // Nothing new.
             None => return Ok(Plan { upper: None, splits: vec![] }),
         },
-        None if request.upper.is_some() => {
-            return Err(Error::config("without a `cursor` there are no windows that could be read again")
-                .hint("write `cursor: { column: COLUMN }` under the source's `with`")
-                .into());
-        }
         None => None,
     };
     let ranges = match cut {
@@ -163,7 +148,7 @@ pub async fn plan(
         (Some(table), None) => estimate(connection, table.oid).await?.map(|rows| rows / ranges.len() as u64),
         _ => None,
     };
-    let split = |(at, range): (usize, Option<Range>)| {
+    let split = |(at, range): (usize, Option<Range<String>>)| {
         let piece = Piece {
             selection: selection.clone(),
             parameters: parameters.clone(),
@@ -210,27 +195,14 @@ async fn window(
             (&values, &values.columns[0], None)
         }
     };
-    let by_query = matches!(growth, Growth::Query(_));
-    let after = Position::of(request)?;
-    let window = Window {
-        column: (!by_query).then(|| column.name.clone()),
-        key: key.map(|key| key.name.clone()),
-        from: if after.is_none() { cursor.start.clone() } else { None },
-        after,
-        to: None,
-    };
-    if let Some(to) = Position::end_of(request)? {
+    let window = Window::next(cursor, growth, request)?;
+    if window.to.is_some() {
         // Old windows again: whatever lies in them by now.
-        return Ok(Some(Window { to: Some(to), ..window }));
+        return Ok(Some(window));
     }
     let sql = &column.sql;
     let key_sql = key.map(|key| key.sql.as_str());
-    let mut conditions = vec![format!("{sql} IS NOT NULL")];
-    match &window.from {
-        // As the query itself does it.
-        Some(from) if by_query => conditions.push(format!("{sql} > {}", cursor_value(from))),
-        _ => conditions.extend(window.conditions(sql, key_sql, cursor_value)),
-    }
+    let mut conditions = window.search(sql, key_sql, |_, value| Ok(cursor_value(value)))?;
     // What is larger than everything would be the last window for ever.
     if is_time(column) {
         conditions.push(format!("pg_catalog.isfinite({sql})"));
@@ -281,12 +253,7 @@ async fn refuse_missing_keys(
     let sql = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE {} IS NULL AND {conditions})", reading.from, key.sql);
     let lacks: bool = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(connection).await?;
     if lacks {
-        return Err(Error::config(format!(
-            "rows of this window have no value in `{}`, which `cursor.key` names",
-            key.name
-        ))
-        .hint("they could not be told from others: name a column that is never null, such as the primary key")
-        .into());
+        return Err(Cursor::without_key(&key.name).into());
     }
     Ok(())
 }
@@ -306,7 +273,7 @@ fn growing(column: &Selected) -> Result<()> {
 }
 
 /// Ranges of about as many rows each, by what the server knows about the key. None: it knows nothing.
-async fn ranges(connection: &mut PgConnection, reading: &Reading, cut: &Cut) -> Result<Vec<Range>, Failure> {
+async fn ranges(connection: &mut PgConnection, reading: &Reading, cut: &Cut) -> Result<Vec<Range<String>>, Failure> {
     let key = reading.column("key", &cut.key)?;
     let mut known: Vec<String> = match &reading.table {
         Some(table) => histogram(connection, &table.schema, &table.name, &key.name).await?,
@@ -317,15 +284,8 @@ async fn ranges(connection: &mut PgConnection, reading: &Reading, cut: &Cut) -> 
     }
     // The first and the last are the smallest and the largest; what lies between cuts.
     let steps = known.len().saturating_sub(1);
-    let mut bounds: Vec<String> =
-        (1..cut.splits).map(|at| at * steps / cut.splits).filter(|at| *at > 0).map(|at| known[at].clone()).collect();
-    bounds.dedup();
-    if bounds.is_empty() {
-        return Ok(vec![]);
-    }
-    let from = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
-    let below = bounds.iter().cloned().map(Some).chain(std::iter::once(None));
-    Ok(from.zip(below).map(|(from, below)| Range { column: key.name.clone(), from, below }).collect())
+    let bounds = (1..cut.splits).map(|at| at * steps / cut.splits).filter(|at| *at > 0);
+    Ok(Range::between(&key.name, bounds.map(|at| known[at].clone()).collect()))
 }
 
 /// Values that have as many rows between each two.

@@ -9,6 +9,7 @@ use arrow_array::types::{Date32Type, Date64Type, Float32Type, Float64Type, Times
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, new_null_array};
 use arrow_cast::CastOptions;
 use engine_postgres_copy::{EPOCH_DAYS, EPOCH_MICROSECONDS, Form};
+use engine_sdk::database::shortened;
 use engine_sdk::prelude::*;
 
 use crate::decimal;
@@ -172,7 +173,7 @@ fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Re
         Form::Uuid => {
             for (row, text) in texts(array) {
                 if uuid::Uuid::try_parse(text).is_err() {
-                    refuse(bad, row, "bad_uuid", column, &format!("`{}` is not a uuid", cut(text)));
+                    refuse(bad, row, "bad_uuid", column, &format!("`{}` is not a uuid", shortened(text)));
                 }
             }
         }
@@ -221,11 +222,6 @@ fn texts(array: &ArrayRef) -> impl Iterator<Item = (usize, &str)> {
 /// `character varying` is nobody's word for it.
 fn short(declared: &str) -> String {
     declared.replace("character varying", "varchar").replace("character", "char")
-}
-
-fn cut(text: &str) -> &str {
-    const SHOWN: usize = 60;
-    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
 fn shown(array: &ArrayRef, row: usize) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine_postgres_copy::Kind;
-use engine_sdk::database::{Parameters, Quoting, Selection, Statement, TableName, Window, suggestion};
+use engine_sdk::database::{Parameters, Quoting, Range, Selection, Statement, TableName, Window, suggestion};
 use engine_sdk::prelude::*;
 use sqlx::postgres::PgColumn;
 use sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, SqlSafeStr, Statement as _};
@@ -25,23 +25,10 @@ pub struct Piece {
     pub window: Option<Window>,
     /// A range of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<Range>,
+    pub range: Option<Range<String>>,
     /// The moment at which the window was planned, for as long as the server knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
-}
-
-/// A part of a table. Together, the ranges of a plan hold every row once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Range {
-    pub column: String,
-    /// Only what is not smaller. Absent: the first range, which also has the rows without a key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Only what is smaller. Absent: the last range.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub below: Option<String>,
 }
 
 /// A column as the query names it and as it is read.
@@ -159,18 +146,13 @@ impl Reading {
             let column = &self.column("cursor", column)?.sql;
             let key = window.key.as_ref().map(|key| self.column("cursor.key", key)).transpose()?;
             let key = key.map(|key| key.sql.as_str());
-            conditions.extend(window.conditions(column, key, cursor_value));
+            conditions.extend(window.conditions(column, key, |_, value| Ok(cursor_value(value)))?);
             order.push(column.clone());
             order.extend(key.map(str::to_owned));
         }
         if let Some(range) = &piece.range {
             let column = &self.column("key", &range.column)?.sql;
-            conditions.push(match (&range.from, &range.below) {
-                (Some(from), Some(below)) => format!("{column} >= {} AND {column} < {}", literal(from), literal(below)),
-                (Some(from), None) => format!("{column} >= {}", literal(from)),
-                (None, Some(below)) => format!("({column} < {} OR {column} IS NULL)", literal(below)),
-                (None, None) => "true".into(),
-            });
+            conditions.push(range.condition(column, |bound| literal(bound)));
             order.push(column.clone());
         }
         let rest: Vec<_> = self.order.iter().filter(|column| !order.contains(column)).cloned().collect();

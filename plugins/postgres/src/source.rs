@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_postgres_copy::Decoder;
 use engine_sdk::database::{
-    Cursor, Extraction, Parameters, Quoting, Selection, TableName, default_batch, default_connect_timeout,
+    Cursor, Cut, Extraction, Parameters, Quoting, Selection, TableName, default_batch, default_connect_timeout,
 };
 use engine_sdk::prelude::*;
 use engine_sdk::types;
@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr};
 
 use crate::connection::{Address, Server, Tls};
 use crate::error::Failure;
-use crate::plan::{self, Cut};
+use crate::plan;
 use crate::selection::{Piece, Reading};
 use crate::stream::{Home, Rows, Session};
 
@@ -60,10 +60,6 @@ pub struct SourceConfig {
     /// The most rows of a batch.
     #[serde(default = "default_batch")]
     batch: std::num::NonZeroU32,
-}
-
-fn four() -> std::num::NonZeroU16 {
-    std::num::NonZeroU16::new(4).expect("not zero")
 }
 
 pub struct PostgresSource {
@@ -117,13 +113,7 @@ impl Component for PostgresSource {
         }
         let (table, query, cursor) = (config.table, config.query, config.cursor);
         let extraction = Extraction::new("postgres", table, query, config.parameters, cursor, Quoting::POSTGRES)?;
-        let cut = match (config.key, config.splits) {
-            (Some(key), splits) => Some(Cut { key, splits: splits.unwrap_or_else(four).get().into() }),
-            (None, None) => None,
-            (None, Some(_)) => {
-                return Err(Error::config("`splits` needs `key`").hint("write `key: COLUMN`, best the primary key"));
-            }
-        };
+        let cut = Cut::of(config.key, config.splits)?;
         let ca = config.ca.map(|path| cx.resolve(path));
         let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
         let batch = usize::try_from(config.batch.get()).unwrap_or(usize::MAX);

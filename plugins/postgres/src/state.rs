@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use engine_sdk::database::default_connect_timeout;
 use engine_sdk::message::{AcquireRequest, Acquired, ReleaseRequest, StateChange, StoreRequest};
 use engine_sdk::prelude::*;
-use engine_sdk::{Documents, types};
+use engine_sdk::{Documents, state, types};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::commits::CREATE_LOCK;
@@ -170,9 +170,7 @@ impl StateStore for PostgresState {
             if advanced.rows_affected() == 0 {
                 execute(connection, "ROLLBACK").await?;
                 let holder = held(connection, tables, name).await?;
-                return Err(Error::denied(format!("this engine has lost the state: {}", holder.message))
-                    .hint("end this engine; the other one goes on with what it has left")
-                    .into());
+                return Err(state::lost(&holder).into());
             }
             put(connection, tables, name, &request.changes).await?;
             execute(connection, "COMMIT").await?;
@@ -280,13 +278,9 @@ async fn held(connection: &mut PgConnection, tables: &Tables, name: &str) -> Res
         tables.head
     );
     let who = sqlx::query(AssertSqlSafe(who)).bind(name).persistent(false).fetch_optional(connection).await?;
-    let Some(who) = who else {
-        return Ok(Error::unavailable(format!("the state `{name}` was given back or changed meanwhile")));
-    };
+    let Some(who) = who else { return Ok(state::given_back(name)) };
     let (shown, ago, lease): (Option<String>, Option<i64>, i64) = (who.try_get(0)?, who.try_get(1)?, who.try_get(2)?);
-    let (shown, ago) = (shown.unwrap_or_default(), ago.unwrap_or_default());
-    Ok(Error::unavailable(format!("the state `{name}` is held by {shown}, last seen {ago} s ago"))
-        .hint(format!("stop that engine, or wait: if it has ended without a word, the state is free after {lease} s")))
+    Ok(state::held(name, &shown.unwrap_or_default(), ago.unwrap_or_default(), lease))
 }
 
 fn document(row: &sqlx::postgres::PgRow) -> Result<StateChange, Failure> {

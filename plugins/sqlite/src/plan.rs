@@ -82,7 +82,7 @@ pub fn statement(connection: &Connection, piece: &Piece) -> Result<(String, Decl
         let column = quote(rows.column("cursor", column)?.0);
         let key =
             window.key.as_ref().map(|key| Ok::<_, Error>(quote(rows.column("cursor.key", key)?.0))).transpose()?;
-        let conditions = window.conditions(&column, key.as_deref(), literal).join(" AND ");
+        let conditions = window.conditions(&column, key.as_deref(), |_, value| Ok(literal(value)))?.join(" AND ");
         sql.push_str(&format!(" WHERE {conditions}"));
         order.push(column);
         order.extend(key);
@@ -115,37 +115,22 @@ pub fn window(connection: &Connection, extraction: &Extraction, request: &PlanRe
         Growth::Column { column, key } => (Rows::of(connection, &whole)?, column.to_owned(), key),
         Growth::Query(query) => {
             let values = Rows::query(connection, query, extraction.parameters(), None)?;
-            match values.columns.as_slice() {
-                [(only, _)] => {
-                    let only = only.clone();
-                    (values, only, None)
-                }
-                more => {
-                    return Err(Error::config(format!("`cursor.query` gives {} columns", more.len()))
-                        .hint("it gives one: the values that windows go by"));
-                }
-            }
+            let [(only, _)] = values.columns.as_slice() else {
+                return Err(Cursor::not_one_column(values.columns.len()));
+            };
+            let only = only.clone();
+            (values, only, None)
         }
     };
-    let by_query = matches!(growth, Growth::Query(_));
     let (column, kind) = rows.column("cursor", &column)?;
     let key = key.map(|key| rows.column("cursor.key", key)).transpose()?.map(|(key, _)| key);
     growing(column, kind)?;
-    let after = Position::of(request)?;
-    let from = if after.is_none() { cursor.start.clone() } else { None };
-    let to = Position::end_of(request)?;
-    let window =
-        Window { column: (!by_query).then(|| column.to_owned()), key: key.map(str::to_owned), after, from, to };
+    let window = Window::next(cursor, growth, request)?;
     if window.to.is_some() {
         return Ok(Some(window));
     }
     let (sql, key_sql) = (quote(column), key.map(quote));
-    let mut conditions = vec![format!("{sql} IS NOT NULL")];
-    match &window.from {
-        // As the query itself does it.
-        Some(from) if by_query => conditions.push(format!("{sql} > {}", literal(from))),
-        _ => conditions.extend(window.conditions(&sql, key_sql.as_deref(), literal)),
-    }
+    let mut conditions = window.search(&sql, key_sql.as_deref(), |_, value| Ok(literal(value)))?;
     conditions.extend(newest(cursor, &sql, column, kind)?);
     let conditions = conditions.join(" AND ");
     if let Some((key, key_sql)) = key.zip(key_sql.as_ref()) {
@@ -181,8 +166,10 @@ fn newest(cursor: &Cursor, sql: &str, column: &str, kind: Option<Kind>) -> Resul
         Some(Kind::Date) => Ok(Some(format!("{sql} < {}", literal(&newest.date().to_string().into())))),
         // Times are texts; with an offset behind it, an equal one would be larger.
         Some(Kind::Timestamp | Kind::TimestampTz) => Ok(Some(format!("{sql} <= {}", literal(&shown(newest).into())))),
-        _ => Err(Error::config(format!("`cursor.lag` is for columns of times, and `{column}` is none"))
-            .hint("leave `lag` out, or declare the column as DATE, TIMESTAMP or TIMESTAMPTZ")),
+        _ => {
+            Err(Cursor::not_a_time(column)
+                .hint("leave `lag` out, or declare the column as DATE, TIMESTAMP or TIMESTAMPTZ"))
+        }
     }
 }
 
@@ -190,8 +177,7 @@ fn newest(cursor: &Cursor, sql: &str, column: &str, kind: Option<Kind>) -> Resul
 fn refuse_missing_keys(connection: &Connection, from: &str, conditions: &str, key: &str, key_sql: &str) -> Result<()> {
     let sql = format!("SELECT EXISTS (SELECT 1 FROM {from} WHERE {key_sql} IS NULL AND {conditions})");
     if connection.query_row(&sql, [], |row| row.get(0)).map_err(failure)? {
-        return Err(Error::config(format!("rows of this window have no value in `{key}`, which `cursor.key` names"))
-            .hint("they could not be told from others: name a column that is never null, such as the primary key"));
+        return Err(Cursor::without_key(key));
     }
     Ok(())
 }
@@ -221,9 +207,8 @@ fn scalar(value: ValueRef<'_>) -> Option<Scalar> {
 
 /// A query with its values in their places. `window`: what its bounds are, NULL if there is none.
 fn rendered(query: &str, parameters: &Parameters, window: Option<&Window>) -> Result<String> {
-    let unknown = Window { column: None, key: None, after: None, from: None, to: None };
     let statement = Statement::parse(query.trim().trim_end_matches(';'), Quoting::SQLITE)?;
-    statement.render(|name| Ok(literal(&Statement::value(name, parameters, Some(window.unwrap_or(&unknown)))?)))
+    statement.render(|name| Ok(literal(&Statement::value(name, parameters, window)?)))
 }
 
 /// A value as SQL text.

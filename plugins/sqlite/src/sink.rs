@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use engine_sdk::database::{Create, Ddl};
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use rusqlite::types::ToSqlOutput;
@@ -51,31 +52,6 @@ pub enum Mode {
     /// A row of the stream takes the place of the one with the same `key`; of
     /// several with one key in the stream the last one stays.
     Upsert,
-}
-
-/// How a missing table is made.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Create {
-    /// `true`: from the stream's columns, with `key` as the primary key.
-    Derived(bool),
-    /// By a statement of your own.
-    Stated(Ddl),
-}
-
-/// A statement of the user's own.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Ddl {
-    /// One or more SQL statements that make the table. Run as they are, in the
-    /// transaction of the first rows.
-    ddl: String,
-}
-
-impl Default for Create {
-    fn default() -> Self {
-        Self::Derived(false)
-    }
 }
 
 pub struct SqliteSink {

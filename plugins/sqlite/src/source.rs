@@ -121,16 +121,13 @@ impl Source for SqliteSource {
         let connection = self.connect()?;
         // A missing table or a broken query is found now, before there is a window.
         statement(&connection, &self.piece(None))?;
+        self.extraction.check_request(request)?;
         let window = match self.extraction.cursor() {
             Some(_) => match window(&connection, &self.extraction, request)? {
                 Some(window) => Some(window),
                 // Nothing new.
                 None => return Ok(Plan { upper: None, splits: vec![] }),
             },
-            None if request.upper.is_some() => {
-                return Err(Error::config("without a `cursor` there are no windows that could be read again")
-                    .hint("write `cursor: { column: COLUMN }` under the source's `with`"));
-            }
             None => None,
         };
         let upper = window.as_ref().and_then(|window| window.to.as_ref()).map(|to| json!(to));

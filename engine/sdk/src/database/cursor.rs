@@ -124,6 +124,23 @@ impl Cursor {
         Ok(Some(local(at).min(local(ahead) - SET_BACK)))
     }
 
+    /// The error of a `lag` on a column that holds no times.
+    pub fn not_a_time(column: &str) -> Error {
+        Error::config(format!("`cursor.lag` is for columns of times, and `{column}` is none")).hint("leave `lag` out")
+    }
+
+    /// The error of rows that have no value in the column `key` names: they would be in no window.
+    pub fn without_key(key: &str) -> Error {
+        Error::config(format!("rows of this window have no value in `{key}`, which `cursor.key` names"))
+            .hint("they could not be told from others: name a column that is never null, such as the primary key")
+    }
+
+    /// The error of a `query` that gives another number of columns than one.
+    pub fn not_one_column(count: usize) -> Error {
+        Error::config(format!("`cursor.query` gives {count} columns"))
+            .hint("it gives one: the values that windows go by")
+    }
+
     fn zone(&self) -> Result<Option<Tz>> {
         let Some(name) = &self.time_zone else { return Ok(None) };
         name.parse().map(Some).map_err(|_| {
@@ -194,7 +211,7 @@ impl Position {
 }
 
 /// What one window of a cursor reads: above one position, up to another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// The column; none where the query names its window.
@@ -214,7 +231,52 @@ pub struct Window {
     pub to: Option<Position>,
 }
 
+/// What a value of a window is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// The cursor's column.
+    Column,
+    /// The column that tells equal values apart.
+    Key,
+}
+
 impl Window {
+    /// The next one: above the last window or from the start, and up to where the request
+    /// says, if it does.
+    ///
+    /// # Errors
+    /// `Config`, where the request holds no position.
+    pub fn next(cursor: &Cursor, growth: Growth<'_>, request: &PlanRequest) -> Result<Self> {
+        let (column, key) = match growth {
+            Growth::Column { column, key } => (Some(column.to_owned()), key.map(str::to_owned)),
+            Growth::Query(_) => (None, None),
+        };
+        let after = Position::of(request)?;
+        let from = if after.is_none() { cursor.start.clone() } else { None };
+        Ok(Self { column, key, after, from, to: Position::end_of(request)? })
+    }
+
+    /// What its end is looked for among, as conditions of a WHERE; as [`Window::conditions`].
+    ///
+    /// # Errors
+    /// Those of `literal`.
+    pub fn search(
+        &self,
+        column: &str,
+        key: Option<&str>,
+        mut literal: impl FnMut(Compared, &Scalar) -> Result<String>,
+    ) -> Result<Vec<String>> {
+        let mut conditions = vec![format!("{column} IS NOT NULL")];
+        match &self.from {
+            // As the query itself does it.
+            Some(from) if self.column.is_none() => {
+                conditions.push(format!("{column} > {}", literal(Compared::Column, from)?));
+            }
+            _ => conditions.extend(self.conditions(column, key, literal)?),
+        }
+        Ok(conditions)
+    }
+
     /// What `:window_start` is.
     pub fn start(&self) -> Scalar {
         self.after.as_ref().map(Position::value).or(self.from.as_ref()).cloned().unwrap_or(Scalar::Null)
@@ -226,36 +288,43 @@ impl Window {
     }
 
     /// The window as conditions of a WHERE, for `column` and `key` as SQL text.
-    /// `literal` writes a value. Positions without a key stand for all rows with
-    /// their value.
+    /// `literal` writes a value to compare with one of them. Positions without a key
+    /// stand for all rows with their value.
+    ///
+    /// # Errors
+    /// Those of `literal`.
     pub fn conditions(
         &self,
         column: &str,
         key: Option<&str>,
-        mut literal: impl FnMut(&Scalar) -> String,
-    ) -> Vec<String> {
+        mut literal: impl FnMut(Compared, &Scalar) -> Result<String>,
+    ) -> Result<Vec<String>> {
         let mut conditions = vec![];
         if let Some(after) = &self.after {
-            let value = literal(after.value());
+            let value = literal(Compared::Column, after.value())?;
             match key.zip(after.key()) {
                 // The first half alone can be looked up in an index.
-                Some((key, last)) => conditions
-                    .push(format!("{column} >= {value} AND ({column} > {value} OR {key} > {})", literal(last))),
+                Some((key, last)) => conditions.push(format!(
+                    "{column} >= {value} AND ({column} > {value} OR {key} > {})",
+                    literal(Compared::Key, last)?
+                )),
                 None => conditions.push(format!("{column} > {value}")),
             }
         }
         if let Some(from) = &self.from {
-            conditions.push(format!("{column} >= {}", literal(from)));
+            conditions.push(format!("{column} >= {}", literal(Compared::Column, from)?));
         }
         if let Some(to) = &self.to {
-            let value = literal(to.value());
+            let value = literal(Compared::Column, to.value())?;
             match key.zip(to.key()) {
-                Some((key, last)) => conditions
-                    .push(format!("{column} <= {value} AND ({column} < {value} OR {key} <= {})", literal(last))),
+                Some((key, last)) => conditions.push(format!(
+                    "{column} <= {value} AND ({column} < {value} OR {key} <= {})",
+                    literal(Compared::Key, last)?
+                )),
                 None => conditions.push(format!("{column} <= {value}")),
             }
         }
-        conditions
+        Ok(conditions)
     }
 }
 
@@ -343,13 +412,13 @@ mod tests {
             from: None,
             to: Some(Position::Keyed { value: 5.into(), key: 9.into() }),
         };
-        let literal = |value: &Scalar| value.to_string();
+        let literal = |_, value: &Scalar| Ok(value.to_string());
         assert_eq!(
-            window.conditions("c", Some("k"), literal),
+            window.conditions("c", Some("k"), literal).unwrap(),
             ["c >= 3 AND (c > 3 OR k > 7)", "c <= 5 AND (c < 5 OR k <= 9)"]
         );
         let window = Window { after: Some(Position::Value(3.into())), ..window };
-        assert_eq!(window.conditions("c", Some("k"), literal)[0], "c > 3", "set by a person, without a key");
+        assert_eq!(window.conditions("c", Some("k"), literal).unwrap()[0], "c > 3", "set by a person, without a key");
         assert_eq!((window.start(), window.end()), (3.into(), 5.into()));
     }
 }

@@ -1,5 +1,6 @@
 //! What an SQL source reads, checked as a whole.
 
+use engine_abi::message::PlanRequest;
 use engine_abi::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,20 @@ impl Extraction {
     /// The values of the query's placeholders.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// Refuses a request for old windows where there are none.
+    ///
+    /// # Errors
+    /// `Config`, where the request names an end and there is no cursor.
+    pub fn check_request(&self, request: &PlanRequest) -> Result<()> {
+        match request.upper {
+            Some(_) if self.cursor.is_none() => {
+                Err(Error::config("without a `cursor` there are no windows that could be read again")
+                    .hint("write `cursor: { column: COLUMN }` under the source's `with`"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The cursor, and by what its windows go.

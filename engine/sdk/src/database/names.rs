@@ -92,6 +92,13 @@ pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> 
     }
 }
 
+/// As much of a value as a message shows.
+pub fn shortened(text: &str) -> &str {
+    /// In characters.
+    const SHOWN: usize = 60;
+    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,14 +106,15 @@ impl Statement {
         Ok(rendered)
     }
 
-    /// The value of a placeholder, from `parameters` or from the window.
+    /// The value of a placeholder, from `parameters` or from the window, whose bounds are
+    /// null where there is none.
     ///
     /// # Errors
     /// `Internal`, where [`Extraction::new`](super::Extraction::new) would have refused it.
     pub fn value(name: &str, parameters: &Parameters, window: Option<&Window>) -> Result<Scalar> {
-        match (name, window) {
-            (WINDOW_START, Some(window)) => Ok(window.start()),
-            (WINDOW_END, Some(window)) => Ok(window.end()),
+        match name {
+            WINDOW_START => Ok(window.map_or(Scalar::Null, Window::start)),
+            WINDOW_END => Ok(window.map_or(Scalar::Null, Window::end)),
             _ => {
                 parameters.get(name).cloned().ok_or_else(|| Error::internal(format!("there is no value for `:{name}`")))
             }
