@@ -224,7 +224,9 @@ typedef struct EngineHost {
   EngineStatus (*reject)(void *context, const EngineRejection *rejection);
   /*
    * Adds a part to the present delivery's receipt, as JSON: what the other
-   * side answered for a piece of it.
+   * side answered for a piece of it. It is stored before the call returns, and
+   * comes back as one of `answered`, should the delivery be made again: for a
+   * target that cannot take a delivery as a whole. Gone once it is settled.
    */
   EngineStatus (*receipt)(void *context, EngineText part);
   /*
@@ -372,9 +374,11 @@ typedef struct EngineComponent {
 
   /*
    * Sinks. `delivery`: {"key", "state", "pipeline", "sink", "window", "split",
-   * "settled_before", "sealed"}. `key` is what the other side keeps; windows
-   * below `settled_before` never come again, so what is kept about them can go.
-   * `sealed` is what `write` answered before a crash, if it got so far.
+   * "settled_before", "sealed", "answered"?}. `key` is what the other side keeps;
+   * windows below `settled_before` never come again, so what is kept about them
+   * can go. `sealed` is what `write` answered before a crash, if it got so far;
+   * `answered` are the parts of the receipt that earlier attempts have kept, and
+   * comes here only.
    * Answers {"status": "new"} | {"status": "sealed"} |
    * {"status": "committed", "receipt": {…}}.
    */
@@ -412,9 +416,11 @@ typedef struct EngineComponent {
    * States: takes the state, or says that this holder still has it. `request`:
    * {"holder", "shown", "former"?, "lease_ms"}. It is free when nobody holds it,
    * when `former` does, or when the holder's last sign of life is older than its
-   * lease. Answers {"sequence", "layout", "last"?}; 0, 0 and nothing of a state
-   * that is empty. ENGINE_UNAVAILABLE while another holds it, whom the message
-   * names as `shown`, with the time of its last sign of life.
+   * lease. Answers {"sequence", "layout", "last"?, "positions"?}; 0, 0 and
+   * nothing of a state that is empty. `positions` says, by the names of
+   * pipelines, where those begin that have never had a window: what the database
+   * holds of them from before. ENGINE_UNAVAILABLE while another holds it, whom
+   * the message names as `shown`, with the time of its last sign of life.
    */
   EngineStatus (*acquire)(EngineInstance *instance, EngineText request, EngineReply reply);
 
@@ -431,6 +437,10 @@ typedef struct EngineComponent {
    * ENGINE_DENIED unless this holder has the state and it has had `after` changes
    * so far. It then has `sequence`, and `id` is its last one's. Also a sign of
    * life, and nothing else without changes where `after` is `sequence`.
+   * Beside them "operations"?: [{"pipeline", "position"?, "runs"?: [{"id",
+   * "trigger", "started", "ended"?, "outcome"?, "windows"?: [{"id", "lower"?,
+   * "upper"?}], "report"?}]}] says what pipelines have done with these changes,
+   * for whoever looks into the database; nothing of it comes back.
    */
   EngineStatus (*store)(EngineInstance *instance, EngineText request);
 

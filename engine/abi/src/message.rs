@@ -237,6 +237,9 @@ pub struct Delivery {
     /// What `write` answered, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Sealed>,
+    /// `begin_split`: the parts of the receipt that earlier attempts have kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Value>,
 }
 
 /// `begin_split`: how far this delivery has got at the other side.
@@ -317,6 +320,10 @@ pub struct Acquired {
     /// The id of its last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
+    /// Where pipelines begin that the state does not know yet, by their names: what
+    /// the database holds of them from before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub positions: BTreeMap<String, Value>,
 }
 
 /// One document of the state.
@@ -349,6 +356,59 @@ pub struct StoreRequest {
     pub layout: u64,
     /// The documents.
     pub changes: Vec<StateChange>,
+    /// What pipelines have done with it, for whoever looks into the database. The
+    /// documents hold all of it as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+}
+
+/// What one pipeline has done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Up to where everything was delivered to all its sinks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Value>,
+    /// Its runs that begin or end with this change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<OperationRun>,
+}
+
+/// A run that begins or ends.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperationRun {
+    /// Unique.
+    pub id: String,
+    /// What began it: `command`, `schedule`.
+    pub trigger: String,
+    /// When it began, as RFC 3339.
+    pub started: String,
+    /// When it ended, as RFC 3339. None: it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// `succeeded`, `failed`, `stopped`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The windows that it has made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<OperationWindow>,
+    /// What it reports: counts, errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Value>,
+}
+
+/// A window of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OperationWindow {
+    /// Its number.
+    pub id: u64,
+    /// Where it begins, without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<Value>,
+    /// Where it ends, with this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<Value>,
 }
 
 /// `release`: by whom.

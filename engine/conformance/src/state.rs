@@ -38,7 +38,7 @@ fn acquire(instance: &mut Instance, holder: &str, lease_ms: u64) -> engine_abi::
 
 fn request(holder: &str, after: u64, sequence: u64, changes: Vec<StateChange>) -> StoreRequest {
     let id = format!("{holder}-{sequence}-{}", changes.len());
-    StoreRequest { holder: holder.into(), id, after, sequence, layout: 1, changes }
+    StoreRequest { holder: holder.into(), id, after, sequence, layout: 1, changes, ..StoreRequest::default() }
 }
 
 fn change(collection: &str, key: &str, document: Option<Value>) -> StateChange {

@@ -138,6 +138,7 @@ impl Outlet {
             split: delivery.split.clone(),
             settled_before: self.state.settled_before(&delivery.pipeline, &delivery.sink)?,
             sealed: self.state.sealed(delivery)?,
+            answered: Vec::new(),
         })
     }
 
@@ -202,7 +203,11 @@ impl Outlet {
         if self.takes() == Shape::Rows && input.schema().fields().is_empty() {
             return self.nothing(input);
         }
+        let answered = self.slot.host.begin_delivery(&self.state, delivery)?;
+        let message = &Message { answered, ..message.clone() };
         let begun = self.slot.instance(target.variables)?.begin_split(message)?;
+        // It is the sink's from here on.
+        let message = &Message { answered: Vec::new(), ..message.clone() };
         fail_point!("runtime::begun");
         match begun {
             Begun::Committed { receipt } => {
@@ -263,6 +268,10 @@ impl Outlet {
         let delivery = self.delivery(target.window, split);
         if self.state.delivery(&delivery)?.is_none_or(|record| record.attempts == 0) {
             return Ok(true);
+        }
+        // What was answered for some of its rows cannot be taken back.
+        if !self.state.answers(&delivery)?.is_empty() {
+            return Ok(false);
         }
         let message = self.message(&delivery)?;
         let instance = self.slot.instance(target.variables)?;
@@ -326,10 +335,6 @@ impl Outlet {
         if receipt.rows == 0 {
             // Found there by an earlier attempt: what was sealed knows the rows.
             receipt.rows = message.sealed.as_ref().map_or(0, |sealed| sealed.rows);
-        }
-        let parts = self.slot.host.take_receipts();
-        if !parts.is_empty() {
-            receipt.detail = serde_json::json!({"parts": parts, "detail": receipt.detail});
         }
         if is_last() {
             let run = self.run_message(target.window);

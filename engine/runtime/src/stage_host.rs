@@ -6,31 +6,31 @@ use std::time::{Duration, Instant};
 
 use engine_abi::{Error, Result};
 use engine_host::{Arrival, ArrivalState, Host, Level, Rejection};
-use engine_state::Spool;
 use engine_state::spool::{Framing, Record};
+use engine_state::{Delivery, Spool, State};
 
 use crate::letters::Letters;
 use crate::stop::Stop;
 
-/// What the parts of one delivery's receipt may take together: they are kept in memory, and in the state.
+/// What the parts of one delivery's receipt may take together: they are kept in the state, and come
+/// back in one message.
 const RECEIPT_BYTES: usize = 64 << 20;
 
-/// The parts of one delivery's receipt.
-#[derive(Debug, Default)]
+/// Where the parts of a delivery's receipt are kept.
 struct Receipts {
-    parts: Vec<serde_json::Value>,
+    state: Arc<State>,
+    delivery: Delivery,
     bytes: usize,
 }
 
 impl Receipts {
-    fn add(&mut self, part: serde_json::Value) -> Result<()> {
+    fn add(&mut self, part: &serde_json::Value) -> Result<()> {
         self.bytes += part.to_string().len();
         if self.bytes > RECEIPT_BYTES {
             return Err(Error::internal(format!("the receipt of one delivery is larger than {RECEIPT_BYTES} bytes"))
                 .hint("a receipt says where the rows are, and does not hold them; this is a bug in the module"));
         }
-        self.parts.push(part);
-        Ok(())
+        self.state.add_answer(&self.delivery, part)
     }
 }
 
@@ -80,7 +80,7 @@ pub struct StageHost {
     letters: Letters,
     spool: Option<Arc<Spool>>,
     until: Mutex<Option<Instant>>,
-    receipts: Mutex<Receipts>,
+    receipts: Mutex<Option<Receipts>>,
     /// What the stage counted.
     pub counts: Counts,
 }
@@ -119,9 +119,13 @@ impl StageHost {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = deadline.map(|time| Instant::now() + time);
     }
 
-    /// The parts of receipts since the last call.
-    pub fn take_receipts(&self) -> Vec<serde_json::Value> {
-        std::mem::take(&mut *self.receipts.lock().unwrap_or_else(PoisonError::into_inner)).parts
+    /// From now on, parts of receipts belong to this delivery. Answers those that earlier attempts have kept.
+    pub fn begin_delivery(&self, state: &Arc<State>, delivery: &Delivery) -> Result<Vec<serde_json::Value>> {
+        let answered = state.answers(delivery)?;
+        let bytes = answered.iter().map(|part| part.to_string().len()).sum();
+        let receipts = Receipts { state: Arc::clone(state), delivery: delivery.clone(), bytes };
+        *self.receipts.lock().unwrap_or_else(PoisonError::into_inner) = Some(receipts);
+        Ok(answered)
     }
 
     fn stop(&self) -> Stop {
@@ -168,7 +172,11 @@ impl Host for StageHost {
     }
 
     fn receipt(&self, part: serde_json::Value) -> Result<()> {
-        self.receipts.lock().unwrap_or_else(PoisonError::into_inner).add(part)
+        match &mut *self.receipts.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(receipts) => receipts.add(&part),
+            None => Err(Error::internal("a part of a receipt came outside of a delivery")
+                .hint("this is a bug in the module; report it to its author")),
+        }
     }
 
     fn append(&self, arrival: Arrival<'_>) -> Result<u64> {
@@ -198,17 +206,69 @@ impl Host for StageHost {
 
 #[cfg(test)]
 mod tests {
+    use engine_abi::Unit;
+    use engine_abi::message::{Receipt, Split};
+    use engine_state::{NewWindow, SinkPlan, WindowKind};
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn delivery(state: &State) -> Delivery {
+        let new = NewWindow {
+            pipeline: "p".into(),
+            run: "run".into(),
+            kind: WindowKind::Read,
+            lower: None,
+            upper: None,
+            splits: vec![Split { id: "0000".into(), ..Split::default() }],
+            definition: Value::Null,
+            context: Value::Null,
+            sinks: vec![SinkPlan { name: "s".into(), unit: Unit::Split }],
+            replays: vec![],
+            backfill: None,
+        };
+        let window = state.create_window(&new).unwrap().id;
+        Delivery { pipeline: "p".into(), sink: "s".into(), window, split: "0000".into() }
+    }
+
+    fn host() -> Arc<StageHost> {
+        StageHost::new("p", "sinks.s", &Stop::new(), Letters::Nowhere)
+    }
+
+    #[test]
+    fn parts_of_a_receipt_come_back_until_the_delivery_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(State::open(folder.path()).unwrap());
+        let (first, second) = (delivery(&state), delivery(&state));
+        assert_eq!(host().receipt(json!(1)).unwrap_err().kind, engine_abi::ErrorKind::Internal, "no delivery");
+        for part in [json!({"n": 1}), json!({"n": 2})] {
+            // Each by an attempt of its own.
+            let host = host();
+            host.begin_delivery(&state, &first).unwrap();
+            host.receipt(part).unwrap();
+        }
+        assert_eq!(host().begin_delivery(&state, &first).unwrap(), [json!({"n": 1}), json!({"n": 2})]);
+        assert!(host().begin_delivery(&state, &second).unwrap().is_empty());
+        state.settle(&first, &Receipt::default(), 1, 1).unwrap();
+        assert!(host().begin_delivery(&state, &first).unwrap().is_empty());
+    }
 
     #[test]
     fn the_parts_of_a_receipt_have_a_bound_together() {
-        let mut receipts = Receipts::default();
-        let part = serde_json::Value::from("x".repeat(RECEIPT_BYTES / 4));
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(State::open(folder.path()).unwrap());
+        let delivery = delivery(&state);
+        let part = Value::from("x".repeat(RECEIPT_BYTES / 4));
+        let first = host();
+        first.begin_delivery(&state, &delivery).unwrap();
         for _ in 0..3 {
-            receipts.add(part.clone()).unwrap();
+            first.receipt(part.clone()).unwrap();
         }
-        let error = receipts.add(part).unwrap_err();
+        // Another attempt begins with what the first one kept.
+        let second = host();
+        second.begin_delivery(&state, &delivery).unwrap();
+        let error = second.receipt(part).unwrap_err();
         assert!(error.message.contains("receipt") && error.hint.is_some(), "{error}");
-        assert_eq!(receipts.parts.len(), 3);
+        assert_eq!(state.answers(&delivery).unwrap().len(), 3);
     }
 }

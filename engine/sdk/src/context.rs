@@ -166,7 +166,9 @@ impl Context {
         status(unsafe { (host.reject)(host.context, rejection) }, "a dead letter could not be kept")
     }
 
-    /// Sinks: keeps what the other side answered for a piece of the delivery.
+    /// Sinks: keeps what the other side answered for a piece of the delivery,
+    /// durably. It comes back in `delivery.answered`, should the delivery be made
+    /// again, and is gone once it is settled.
     pub fn receipt(&self, part: &serde_json::Value) -> Result<()> {
         let host = self.host();
         let part = part.to_string();

@@ -175,7 +175,8 @@ pub trait Sink: Component {
     }
 
     /// Has this delivery arrived before? A `delivery.sealed` says what `write`
-    /// had made ready.
+    /// had made ready; `delivery.answered` are the parts of its receipt that
+    /// earlier attempts kept with [`Context::receipt`].
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun>;
 
     /// Takes the input to its end and makes it ready, visible to no one.

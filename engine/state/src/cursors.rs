@@ -57,8 +57,14 @@ impl State {
     /// Where the next window of a pipeline begins: the last one's upper bound, unless
     /// [`State::set_position`] or [`State::reset`] said otherwise since. None: at the
     /// beginning.
+    ///
+    /// A pipeline that has never had a window begins where a mirror says, if it knows
+    /// the pipeline from before ([`Acquired`](engine_abi::message::Acquired)).
     pub fn position(&self, pipeline: &str) -> Result<Option<Value>> {
-        self.look("look up the position", |transaction| position(transaction, pipeline))
+        let (position, is_new) = self.look("look up the position", |transaction| {
+            Ok((position(transaction, pipeline)?, has_no_window_yet(transaction, pipeline)?))
+        })?;
+        Ok(position.or_else(|| self.known_before(pipeline).filter(|_| is_new)))
     }
 
     /// Makes the next window of a pipeline begin at `value`. Every sink's cursor shows
@@ -95,19 +101,7 @@ impl State {
     /// first unfinished window, else its position. What a push source has spooled below
     /// it is no longer needed. None: everything is.
     pub fn oldest_needed(&self, pipeline: &str) -> Result<Option<Value>> {
-        self.look("look up the oldest place needed", |transaction| {
-            let unfinished: Option<Option<String>> = transaction
-                .prepare_cached(
-                    "SELECT lower FROM windows WHERE pipeline = ?1 AND finished IS NULL AND kind = 'read' \
-                     ORDER BY id LIMIT 1",
-                )?
-                .query_row([pipeline], |row| row.get(0))
-                .optional()?;
-            match unfinished {
-                Some(lower) => json_from_optional(lower),
-                None => position(transaction, pipeline),
-            }
-        })
+        self.look("look up the oldest place needed", |transaction| oldest_needed(transaction, pipeline))
     }
 
     /// The number below which a sink will never again be asked to deliver a window:
@@ -134,6 +128,8 @@ impl State {
         self.write("reset a pipeline", |transaction| {
             for sql in [
                 "DELETE FROM replays WHERE pipeline = ?1",
+                "DELETE FROM answers WHERE pipeline = ?1",
+                "DELETE FROM answers WHERE pipeline = ?1",
                 "DELETE FROM deliveries WHERE pipeline = ?1",
                 "DELETE FROM window_sinks WHERE pipeline = ?1",
                 "DELETE FROM splits WHERE pipeline = ?1",
@@ -179,12 +175,13 @@ impl State {
     /// Takes back a window of which nothing was delivered: its rows are read again by
     /// the next window, under the definition of then. Letters that it would have replayed
     /// are `final` as before. Answers false, and changes nothing, when a delivery of it is
-    /// settled or another window was planned after it.
+    /// settled, a piece of one was answered, or another window was planned after it.
     pub fn give_up_window(&self, pipeline: &str, window: u64) -> Result<bool> {
         self.write("give up a window", |transaction| {
             let at = params![pipeline, int(window)];
             let settled: bool = transaction.query_row(
                 "SELECT EXISTS (SELECT 1 FROM deliveries WHERE pipeline = ?1 AND window = ?2 AND receipt IS NOT NULL) \
+                 OR EXISTS (SELECT 1 FROM answers WHERE pipeline = ?1 AND window = ?2) \
                  OR EXISTS (SELECT 1 FROM windows AS given, windows AS later WHERE given.pipeline = ?1 \
                  AND given.id = ?2 AND given.kind = 'read' AND later.pipeline = ?1 AND later.kind = 'read' \
                  AND later.id > ?2)",
@@ -214,12 +211,34 @@ impl State {
     }
 }
 
+/// See [`State::oldest_needed`].
+pub(crate) fn oldest_needed(transaction: &Transaction<'_>, pipeline: &str) -> Step<Option<Value>> {
+    let unfinished: Option<Option<String>> = transaction
+        .prepare_cached(
+            "SELECT lower FROM windows WHERE pipeline = ?1 AND finished IS NULL AND kind = 'read' ORDER BY id LIMIT 1",
+        )?
+        .query_row([pipeline], |row| row.get(0))
+        .optional()?;
+    match unfinished {
+        Some(lower) => json_from_optional(lower),
+        None => position(transaction, pipeline),
+    }
+}
+
 fn position(transaction: &Transaction<'_>, pipeline: &str) -> Step<Option<Value>> {
     let text: Option<Option<String>> = transaction
         .prepare_cached("SELECT position FROM pipelines WHERE name = ?1")?
         .query_row([pipeline], |row| row.get(0))
         .optional()?;
     json_from_optional(text.flatten())
+}
+
+fn has_no_window_yet(transaction: &Transaction<'_>, pipeline: &str) -> Step<bool> {
+    let next: Option<i64> = transaction
+        .prepare_cached("SELECT next_window FROM pipelines WHERE name = ?1")?
+        .query_row([pipeline], |row| row.get(0))
+        .optional()?;
+    Ok(next.is_none_or(|next| next == 1))
 }
 
 fn first_missing(transaction: &Transaction<'_>, pipeline: &str, sink: &str) -> Step<Option<i64>> {

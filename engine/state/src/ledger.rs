@@ -7,6 +7,7 @@ use fail::fail_point;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::State;
+use crate::answers;
 use crate::cursors;
 use crate::dead_letters;
 use crate::error::Step;
@@ -152,6 +153,7 @@ impl State {
                 }
             }
             store_receipt(transaction, delivery, receipt, rows, bytes)?;
+            answers::forget(transaction, delivery)?;
             dead_letters::finalise(transaction, delivery)?;
             let missing: i64 = transaction
                 .prepare_cached(
@@ -179,7 +181,7 @@ fn internal(delivery: &Delivery, what: &str) -> Error {
 
 /// Refuses a delivery that its window was not stored with: the cursor would wait for
 /// something else.
-fn refuse_unplanned(transaction: &Transaction<'_>, delivery: &Delivery) -> Step<()> {
+pub(crate) fn refuse_unplanned(transaction: &Transaction<'_>, delivery: &Delivery) -> Step<()> {
     let Some(unit) = windows::planned_unit(transaction, &delivery.pipeline, delivery.window, &delivery.sink)? else {
         return Err(internal(delivery, "is not planned: no such window is kept for that sink").into());
     };

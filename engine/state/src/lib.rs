@@ -28,6 +28,7 @@
 //! - This crate knows nothing of pipeline files, modules or the network, and never
 //!   sees a secret: callers keep them out of definitions, contexts and reports.
 
+mod answers;
 mod backfill;
 mod cursors;
 mod dead_letters;
@@ -35,6 +36,7 @@ mod error;
 mod ledger;
 mod lock;
 mod mirror;
+mod operations;
 mod retention;
 mod runs;
 mod schema;
@@ -70,6 +72,7 @@ pub const FAILPOINTS: &[&str] = &[
     "state::attempt_counted",
     "state::dead_letters_cleared",
     "state::dead_letters_stored",
+    "state::answer_kept",
     "state::sealed",
     "state::settling",
     "state::settled",

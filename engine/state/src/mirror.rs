@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Fault, Step};
+use crate::operations;
 use crate::schema;
 
 /// How many rows are written to a mirror at a time when it is filled for the first time.
@@ -56,14 +57,21 @@ pub(crate) struct Mirrored {
     sequence: u64,
     /// One that the mirror may have taken, and the file has not.
     doubtful: Option<StoreRequest>,
+    /// Where pipelines begin that the state does not know yet.
+    pub(crate) positions: BTreeMap<String, Value>,
 }
 
 impl Mirrored {
     /// Makes the file what the mirror says, or fills a mirror that is empty.
     pub(crate) fn open(connection: &mut Connection, mut mirror: Box<dyn Mirror>) -> Step<Self> {
         let acquired = mirror.acquire()?;
-        let mut mirrored =
-            Self { mirror, tables: Tables::of(connection)?, sequence: acquired.sequence, doubtful: None };
+        let mut mirrored = Self {
+            mirror,
+            tables: Tables::of(connection)?,
+            sequence: acquired.sequence,
+            doubtful: None,
+            positions: acquired.positions.clone(),
+        };
         match mirrored.bring(connection, &acquired) {
             Ok(()) => Ok(mirrored),
             Err(fault) => {
@@ -143,6 +151,7 @@ impl Mirrored {
                 sequence: u64::from(at == last),
                 layout: schema::MIGRATIONS.len() as u64,
                 changes: piece,
+                operations: Vec::new(),
             })?;
         }
         self.sequence = 1;
@@ -206,6 +215,7 @@ impl Mirrored {
             after: self.sequence,
             sequence: self.sequence + 1,
             layout: schema::MIGRATIONS.len() as u64,
+            operations: operations::of(transaction, &changes)?,
             changes,
         };
         match self.mirror.store(&request) {

@@ -7,7 +7,7 @@ use engine_abi::{Error, ErrorKind};
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -170,6 +170,19 @@ const BACKFILLS: &str = "
         step      TEXT NOT NULL,
         reached   TEXT NOT NULL,
         PRIMARY KEY (pipeline, lower, upper, step)
+    ) WITHOUT ROWID;
+";
+
+const ANSWERS: &str = "
+    -- What the other side has answered for pieces of deliveries that are not settled yet.
+    CREATE TABLE answers (
+        pipeline  TEXT NOT NULL,
+        window    INTEGER NOT NULL,
+        sink      TEXT NOT NULL,
+        split     TEXT NOT NULL,
+        position  INTEGER NOT NULL,
+        answer    TEXT NOT NULL,
+        PRIMARY KEY (pipeline, window, sink, split, position)
     ) WITHOUT ROWID;
 ";
 

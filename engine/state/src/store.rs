@@ -194,6 +194,12 @@ impl State {
         work().map_err(|fault| fault.into_error(&self.folder, doing))
     }
 
+    /// Where a mirror says that a pipeline begins.
+    pub(crate) fn known_before(&self, pipeline: &str) -> Option<serde_json::Value> {
+        let mirrored = self.mirrored.lock().unwrap_or_else(PoisonError::into_inner);
+        mirrored.as_ref().and_then(|mirrored| mirrored.positions.get(pipeline).cloned())
+    }
+
     /// Gives a state that stands elsewhere back, so that another engine can take it at
     /// once. Nothing can be written afterwards.
     ///

@@ -144,6 +144,27 @@ fn what_was_sealed_survives_and_must_be_what_is_settled() {
 }
 
 #[test]
+fn answers_to_pieces_are_kept_in_their_order_until_the_delivery_is_settled() {
+    let (folder, state) = open();
+    create(&state, 0, &["0000", "0001"], &[TABLE]);
+    let (first, second) = (delivery("postgres", 1, "0000"), delivery("postgres", 1, "0001"));
+    for number in 0..12 {
+        state.add_answer(&first, &json!({"n": number})).unwrap();
+    }
+    state.add_answer(&second, &json!("other")).unwrap();
+    assert!(!state.give_up_window("p", 1).unwrap(), "what was answered cannot be taken back");
+    drop(state);
+    let state = State::open(folder.path()).unwrap();
+    let numbers: Vec<_> = state.answers(&first).unwrap().iter().map(|answer| answer["n"].clone()).collect();
+    assert_eq!(numbers, (0..12).map(|number| json!(number)).collect::<Vec<_>>());
+    settle(&state, "postgres", 1, "0000");
+    assert!(state.answers(&first).unwrap().is_empty());
+    assert_eq!(state.answers(&second).unwrap(), [json!("other")]);
+    state.reset("p").unwrap();
+    assert!(state.answers(&second).unwrap().is_empty());
+}
+
+#[test]
 fn deliveries_that_no_window_planned_are_refused() {
     let (_folder, state) = open();
     create(&state, 0, &["0000"], &[TABLE, FILE]);
@@ -159,6 +180,7 @@ fn deliveries_that_no_window_planned_are_refused() {
         assert_eq!(error.kind, ErrorKind::Internal, "{unplanned:?}");
         assert!(state.attempt(&unplanned).is_err());
         assert!(state.seal(&unplanned, &Sealed::default()).is_err());
+        assert!(state.add_answer(&unplanned, &json!(1)).is_err());
     }
     assert_eq!(state.create_window(&new_window(1, &["0000", "0000"], &[TABLE])).unwrap_err().kind, ErrorKind::Internal);
     assert_eq!(create(&state, 1, &["0000"], &[TABLE]).id, 2);

@@ -40,6 +40,7 @@ fn every_point_is_reached_by_a_delivery() {
     state.attempt(&delivery).unwrap();
     state.put_dead_letters(&[letter(1, "0000", "source", 0, "why")]).unwrap();
     state.clear_pending("p", 1, "0000", "source", 1..9).unwrap();
+    state.add_answer(&delivery, &Value::Null).unwrap();
     state.seal(&delivery, &Sealed::default()).unwrap();
 
     // A death before the commit: no receipt, no cursor, nothing final.

@@ -58,7 +58,12 @@ impl Mirror for Memory {
             return Err(Error::unavailable(format!("engine {} holds the state", stored.holder.unwrap())));
         }
         stored.holder = Some(self.holder);
-        Ok(Acquired { sequence: stored.sequence, layout: stored.layout, last: stored.last.clone() })
+        Ok(Acquired {
+            sequence: stored.sequence,
+            layout: stored.layout,
+            last: stored.last.clone(),
+            ..Acquired::default()
+        })
     }
 
     fn load(&mut self) -> Result<Box<dyn Iterator<Item = Result<StateChange>> + '_>> {

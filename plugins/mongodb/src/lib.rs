@@ -9,6 +9,8 @@
 //!   (documents into batches) and `columns` (their builders), `rows` (a split on its way)
 //! - the sink, `sink`, and its parts: `encode` (rows into documents), `stage` (documents beside the
 //!   collection), `moving` (from there into it), `store` (what is kept beside it: stages, keys)
+//! - the state, `state`, and its parts: `state_document` (its documents as BSON) and `operations` (what
+//!   other programs read of it)
 
 mod columns;
 mod connection;
@@ -19,12 +21,15 @@ mod error;
 mod json;
 mod kind;
 mod moving;
+mod operations;
 mod plan;
 mod query;
 mod rows;
 mod sink;
 mod source;
 mod stage;
+mod state;
+mod state_document;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -32,5 +37,6 @@ mod value;
 
 use sink::MongoSink;
 use source::MongoSource;
+use state::MongoState;
 
-engine_sdk::module!("mongodb": source "mongodb" => MongoSource, sink "mongodb" => MongoSink);
+engine_sdk::module!("mongodb": source "mongodb" => MongoSource, sink "mongodb" => MongoSink, state "mongodb" => MongoState);

@@ -100,7 +100,7 @@ impl StateStore for MysqlState {
             let found = rows(connection, &format!("SELECT sequence, layout, last FROM {HEAD} WHERE id = {id}")).await?;
             let number = |place| found.first().and_then(|row| text(row, place)?.parse().ok()).unwrap_or_default();
             let last = found.first().and_then(|row| text(row, 2));
-            Ok(Acquired { sequence: number(0), layout: number(1), last })
+            Ok(Acquired { sequence: number(0), layout: number(1), last, ..Acquired::default() })
         })
     }
 

@@ -114,6 +114,7 @@ impl StateStore for PostgresState {
                 sequence: unsigned(taken.try_get(0)?),
                 layout: unsigned(taken.try_get(1)?),
                 last: taken.try_get(2)?,
+                ..Acquired::default()
             })
         })?;
         Ok(acquired)

@@ -1,8 +1,10 @@
-//! A telephone exchange for tests: it writes the call records that an Avaya PBX would write.
+//! What tests send from and send to: a telephone exchange, which writes the call records that an Avaya
+//! PBX would write, and an API ([`http`]).
 //!
 //! Everything here is deterministic. [`log`] makes the quickstart's log file, with the irregularities
 //! of real exchanges; [`sequence`] makes numbered calls whose arrival can be checked one by one.
 
+pub mod http;
 pub mod log;
 pub mod random;
 pub mod record;

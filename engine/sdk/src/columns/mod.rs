@@ -4,6 +4,7 @@
 //! Every format reads and writes a date, a decimal or a timestamp the same way,
 //! because it does so here.
 
+mod json;
 mod read;
 mod write;
 
@@ -21,6 +22,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+pub use json::{JsonRows, write_json_string};
 pub use read::Unreadable;
 pub use write::{Cells, write_base64};
 

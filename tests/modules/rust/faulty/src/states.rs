@@ -79,7 +79,12 @@ impl<const FAULT: u8> StateStore for Memory<FAULT> {
         let (id, shown) = (request.holder.clone(), request.shown.clone());
         let lease = Time::from_millis(request.lease_ms);
         stored.holder = Some(Holder { id, shown, lease, seen: Instant::now() });
-        Ok(Acquired { sequence: stored.sequence, layout: stored.layout, last: stored.last.clone() })
+        Ok(Acquired {
+            sequence: stored.sequence,
+            layout: stored.layout,
+            last: stored.last.clone(),
+            ..Acquired::default()
+        })
     }
 
     fn load(&mut self) -> Result<Documents> {

@@ -1,0 +1,288 @@
+//! One API: its address, TLS, headers, timeouts, and what an error on the way means.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_sdk::prelude::{Deserialize, Error, JsonSchema, Result, Secret};
+use indexmap::IndexMap;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// How long a connection that nobody uses is kept.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How the connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    /// TLS, with the server's certificate and name verified.
+    Verify,
+    /// No TLS: what is sent crosses the network in the clear.
+    Disable,
+}
+
+/// What requests to one API have in common.
+pub struct Api {
+    url: Url,
+    headers: HeaderMap,
+    tls: ClientConfig,
+    connect_timeout: Duration,
+    timeout: Duration,
+}
+
+/// The settings that an [`Api`] is made of.
+pub struct Settings<'a> {
+    pub url: &'a str,
+    pub query: &'a IndexMap<String, Secret>,
+    pub headers: &'a IndexMap<String, Secret>,
+    pub tls: Option<Tls>,
+    pub ca: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    pub timeout: Duration,
+}
+
+impl Api {
+    /// Reads the settings. Opens no connection.
+    pub fn new(settings: &Settings<'_>) -> Result<Self> {
+        for (name, duration) in [("timeout", settings.timeout), ("connect_timeout", settings.connect_timeout)] {
+            if duration.is_zero() {
+                return Err(Error::config(format!("`{name}` is 0, and no server answers at once"))
+                    .hint("give a time such as 30s"));
+            }
+        }
+        let mut url = address(settings.url, settings.tls)?;
+        for (name, value) in settings.query {
+            url.query_pairs_mut().append_pair(name, value.reveal());
+        }
+        Ok(Self {
+            url,
+            headers: headers(settings.headers)?,
+            tls: trust(settings.ca.as_deref())?,
+            connect_timeout: settings.connect_timeout,
+            timeout: settings.timeout,
+        })
+    }
+
+    /// A client with connections of its own.
+    pub fn client(&self) -> Result<Client> {
+        Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .default_headers(self.headers.clone())
+            .user_agent(concat!("engine/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.connect_timeout)
+            .timeout(self.timeout)
+            .pool_idle_timeout(IDLE)
+            // Where rows go is what the pipeline says, and nothing that a server answers.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| Error::internal(format!("the HTTP client cannot be made: {}", error.without_url())))
+    }
+
+    /// Where requests go.
+    pub fn url(&self) -> Url {
+        self.url.clone()
+    }
+
+    /// The address without what `query` adds to it: for messages.
+    pub fn shown(&self) -> String {
+        shown(&self.url)
+    }
+
+    /// Why there was no answer.
+    pub fn unanswered(&self, error: &reqwest::Error) -> Error {
+        let (shown, timeout) = (self.shown(), self.timeout);
+        if let Some(found) = cause::<rustls::Error>(error) {
+            return Error::denied(format!("{shown}: no verified TLS connection could be made: {found}")).hint(
+                "set `ca` to the PEM file of the authority that signed the server's certificate, and check the host \
+                 in `url`",
+            );
+        }
+        if error.is_connect() && error.is_timeout() {
+            return Error::unavailable(format!("{shown}: no connection within {:?}", self.connect_timeout))
+                .hint("check host and port in `url`, firewalls, and `connect_timeout`");
+        }
+        if error.is_timeout() {
+            return Error::unavailable(format!("{shown} did not answer within {timeout:?}"))
+                .hint("the request may have been taken; it is sent again with the same idempotency key");
+        }
+        if error.is_dns() {
+            return Error::unavailable(format!("{shown}: the name of the host is not known"))
+                .hint("check the host in `url`, and whether this machine can look names up");
+        }
+        let why = cause::<std::io::Error>(error).map_or_else(|| innermost(error), |error| error.kind().to_string());
+        if error.is_connect() {
+            return Error::unavailable(format!("{shown}: nobody answers: {why}"))
+                .hint("check that the server runs and that host and port in `url` are right");
+        }
+        Error::unavailable(format!("{shown}: the connection broke before the answer came: {why}"))
+            .hint("the request may have been taken; it is sent again with the same idempotency key")
+    }
+}
+
+fn shown(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+fn address(text: &str, tls: Option<Tls>) -> Result<Url> {
+    const SPELLING: &str = "write https://HOST/PATH";
+    let url =
+        Url::parse(text).map_err(|error| Error::config(format!("`url` is no address: {error}")).hint(SPELLING))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::config("`url` holds a login, which messages would show")
+            .hint("write it as a header: headers: { authorization: \"Basic ${env:API_LOGIN}\" }"));
+    }
+    if url.fragment().is_some() {
+        return Err(Error::config("`url` has a part behind `#`, which no server gets").hint("leave it out"));
+    }
+    match (url.scheme(), tls) {
+        ("https", Some(Tls::Disable)) => {
+            Err(Error::config("`url` asks for TLS and `tls: disable` for none").hint("leave one of them out"))
+        }
+        ("https", _) => Ok(url),
+        ("http", Some(Tls::Verify)) => {
+            Err(Error::config("`tls: verify` needs an `url` that begins with https").hint(SPELLING))
+        }
+        ("http", None) if !is_local(&url) => {
+            Err(Error::config("`url` names another machine without TLS: what is sent could be read on the way")
+                .hint("write https; where the server has no TLS, write `tls: disable`"))
+        }
+        ("http", _) => Ok(url),
+        (other, _) => Err(Error::config(format!("`url` begins with `{other}`")).hint(SPELLING)),
+    }
+}
+
+fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Headers that belong to the connection, or are made of the request.
+const OWN: [&str; 7] =
+    ["host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "expect"];
+
+fn headers(settings: &IndexMap<String, Secret>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in settings {
+        let wrong = |what: &str| Error::config(format!("`headers.{}` {what}", name.escape_debug()));
+        let key = HeaderName::try_from(name.as_str())
+            .map_err(|_| wrong("is no name of a header").hint("names are letters, digits and `-`"))?;
+        if OWN.contains(&key.as_str()) {
+            return Err(wrong("is made by the engine").hint("leave it out"));
+        }
+        let mut value = HeaderValue::from_str(value.reveal())
+            .map_err(|_| wrong("has a value that no header can have").hint("is there a line break at its end?"))?;
+        value.set_sensitive(true);
+        if headers.insert(key, value).is_some() {
+            return Err(wrong("is there twice, in another spelling").hint("leave one out"));
+        }
+    }
+    Ok(headers)
+}
+
+/// Which certificates are believed: those that the system trusts, or that `ca` holds.
+fn trust(ca: Option<&Path>) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            let unreadable = |why: String| {
+                Error::config(format!("the certificate authority `{}` cannot be read: {why}", path.display()))
+                    .hint("`ca` is the path of a PEM file")
+            };
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(unreadable("there is no certificate in it".into()));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal(format!("TLS cannot be set up: {error}")))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The innermost error of a type among those that led to this one.
+fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    // What an input or output error carries is not among its sources.
+    let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let within = carried.and_then(|carried| cause(carried)).or_else(|| error.source().and_then(cause));
+    within.or_else(|| error.downcast_ref())
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_sdk::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn another_machine_is_reached_with_tls_unless_it_is_asked_otherwise() {
+        address("https://api.example.com/v1", None).unwrap();
+        address("http://127.0.0.1:8080/v1", None).unwrap();
+        address("http://[::1]/", None).unwrap();
+        address("http://localhost/", None).unwrap();
+        address("http://api.example.com/", Some(Tls::Disable)).unwrap();
+        for (url, tls) in [
+            ("http://api.example.com/", None),
+            ("http://127.0.0.1/", Some(Tls::Verify)),
+            ("https://api.example.com/", Some(Tls::Disable)),
+            ("ftp://api.example.com/", None),
+            ("api.example.com", None),
+            ("https://user:hunter2@api.example.com/", None),
+            ("https://api.example.com/#here", None),
+        ] {
+            let error = address(url, tls).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Config, "{url}");
+            assert!(error.hint.is_some() && !error.message.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_added_to_the_address_is_not_shown() {
+        let query = IndexMap::from([("auth_key".to_owned(), Secret::new("a secret & more"))]);
+        let settings = Settings {
+            url: "https://api.example.com:8443/insert?kind=1",
+            query: &query,
+            headers: &IndexMap::new(),
+            tls: None,
+            ca: None,
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
+        let api = Api::new(&settings).unwrap();
+        assert_eq!(api.url().query(), Some("kind=1&auth_key=a+secret+%26+more"));
+        assert_eq!(api.shown(), "https://api.example.com:8443/insert");
+    }
+
+    #[test]
+    fn headers_that_no_request_can_have_are_refused_without_their_values() {
+        for (name, value) in [("two words", "x"), ("x", "a\nb"), ("Content-Length", "7"), ("Host", "h")] {
+            let error = headers(&IndexMap::from([(name.to_owned(), Secret::new(value))])).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Config, "{name}");
+        }
+        let twice = IndexMap::from([("X-Key".into(), Secret::new("1")), ("x-key".into(), Secret::new("2"))]);
+        assert!(headers(&twice).is_err());
+    }
+}

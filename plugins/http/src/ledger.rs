@@ -1,0 +1,165 @@
+//! Which requests of a delivery were taken: they are not sent again.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use engine_sdk::prelude::{Context, Error, Result, Value, json};
+use sha2::{Digest, Sha256};
+
+/// How long answers wait to be kept together. A crash repeats the requests of this time.
+const EVERY: Duration = Duration::from_millis(100);
+/// The most requests of one delivery that are told apart. Those beyond are sent again when it is repeated.
+const MOST: usize = 1_000_000;
+
+/// What a request is known by: its content, and how many like it came before in the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Id([u8; 16]);
+
+impl Id {
+    /// For a header.
+    pub fn text(self) -> String {
+        hexadecimal(&self.0)
+    }
+
+    /// That of a part of the request.
+    pub fn part(self, from: usize, to: usize) -> Self {
+        Self::of(&[&self.0, &from.to_be_bytes(), &to.to_be_bytes()])
+    }
+
+    fn of(parts: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest.finalize()[..16]);
+        Self(id)
+    }
+}
+
+/// The requests of one delivery.
+pub struct Ledger {
+    key: String,
+    /// How often a content came; by a part of its hash, since a mistake only makes another id.
+    seen: HashMap<u64, u32>,
+    /// Those that an earlier attempt has sent.
+    answered: std::collections::HashSet<Id>,
+    /// Those that are to be kept.
+    fresh: Vec<Id>,
+    kept: Instant,
+    noted: usize,
+}
+
+impl Ledger {
+    /// That of a delivery with this key; `answered` is what earlier attempts have kept.
+    pub fn new(key: &str, answered: &[Value]) -> Result<Self> {
+        let mut found = std::collections::HashSet::new();
+        for part in answered {
+            let text = part.get("requests").and_then(Value::as_str).unwrap_or_default();
+            found.extend(ids(text).ok_or_else(|| {
+                Error::internal("what was kept of an earlier attempt cannot be read")
+                    .hint("another version of the module kept it: go on with that one")
+            })?);
+        }
+        let noted = found.len();
+        Ok(Self {
+            key: key.to_owned(),
+            seen: HashMap::new(),
+            answered: found,
+            fresh: vec![],
+            kept: Instant::now(),
+            noted,
+        })
+    }
+
+    /// The id of the delivery's next request.
+    pub fn id(&mut self, body: &[u8]) -> Id {
+        let content = Id::of(&[self.key.as_bytes(), body]);
+        let mut short = [0; 8];
+        short.copy_from_slice(&content.0[..8]);
+        let short = u64::from_be_bytes(short);
+        if self.seen.len() >= MOST && !self.seen.contains_key(&short) {
+            return content;
+        }
+        let before = self.seen.entry(short).or_default();
+        *before += 1;
+        if *before == 1 { content } else { Id::of(&[&content.0, &before.to_be_bytes()]) }
+    }
+
+    /// Whether an earlier attempt has sent it.
+    pub fn was_taken(&mut self, id: Id) -> bool {
+        self.answered.remove(&id)
+    }
+
+    /// Notes a request that was taken.
+    pub fn taken(&mut self, id: Id, cx: &Context) -> Result<()> {
+        if self.noted < MOST {
+            self.noted += 1;
+            self.fresh.push(id);
+        }
+        if self.kept.elapsed() >= EVERY { self.keep(cx) } else { Ok(()) }
+    }
+
+    /// Keeps what was noted.
+    pub fn keep(&mut self, cx: &Context) -> Result<()> {
+        self.kept = Instant::now();
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
+        let text: String = self.fresh.drain(..).map(Id::text).collect();
+        cx.receipt(&json!({"requests": text}))
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Ids, one behind the other.
+fn ids(text: &str) -> Option<Vec<Id>> {
+    let (whole, rest) = text.as_bytes().as_chunks::<32>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    whole
+        .iter()
+        .map(|text| {
+            let mut id = [0; 16];
+            for (byte, pair) in id.iter_mut().zip(text.chunks(2)) {
+                *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+            }
+            Some(Id(id))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart_by_content_and_by_how_many_came_before() {
+        let mut first = Ledger::new("key", &[]).unwrap();
+        let made = [first.id(b"a"), first.id(b"b"), first.id(b"a"), first.id(b"a")];
+        let different: std::collections::HashSet<_> = made.iter().collect();
+        assert_eq!(different.len(), 4);
+        let mut again = Ledger::new("key", &[]).unwrap();
+        assert_eq!(made, [again.id(b"a"), again.id(b"b"), again.id(b"a"), again.id(b"a")]);
+        assert_ne!(made[0], Ledger::new("other", &[]).unwrap().id(b"a"));
+        assert_ne!(made[0].part(0, 1), made[0].part(1, 2));
+    }
+
+    #[test]
+    fn what_was_kept_is_not_sent_again_and_nothing_else_is_left_out() {
+        let mut first = Ledger::new("key", &[]).unwrap();
+        let (_, second) = (first.id(b"a"), first.id(b"a"));
+        let kept = json!({"requests": second.text()});
+        let mut again = Ledger::new("key", &[kept]).unwrap();
+        let ids = [again.id(b"a"), again.id(b"a"), again.id(b"a")];
+        assert_eq!(ids.map(|id| again.was_taken(id)), [false, true, false]);
+        assert!(Ledger::new("key", &[json!({"requests": "abc"})]).is_err());
+    }
+}

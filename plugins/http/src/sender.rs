@@ -1,0 +1,151 @@
+//! Sends requests from a thread of its own, several at a time, while the next ones are made.
+
+use std::sync::mpsc;
+use std::thread::{Scope, ScopedJoinHandle};
+
+use engine_sdk::Runtime;
+use engine_sdk::prelude::{Context, Error, Result};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use reqwest::header::{CONTENT_TYPE, HeaderName};
+use reqwest::{Client, Method, Url};
+
+use crate::answer::{self, Answer};
+use crate::body::{Records, Shape};
+use crate::client::Api;
+use crate::ledger::Id;
+
+/// A request on its way.
+pub struct Request {
+    pub id: Id,
+    pub records: Records,
+}
+
+/// What became of some of the records of a request.
+pub struct Part {
+    /// The first and the one behind the last.
+    pub records: (usize, usize),
+    pub bytes: u64,
+    pub answer: Answer,
+}
+
+/// What became of a request. The parts are there even where it ended with an error.
+pub struct Outcome {
+    pub request: Request,
+    pub parts: Vec<Part>,
+    pub ended: Result<()>,
+}
+
+/// How requests are sent.
+pub struct Way {
+    pub api: Api,
+    pub method: Method,
+    pub shape: Shape,
+    pub concurrency: usize,
+    pub idempotency_header: Option<HeaderName>,
+}
+
+/// Requests go in, outcomes come out.
+pub struct Sender<'scope> {
+    queue: tokio::sync::mpsc::Sender<Request>,
+    outcomes: mpsc::Receiver<Outcome>,
+    thread: ScopedJoinHandle<'scope, Result<()>>,
+}
+
+impl<'scope> Sender<'scope> {
+    pub fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        way: &'env Way,
+        runtime: &'env Runtime,
+        cx: &Context,
+    ) -> Result<Self> {
+        let client = way.api.client()?;
+        let (queue, requests) = tokio::sync::mpsc::channel(way.concurrency);
+        let (give, outcomes) = mpsc::channel();
+        let cx = cx.clone();
+        let thread = std::thread::Builder::new()
+            .name("http sender".into())
+            .spawn_scoped(scope, move || {
+                runtime.run(&cx, async move {
+                    send_all(way, &client, requests, &give).await;
+                    Ok(())
+                })
+            })
+            .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
+        Ok(Self { queue, outcomes, thread })
+    }
+
+    /// Sends a request, as soon as fewer than the most are on their way. False: no more are sent.
+    pub fn send(&self, request: Request) -> bool {
+        self.queue.blocking_send(request).is_ok()
+    }
+
+    /// The outcomes that are there.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.outcomes.try_iter()
+    }
+
+    /// Waits for those that are on their way.
+    pub fn finish(self) -> (impl Iterator<Item = Outcome>, impl FnOnce() -> Result<()>) {
+        drop(self.queue);
+        let thread = self.thread;
+        (self.outcomes.into_iter(), move || thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+}
+
+async fn send_all(
+    way: &Way,
+    client: &Client,
+    mut requests: tokio::sync::mpsc::Receiver<Request>,
+    give: &mpsc::Sender<Outcome>,
+) {
+    let mut flying = FuturesUnordered::new();
+    let mut open = true;
+    loop {
+        tokio::select! {
+            request = requests.recv(), if open && flying.len() < way.concurrency => match request {
+                Some(request) => flying.push(send(way, client, request)),
+                None => open = false,
+            },
+            Some(outcome) = flying.next(), if !flying.is_empty() => {
+                // After an error no more begin; those that are on their way are waited for.
+                open &= outcome.ended.is_ok();
+                if !open {
+                    requests.close();
+                }
+                let _ = give.send(outcome);
+            }
+            else => return,
+        }
+    }
+}
+
+/// Sends one request. Where several records were refused together, finds out which of them are.
+async fn send(way: &Way, client: &Client, request: Request) -> Outcome {
+    let mut parts = Vec::new();
+    let count = request.records.count();
+    let mut waiting = vec![(0, count)];
+    while let Some((from, to)) = waiting.pop() {
+        let body = request.records.body(&way.shape, from, to);
+        let bytes = body.len() as u64;
+        let id = if to - from == count { request.id } else { request.id.part(from, to) };
+        match post(way, client, id, body).await {
+            Ok(Answer::Refused { .. }) if to - from > 1 => {
+                let middle = from.midpoint(to);
+                waiting.extend([(middle, to), (from, middle)]);
+            }
+            Ok(answer) => parts.push(Part { records: (from, to), bytes, answer }),
+            Err(error) => return Outcome { request, parts, ended: Err(error) },
+        }
+    }
+    Outcome { request, parts, ended: Ok(()) }
+}
+
+async fn post(way: &Way, client: &Client, id: Id, body: Vec<u8>) -> Result<Answer> {
+    let url: Url = way.api.url();
+    let mut request = client.request(way.method.clone(), url).header(CONTENT_TYPE, "application/json").body(body);
+    if let Some(header) = &way.idempotency_header {
+        request = request.header(header, id.text());
+    }
+    let response = request.send().await.map_err(|error| way.api.unanswered(&error))?;
+    answer::read(&way.api.shown(), response).await
+}

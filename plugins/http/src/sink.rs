@@ -1,0 +1,334 @@
+//! The sink: settings, and one delivery from its first request to its last answer.
+
+use std::path::PathBuf;
+
+use engine_sdk::prelude::*;
+use engine_sdk::{Runtime, counted};
+use indexmap::IndexMap;
+use reqwest::header::HeaderName;
+use serde_json::Map;
+
+use crate::answer::Answer;
+use crate::body::{Body, Cutter, Records, Shape};
+use crate::client::{Api, Settings, Tls};
+use crate::ledger::{Id, Ledger};
+use crate::sender::{Outcome, Request, Sender, Way};
+
+/// As many connections as one client should ask of one server.
+const MOST_AT_A_TIME: usize = 64;
+/// As many records as fit into a body that a server still takes.
+const LARGEST_BATCH: usize = 10_000;
+
+/// How a request asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Method {
+    /// Adds.
+    #[default]
+    #[serde(rename = "POST")]
+    Post,
+    /// Puts in place.
+    #[serde(rename = "PUT")]
+    Put,
+    /// Changes.
+    #[serde(rename = "PATCH")]
+    Patch,
+}
+
+/// Sends rows to an HTTP API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the requests go: `https://HOST/PATH`.
+    url: String,
+    /// `POST`, `PUT` or `PATCH`.
+    #[serde(default)]
+    method: Method,
+    /// Headers of every request, by name, such as `authorization`.
+    #[serde(default)]
+    headers: IndexMap<String, Secret>,
+    /// Parameters that are added to `url`, such as a key of the API. Unlike those
+    /// in `url`, they are never shown.
+    #[serde(default)]
+    query: IndexMap<String, Secret>,
+    /// `disable`: another machine is reached without TLS. Unset: only this machine
+    /// itself may be.
+    #[serde(default)]
+    tls: Option<Tls>,
+    /// A PEM file with the authorities that may have signed the server's
+    /// certificate. Trusted in the place of the system's own.
+    #[serde(default)]
+    ca: Option<PathBuf>,
+    /// How long to wait for a connection.
+    #[serde(default = "default_connect_timeout")]
+    connect_timeout: Duration,
+    /// How long one request may take, with its answer.
+    #[serde(default = "default_timeout")]
+    timeout: Duration,
+    /// How many records one request holds. The last one of a delivery may hold fewer.
+    #[serde(default = "default_batch")]
+    #[schemars(range(min = 1, max = 10_000))]
+    batch: usize,
+    /// What the body of a request is: `record`, one object, or `list`, a list of
+    /// objects. Unset: `record` where `batch` is 1, else `list`.
+    #[serde(default)]
+    body: Option<Body>,
+    /// Makes the body an object, and names its member that is the list of records.
+    #[serde(default)]
+    records_at: Option<String>,
+    /// Further members of the object that `records_at` makes, with their values.
+    #[serde(default)]
+    fields: Map<String, Value>,
+    /// Leaves members without a value out, instead of writing `null`.
+    #[serde(default)]
+    omit_nulls: bool,
+    /// How many requests may be on their way at a time. With 1 they arrive in the
+    /// order of the rows.
+    #[serde(default = "default_concurrency")]
+    #[schemars(range(min = 1, max = 64))]
+    concurrency: usize,
+    /// The header with a key that is the same whenever a request is sent again.
+    /// `null`: none.
+    #[serde(default = "default_idempotency_header")]
+    idempotency_header: Option<String>,
+}
+
+fn default_connect_timeout() -> Duration {
+    Duration::seconds(10)
+}
+
+fn default_timeout() -> Duration {
+    Duration::seconds(30)
+}
+
+fn default_batch() -> usize {
+    1
+}
+
+fn default_concurrency() -> usize {
+    1
+}
+
+fn default_idempotency_header() -> Option<String> {
+    Some("Idempotency-Key".into())
+}
+
+pub struct HttpSink {
+    way: Way,
+    runtime: Runtime,
+    /// What earlier attempts at the delivery have kept.
+    answered: Vec<Value>,
+    cx: Context,
+}
+
+impl Component for HttpSink {
+    type Config = Config;
+    const SUMMARY: &'static str = "Sends rows to an HTTP API, as JSON";
+
+    fn examples() -> Vec<Example> {
+        vec![
+            example(
+                "one request a row",
+                json!({"url": "https://api.example.com/incidents", "headers": {"authorization": "Bearer secret"}}),
+            ),
+            example(
+                "100 records a request, ten requests at a time, wrapped as the API wants them",
+                json!({
+                    "url": "https://api.example.com/insertcdr", "query": {"auth_key": "secret"}, "batch": 100,
+                    "concurrency": 10, "records_at": "cdrdata", "fields": {"servicename": "pbx"},
+                }),
+            ),
+        ]
+    }
+
+    fn open(config: Config, cx: Context) -> Result<Self> {
+        within("batch", config.batch, LARGEST_BATCH)?;
+        within("concurrency", config.concurrency, MOST_AT_A_TIME)?;
+        let idempotency_header = config.idempotency_header.map(|name| {
+            HeaderName::try_from(name.as_str()).map_err(|_| {
+                Error::config(format!("`idempotency_header: {}` is no name of a header", name.escape_debug()))
+                    .hint("names are letters, digits and `-`; write `null` to send none")
+            })
+        });
+        let api = Api::new(&Settings {
+            url: &config.url,
+            query: &config.query,
+            headers: &config.headers,
+            tls: config.tls,
+            ca: config.ca.map(|path| cx.resolve(path)),
+            connect_timeout: config.connect_timeout.0,
+            timeout: config.timeout.0,
+        })?;
+        let records_at = config.records_at.as_deref();
+        let shape = Shape::new(config.body, config.batch, records_at, &config.fields, config.omit_nulls)?;
+        let method = match config.method {
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+        };
+        let idempotency_header = idempotency_header.transpose()?;
+        let way = Way { api, method, shape, concurrency: config.concurrency, idempotency_header };
+        Ok(Self { way, runtime: Runtime::new()?, answered: vec![], cx })
+    }
+
+    /// Asks without sending anything. An API that takes only what it is made for answers this in many
+    /// ways; what counts is that it answers, and does not refuse the login.
+    fn check(&mut self) -> Result<CheckReport> {
+        let api = &self.way.api;
+        let client = api.client()?;
+        let status = self.runtime.run(&self.cx, async {
+            let response = client.head(api.url()).send().await.map_err(|error| api.unanswered(&error))?;
+            Ok(response.status())
+        })?;
+        if matches!(status.as_u16(), 401 | 403 | 407) {
+            return Err(Error::denied(format!("{} answered {status}", api.shown()))
+                .hint("check the login or key in `headers` or `query`, and what it may do"));
+        }
+        Ok(CheckReport { summary: format!("{} answers ({status} to HEAD)", api.shown()) })
+    }
+}
+
+fn within(name: &str, number: usize, most: usize) -> Result<()> {
+    if (1..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(Error::config(format!("`{name}` is {number}")).hint(format!("give a number from 1 to {most}")))
+}
+
+impl Sink for HttpSink {
+    const PROMISE: Promise = Promise::AtLeastOnce;
+
+    fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
+        self.answered.clone_from(&delivery.answered);
+        Ok(Begun::New)
+    }
+
+    fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
+        check_columns(&input.schema())?;
+        let mut tally = Tally {
+            ledger: Ledger::new(&delivery.key, &std::mem::take(&mut self.answered))?,
+            cx: &self.cx,
+            rows: 0,
+            bytes: 0,
+            again: 0,
+            error: None,
+        };
+        std::thread::scope(|scope| {
+            let sender = Sender::start(scope, &self.way, &self.runtime, &self.cx)?;
+            let read = tally.send(&sender, &self.way.shape, input);
+            let (outcomes, ended) = sender.finish();
+            let counted: Result<()> = outcomes.into_iter().try_for_each(|outcome| tally.count(outcome));
+            let ended = ended();
+            // Kept whatever has happened: these requests need not be sent again.
+            let kept = tally.ledger.keep(&self.cx);
+            read?;
+            counted?;
+            ended?;
+            kept
+        })?;
+        if let Some(error) = tally.error {
+            return Err(error);
+        }
+        if tally.again > 0 {
+            let requests = counted(tally.again, "request");
+            self.cx.log(Level::Info, format!("{requests} had been taken before and were not sent again"));
+        }
+        Ok(Sealed { rows: tally.rows, bytes: tally.bytes, ..Sealed::default() })
+    }
+
+    /// Every request was answered in `write`.
+    fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
+        let sealed = delivery.sealed.clone().unwrap_or_default();
+        let location = Some(self.way.api.shown());
+        Ok(Receipt { rows: sealed.rows, bytes: sealed.bytes, location, ..Receipt::default() })
+    }
+
+    /// What was taken cannot be taken back.
+    fn abort(&mut self, _: &Delivery) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn check_columns(schema: &Schema) -> Result<()> {
+    let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, name)) => Err(Error::config(format!("two columns are named `{name}`, but a record can have one"))
+            .hint("rename one of them before")),
+        None => Ok(()),
+    }
+}
+
+/// A delivery at work.
+struct Tally<'a> {
+    ledger: Ledger,
+    cx: &'a Context,
+    rows: u64,
+    bytes: u64,
+    /// Requests that an earlier attempt had sent.
+    again: usize,
+    /// The first error of a request.
+    error: Option<Error>,
+}
+
+impl Tally<'_> {
+    fn send(&mut self, sender: &Sender<'_>, shape: &Shape, input: Batches) -> Result<()> {
+        let mut cutter = Cutter::new(shape);
+        for batch in input {
+            self.cx.check_cancelled()?;
+            cutter.add(&batch?, |records| self.submit(sender, shape, records))?;
+            if self.error.is_some() {
+                return Ok(());
+            }
+        }
+        match cutter.finish() {
+            Some(records) => self.submit(sender, shape, records),
+            None => Ok(()),
+        }
+    }
+
+    fn submit(&mut self, sender: &Sender<'_>, shape: &Shape, records: Records) -> Result<()> {
+        for outcome in sender.outcomes() {
+            self.count(outcome)?;
+        }
+        if self.error.is_some() {
+            return Ok(());
+        }
+        let id: Id = self.ledger.id(&records.body(shape, 0, records.count()));
+        if self.ledger.was_taken(id) {
+            self.rows += records.count() as u64;
+            self.again += 1;
+            return Ok(());
+        }
+        // Where no more are sent, an outcome says why.
+        sender.send(Request { id, records });
+        Ok(())
+    }
+
+    fn count(&mut self, outcome: Outcome) -> Result<()> {
+        let Outcome { request, parts, ended } = outcome;
+        let mut refused = false;
+        for part in parts {
+            let (from, to) = part.records;
+            match part.answer {
+                Answer::Accepted => {
+                    self.rows += (to - from) as u64;
+                    self.bytes += part.bytes;
+                }
+                Answer::Refused { status, reason } => {
+                    refused = true;
+                    for rows in request.records.rows(from, to) {
+                        self.cx.reject_rows(&rows, &format!("http_{status}"), &reason)?;
+                    }
+                }
+            }
+        }
+        match ended {
+            Ok(()) if !refused => self.ledger.taken(request.id, self.cx)?,
+            // Dead letters of this attempt are forgotten if it fails: the request is sent again, and refused again.
+            Ok(()) => {}
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+        Ok(())
+    }
+}
