@@ -67,7 +67,8 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         });
         return Ok(ending);
     }
-    let request = PlanRequest { cursor: shared.state.position(shared.pipeline())?, upper: None };
+    let position = shared.state.position(shared.pipeline())?;
+    let request = PlanRequest { cursor: position.clone(), upper: None };
     let Some((job, upstream)) = (match new_window(shared, WindowKind::Read, request, None) {
         Ok(planned) => planned,
         Err(error) => {
@@ -75,7 +76,10 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
             return Ok(ending);
         }
     }) else {
-        ending.notes.push("there was nothing to read".into());
+        ending.notes.push(match position {
+            Some(position) => format!("there was nothing to read: no new data since {position}"),
+            None => "there was nothing to read".into(),
+        });
         return Ok(ending);
     };
     shared.meters.window(false);

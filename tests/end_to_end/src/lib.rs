@@ -8,6 +8,8 @@
 mod build;
 mod engine;
 mod exchange;
+mod mariadb;
+mod mongodb;
 mod place;
 mod postgres;
 mod report;
@@ -15,9 +17,11 @@ mod tables;
 mod tmpfs;
 mod wait;
 
+pub use self::mongodb::MongoDatabase;
 pub use build::{example_module, faulty_module, module, program, workspace};
 pub use engine::{Ended, Engine};
 pub use exchange::{Caller, line, lines};
+pub use mariadb::MariaDatabase;
 pub use place::Place;
 pub use postgres::{Database, Locked, Server};
 pub use report::{Report, SinkReport};

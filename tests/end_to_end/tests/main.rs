@@ -9,6 +9,7 @@ mod dead_letters;
 mod everyday;
 mod exchange;
 mod full_disk;
+mod incidents;
 mod isolation;
 mod locks;
 mod memory;

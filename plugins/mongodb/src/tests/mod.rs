@@ -6,8 +6,6 @@ mod round_trip;
 mod sink;
 mod source;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,6 +13,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bson::{Document, doc};
 use engine_sdk::prelude::*;
 use engine_sdk::testing::Host;
+use engine_test_tools::line::Line;
 use mongodb::{Client, Collection, Database};
 
 use crate::sink::MongoSink;
@@ -148,35 +147,14 @@ impl Drop for Scratch {
     }
 }
 
-/// The same server by a slow line: everything that it says comes `late`.
-fn by_slow_line(url: &str, late: std::time::Duration) -> String {
+/// The same server by a line on which everything that it says comes `late`.
+fn by_slow_line(url: &str, late: std::time::Duration) -> (Line, String) {
     let (head, tail) = url.split_once('@').unwrap();
     let (server, path) = tail.split_once('/').unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = server.to_owned();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
-            forward(client.try_clone().unwrap(), server.try_clone().unwrap(), std::time::Duration::ZERO);
-            forward(server, client, late);
-        }
-    });
+    let line = Line::to(server, late);
     // Directly: a replica set would name the other address.
-    format!("{head}@{address}/{path}&directConnection=true")
-}
-
-fn forward(mut from: TcpStream, mut to: TcpStream, late: std::time::Duration) {
-    std::thread::spawn(move || {
-        let mut bytes = vec![0; 65536];
-        while let Ok(read @ 1..) = from.read(&mut bytes) {
-            std::thread::sleep(late);
-            if to.write_all(&bytes[..read]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(std::net::Shutdown::Both);
-    });
+    let url = format!("{head}@{}/{path}&directConnection=true", line.address());
+    (line, url)
 }
 
 fn delivery(window: u64) -> Delivery {

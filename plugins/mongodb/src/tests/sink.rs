@@ -60,7 +60,8 @@ fn a_delivery_is_aborted_although_the_work_was_asked_to_stop() {
     let (mut scratch, host) = (Scratch::new(), Host::new());
     scratch.run(doc! {"create": "calls"});
     // Longer than a waiting call goes without asking whether it should stop.
-    scratch.url = by_slow_line(&scratch.url, std::time::Duration::from_millis(120));
+    let (_line, url) = by_slow_line(&scratch.url, std::time::Duration::from_millis(120));
+    scratch.url = url;
     let mut sink = sink(&host, &scratch, json!({}));
     let delivery = delivery(1);
     sink.write(&delivery, Batches::once(calls([(1, Some("a"))]))).unwrap();
