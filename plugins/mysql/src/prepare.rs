@@ -79,7 +79,8 @@ fn convert(source: &ArrayRef, column: &Mapped) -> Result<ArrayRef> {
         // By way of text: a division would not give the nearest number.
         from if from.is_decimal() && column.arrow == DataType::Float32 => {
             let texts = cast(&DataType::Utf8)?;
-            let near = |text: &str| text.parse::<f32>().ok().filter(|near| near.is_finite());
+            let near =
+                |text: &str| text.parse().ok().filter(|near: &f32| near.is_finite() && (*near != 0.0 || is_zero(text)));
             Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| near(text?)).collect::<Float32Array>()))
         }
         from if from.is_decimal() && column.arrow == DataType::Float64 => {
@@ -88,6 +89,10 @@ fn convert(source: &ArrayRef, column: &Mapped) -> Result<ArrayRef> {
         }
         _ => cast(&column.arrow),
     }
+}
+
+fn is_zero(decimal: &str) -> bool {
+    !decimal.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
 }
 
 /// Digits may be lost, but not the whole number to an infinity or to zero.

@@ -7,6 +7,7 @@
 //! lost, doubled or torn. The moments come from a seed that is printed;
 //! `ENGINE_CRASH_SEED` repeats it, `ENGINE_CRASH_KILLS` sets how many.
 
+pub mod between;
 pub mod bounded;
 mod build;
 pub mod file_to_csv;
@@ -14,6 +15,7 @@ pub mod file_to_postgres;
 mod judge;
 pub mod postgres_replaced;
 pub mod postgres_to_sqlite;
+pub mod stores;
 mod tally;
 pub mod tcp_to_postgres;
 

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use engine_crash_tests::between::Between;
 use engine_crash_tests::file_to_csv::FileToCsv;
 use engine_crash_tests::file_to_postgres::FileToPostgres;
 use engine_crash_tests::postgres_replaced::PostgresReplaced;
 use engine_crash_tests::postgres_to_sqlite::PostgresToSqlite;
+use engine_crash_tests::stores::{
+    MariadbToApi, MariadbToMongodb, MariadbToPostgres, MongodbToPostgres, PostgresToMariadb,
+};
 use engine_crash_tests::tcp_to_postgres::TcpToPostgres;
 use engine_crash_tests::{Damage, Pair, Tally, kills_at, program_with_failpoints, random_kills};
 use engine_end_to_end_tests::{Place, program};
@@ -65,6 +69,31 @@ fn random_kills_of_csv_ranges_to_postgres() {
 }
 
 #[test]
+fn random_kills_of_mariadb_to_postgres() {
+    at_random::<Between<MariadbToPostgres>>();
+}
+
+#[test]
+fn random_kills_of_postgres_to_mariadb() {
+    at_random::<Between<PostgresToMariadb>>();
+}
+
+#[test]
+fn random_kills_of_mongodb_to_postgres() {
+    at_random::<Between<MongodbToPostgres>>();
+}
+
+#[test]
+fn random_kills_of_mariadb_to_mongodb() {
+    at_random::<Between<MariadbToMongodb>>();
+}
+
+#[test]
+fn random_kills_of_mariadb_to_an_api() {
+    at_random::<Between<MariadbToApi>>();
+}
+
+#[test]
 fn kills_between_any_two_writes() {
     let (program, seed) = (program_with_failpoints(), seed());
     let points = Place::with_program(program.clone()).engine(&["failpoints"]).with_code(0).stdout;
@@ -80,6 +109,9 @@ fn kills_between_any_two_writes() {
             scope.spawn(|| of_pair(kills_at::<PostgresReplaced>)),
             scope.spawn(|| of_pair(kills_at::<FileToCsv>)),
             scope.spawn(|| of_pair(kills_at::<FileToPostgres>)),
+            scope.spawn(|| of_pair(kills_at::<Between<PostgresToMariadb>>)),
+            scope.spawn(|| of_pair(kills_at::<Between<MariadbToMongodb>>)),
+            scope.spawn(|| of_pair(kills_at::<Between<MariadbToApi>>)),
         ];
         pairs.map(|pair| pair.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
     });

@@ -22,7 +22,7 @@ impl MongoDatabase {
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let server = std::env::var("ENGINE_TEST_MONGODB_URL").expect("not run: no MongoDB server; run `make test`");
-        let name = format!("state_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         Self { server, name }
     }
 
@@ -51,6 +51,18 @@ impl MongoDatabase {
             }
             Ok(all)
         })
+    }
+
+    /// Runs a command.
+    #[track_caller]
+    pub fn run(&self, command: Document) {
+        self.with(async |database| database.run_command(command).await.map(drop));
+    }
+
+    /// Adds documents.
+    #[track_caller]
+    pub fn insert_many(&self, collection: &str, documents: Vec<Document>) {
+        self.with(async |database| database.collection::<Document>(collection).insert_many(documents).await.map(drop));
     }
 
     /// Adds a document.

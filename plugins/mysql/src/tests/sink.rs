@@ -165,6 +165,22 @@ fn numbers_and_nulls_that_do_not_fit_are_refused_before_they_are_sent() {
 }
 
 #[test]
+fn a_decimal_too_small_for_a_float_is_refused_and_not_made_zero() {
+    let mut scratch = Scratch::new();
+    scratch.sql("CREATE TABLE calls (ratio float)");
+    let host = Host::new();
+    let mut sink = sink(&host, &scratch, json!({}));
+    let long = |digits: [&str; 3]| {
+        let numbers = digits.map(|digits| arrow_buffer::i256::from_string(digits).unwrap());
+        let decimals = arrow_array::Decimal256Array::from_iter_values(numbers);
+        Arc::new(decimals.with_precision_and_scale(76, 60).unwrap()) as ArrayRef
+    };
+    deliver(&mut sink, 1, batch(vec![("ratio", long(["1", "0", &format!("25{}", "0".repeat(59))]))])).unwrap();
+    assert_eq!(scratch.rows("SELECT ratio FROM calls"), ["0", "2.5"]);
+    assert_eq!(host.rejections().len(), 1, "10^-60 is not zero");
+}
+
+#[test]
 fn a_delivery_is_committed_once_whatever_is_asked_twice() {
     let mut scratch = Scratch::new();
     scratch.sql(FIFTY);
