@@ -1,0 +1,195 @@
+//! The source: one query, read as it comes.
+
+use std::path::PathBuf;
+
+use engine_sdk::database::{
+    Cursor, Cut, Extraction, Parameters, Quoting, Selection, TableName, default_batch, default_connect_timeout,
+};
+use engine_sdk::prelude::*;
+use engine_sdk::types;
+
+use crate::connection::{Address, Link, Server, Tls, value};
+use crate::error::Failure;
+use crate::plan;
+use crate::questions::VERSION;
+use crate::selection::{Piece, Reading};
+use crate::stream::{Home, Rows, Session};
+
+/// Reads a table or the rows of a query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// The server and the database: `mssql://USER:PASSWORD@HOST:1433/DATABASE`.
+    url: types::Secret,
+    /// How the connection is protected. Unset: verified, except to this machine
+    /// itself, where TLS is used if the server offers it.
+    #[serde(default)]
+    tls: Option<Tls>,
+    /// A PEM file with the authority that signed the server's certificate.
+    /// Trusted in addition to the system's own.
+    #[serde(default)]
+    ca: Option<PathBuf>,
+    /// How long to wait for a connection.
+    #[serde(default = "default_connect_timeout")]
+    connect_timeout: types::Duration,
+    /// The table or view to read: `calls` or `reports.calls`. In the order of
+    /// its primary key, if it has one.
+    #[serde(default)]
+    table: Option<String>,
+    /// The query to read, instead of a table. Give it an `ORDER BY`: without
+    /// one the server may answer in another order each time.
+    #[serde(default)]
+    query: Option<String>,
+    /// Values of the placeholders in `query`: `:region` is the value of
+    /// `region`. Each is one value, whatever is in it, and never SQL.
+    #[serde(default)]
+    parameters: Parameters,
+    /// Reads only what is new since the last run.
+    #[serde(default)]
+    cursor: Option<Cursor>,
+    /// Cuts the table into splits by this column of whole numbers, best the
+    /// primary key: ranges at equal distances from the smallest to the largest.
+    /// Each split is delivered on its own. Other columns are not cut.
+    #[serde(default)]
+    key: Option<String>,
+    /// How many splits `key` makes. Unset: 4.
+    #[serde(default)]
+    splits: Option<std::num::NonZeroU16>,
+    /// The most rows of a batch.
+    #[serde(default = "default_batch")]
+    batch: std::num::NonZeroU32,
+}
+
+pub struct SqlServerSource {
+    address: Address,
+    extraction: Extraction,
+    cut: Option<Cut>,
+    batch: usize,
+    /// The session that planned, so that its splits see what it saw.
+    home: Home,
+    cx: Context,
+}
+
+impl Component for SqlServerSource {
+    type Config = SourceConfig;
+    const SUMMARY: &'static str = "Reads a table or a query of a SQL Server database";
+
+    fn examples() -> Vec<Example> {
+        let url = "mssql://reader:secret@localhost/calls";
+        vec![
+            example("a table", json!({"url": url, "table": "avaya_cdr"})),
+            example(
+                "a query with a value of its own",
+                json!({
+                    "url": url,
+                    "query": "SELECT calling_number, count(*) AS calls FROM avaya_cdr WHERE call_code = :code GROUP BY calling_number ORDER BY 1",
+                    "parameters": {"code": "9"}
+                }),
+            ),
+            example(
+                "what is new since the last run, but nothing younger than a minute",
+                json!({"url": url, "table": "avaya_cdr", "cursor": {"column": "date", "start": "2025-01-01", "lag": "1m"}}),
+            ),
+            example(
+                "a large table in eight splits",
+                json!({"url": url, "table": "avaya_cdr", "key": "id", "splits": 8}),
+            ),
+        ]
+    }
+
+    fn open(config: SourceConfig, cx: Context) -> Result<Self> {
+        if let Some(table) = &config.table {
+            TableName::parse(table)?;
+        }
+        let (table, query, cursor) = (config.table, config.query, config.cursor);
+        let extraction = Extraction::new("sqlserver", table, query, config.parameters, cursor, Quoting::SQL_SERVER)?;
+        let cut = Cut::of(config.key, config.splits)?;
+        let ca = config.ca.map(|path| cx.resolve(path));
+        let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
+        let batch = usize::try_from(config.batch.get()).unwrap_or(usize::MAX);
+        Ok(Self { address, extraction, cut, batch, home: Home::default(), cx })
+    }
+
+    fn check(&mut self) -> Result<CheckReport> {
+        let (extraction, cut) = (&self.extraction, self.cut.as_ref());
+        let mut server = Server::new(self.address.clone(), self.cx.clone())?;
+        let (version, columns) = server.run(async |connection| {
+            let reading = Reading::new(connection, extraction.selection(), extraction.parameters(), None).await?;
+            plan::check(connection, &reading, extraction, cut).await?;
+            Ok((version(connection).await?, reading.columns.len()))
+        })?;
+        let what = match self.extraction.selection() {
+            Selection::Table(table) => format!("table {table} with {}", engine_sdk::counted(columns, "column")),
+            Selection::Query(_) => format!("the query gives {}", engine_sdk::counted(columns, "column")),
+        };
+        Ok(CheckReport { summary: format!("{version} at {}, {what}", self.address.shown()) })
+    }
+}
+
+/// The server and its version.
+pub async fn version(connection: &mut Link) -> Result<String, Failure> {
+    let version = value(connection, VERSION.to_owned()).await?.unwrap_or_default();
+    Ok(format!("SQL Server {version}"))
+}
+
+impl Source for SqlServerSource {
+    const RANGES: bool = true;
+
+    fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
+        self.home.clear();
+        let (extraction, cut) = (&self.extraction, self.cut.as_ref());
+        let mut server = Server::new(self.address.clone(), self.cx.clone())?;
+        let name = uuid::Uuid::new_v4().to_string();
+        // A missing table or a broken query is found now, before there is a window.
+        let (plan, sees_one_moment) = server.run(async |connection| {
+            let sees_one_moment = plan::begin(connection).await?;
+            let session = sees_one_moment.then_some(name.as_str());
+            Ok((plan::plan(connection, extraction, cut, request, session).await?, sees_one_moment))
+        })?;
+        if !sees_one_moment {
+            if plan.splits.len() > 1 {
+                self.cx.log(
+                    Level::Warn,
+                    "the database keeps no snapshots, so each split is read as it is then: a row whose key changes \
+                     meanwhile may be missed or come twice (ALTER DATABASE … SET ALLOW_SNAPSHOT_ISOLATION ON)",
+                );
+            }
+        } else if plan.splits.is_empty() {
+            server.roll_back();
+        } else {
+            self.home.keep(Session { server, name: Some(name), splits: plan.splits.len() });
+        }
+        Ok(plan)
+    }
+
+    fn read(&mut self, split: &Split) -> Result<Batches> {
+        let piece: Piece = split.spec_as()?;
+        let mut session = match self.home.take(piece.session.as_deref()) {
+            Some(session) => session,
+            None => self.begin(&piece)?,
+        };
+        let (select, columns) = session.server.run(async |connection| {
+            let reading = Reading::new(connection, &piece.selection, &piece.parameters, piece.window.as_ref()).await?;
+            Ok((reading.select(&piece)?, reading.columns))
+        })?;
+        let (schema, rows) = Rows::new(session, select, columns, self.batch, self.home.clone(), self.cx.clone())?;
+        Ok(Batches::new(schema, rows))
+    }
+}
+
+impl SqlServerSource {
+    /// A session of its own, that sees the database as it is now.
+    fn begin(&self, piece: &Piece) -> Result<Session> {
+        let mut server = Server::new(self.address.clone(), self.cx.clone())?;
+        server.run(async |connection| plan::begin(connection).await)?;
+        if piece.session.is_some() {
+            self.cx.log(
+                // Ranges that were cut at another moment need not fit together.
+                if piece.range.is_some() { Level::Warn } else { Level::Info },
+                "the moment at which this window was planned can no longer be seen; rows that were changed since are \
+                 read as they are now",
+            );
+        }
+        Ok(Session { server, name: None, splits: 1 })
+    }
+}
