@@ -7,6 +7,7 @@ ENGINE := $(TARGET_DIR)/release/engine
 # The engine finds modules beside its own binary, so building a connector is all that installing takes.
 DEMO_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-avaya-cdr engine-plugin-sqlite
 BENCH_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-tcp engine-plugin-avaya-cdr engine-plugin-postgres engine-test-tools
+DATABASE_CRATES := engine-plugin-mysql engine-plugin-mongodb engine-plugin-sql
 MODULE_BENCH_CRATES := engine-cli engine-host engine-wasm engine-guest-tests engine-plugin-avaya-cdr
 
 # The demo keeps its state beside its results, so that it starts anew each time and touches no other.
@@ -21,7 +22,7 @@ ROWS ?= 1000000
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite guests demo bench bench-modules outage budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-modules outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -40,6 +41,9 @@ build: ## build the engine and every connector (dev profile)
 
 test: ## start the real servers, build, run every test, stop the servers
 	tests/services run -- $(MAKE) --no-print-directory suite
+
+test-cloud: build ## try Snowflake as far as a stand-in for it goes; says what was not run
+	tests/cloud
 
 # What runs inside `make test`. The builds come first: cargo's test commands do not make the shared
 # libraries that the tests load, and what instructions are counted of has a profile of its own.
@@ -81,6 +85,10 @@ demo: ## build what the quickstart needs (release profile), run it, show the res
 bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
 	tests/services run --only postgres -- tests/bench/run --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
+
+bench-databases: ## measure between MariaDB, MongoDB (stand-in) and PostgreSQL, and what `sql` costs (ROUNDS=5 ROWS=1000000)
+	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES) $(DATABASE_CRATES))
+	tests/services run --only postgres,mariadb,mongodb -- tests/bench/databases --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
 
 bench-modules: ## measure what WASM and child processes cost against native modules
 	$(MAKE) --no-print-directory guests

@@ -93,8 +93,9 @@ pub(crate) fn catch_up(
                 continue;
             }
         };
-        let before = delivered(&next, sink);
         let id = next.window.id;
+        let answered = || shared.state.answered(shared.pipeline(), id);
+        let before = (delivered(&next, sink), answered()?);
         match attempt(shared, sink, next, &mut solo, in_order, &mut several, stop) {
             Ok(()) => {
                 budget.succeeded();
@@ -104,7 +105,8 @@ pub(crate) fn catch_up(
             Err(failed) => {
                 // An attempt that got further is not the same failure again.
                 let now = shared.fresh(id)?.and_then(|window| window.sink(sink).map(|sink| sink.committed.len()));
-                if now.is_none_or(|now| now > before) {
+                let answered = answered()?;
+                if now.is_none_or(|now| (now, answered) > before) {
                     budget.succeeded();
                 } else if matches!(&failed, Failure::Sink(error) if error.kind.is_retryable()) {
                     in_order = true;

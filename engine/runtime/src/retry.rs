@@ -24,6 +24,9 @@ pub enum Next {
     Spent,
 }
 
+/// The longest pause that the other side can ask for: no answer stops a pipeline for days.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
 impl Budget {
     /// An unused budget.
     pub fn new(retry: &Retry) -> Self {
@@ -81,8 +84,8 @@ impl Budget {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let spread = doubled.mul_f64(0.5 + 0.5 * (self.random % 1024) as f64 / 1024.0);
-        let asked = error.retry_after_ms.filter(|_| error.kind == ErrorKind::RateLimited);
-        spread.max(Duration::from_millis(asked.unwrap_or(0)))
+        let asked = Duration::from_millis(error.retry_after_ms.unwrap_or(0)).min(LONGEST_ASKED);
+        spread.max(asked)
     }
 }
 
@@ -125,6 +128,10 @@ mod tests {
         let mut budget = Budget::new(&retry(5, OnExhausted::Fail));
         let asked = Error::rate_limited("slow down", Duration::from_secs(30));
         assert_eq!(budget.failed_with(&asked), Next::After(Duration::from_secs(30)));
+        let down = Error { retry_after_ms: Some(40_000), ..Error::unavailable("down for maintenance") };
+        assert_eq!(budget.failed_with(&down), Next::After(Duration::from_secs(40)));
+        let for_ever = Error::rate_limited("slow down", Duration::MAX);
+        assert_eq!(budget.failed_with(&for_ever), Next::After(LONGEST_ASKED));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A module-local tokio runtime, for connectors built on async crates.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_abi::{Error, Result};
 
@@ -14,6 +14,7 @@ const CANCEL_CHECK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Runtime {
     runtime: tokio::runtime::Runtime,
+    answer_timeout: Option<Duration>,
 }
 
 impl Runtime {
@@ -23,7 +24,14 @@ impl Runtime {
             .enable_all()
             .build()
             .map_err(|error| Error::from(error).context("the connector's async runtime cannot be made"))?;
-        Ok(Self { runtime })
+        Ok(Self { runtime, answer_timeout: None })
+    }
+
+    /// Limits how long [`Runtime::run`] waits for one future: a source's setting
+    /// `timeout`. None: as long as it takes.
+    #[must_use]
+    pub fn answering_within(self, answer_timeout: Option<Duration>) -> Self {
+        Self { answer_timeout, ..self }
     }
 
     /// Runs a future to its end, whatever it takes. For clean-up.
@@ -38,9 +46,11 @@ impl Runtime {
         done.unwrap_or_else(|_| Err(no_answer()))
     }
 
-    /// Runs a future until it ends, the work is cancelled or its deadline
-    /// passes; the future is dropped in the last two cases.
+    /// Runs a future until it ends, the work is cancelled, its deadline passes, or it
+    /// has been waited for as long as may be; the future is dropped in all cases but
+    /// the first.
     pub fn run<T>(&self, cx: &Context, future: impl Future<Output = Result<T>>) -> Result<T> {
+        let begun = Instant::now();
         self.runtime.block_on(async {
             let mut future = std::pin::pin!(future);
             loop {
@@ -51,6 +61,11 @@ impl Runtime {
                         cx.check_cancelled()?;
                         if cx.deadline().is_some_and(|left| left.is_zero()) {
                             return Err(no_answer());
+                        }
+                        if let Some(limit) = self.answer_timeout.filter(|limit| begun.elapsed() >= *limit) {
+                            return Err(Error::unavailable(format!("there was no answer within {limit:?}")).hint(
+                                "make the query cheaper, with an index or a narrower window, or raise `timeout`",
+                            ));
                         }
                     }
                 }
@@ -84,6 +99,17 @@ mod tests {
         let cancelled = runtime.run(&host.context(serde_json::json!({})), slow_answer());
         assert_eq!(cancelled.unwrap_err().kind, ErrorKind::Cancelled);
         assert_eq!(runtime.take_back(Duration::from_secs(60), slow_answer()).unwrap(), 7);
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_as_long_as_is_said() {
+        let (host, runtime) = (Host::new(), Runtime::new().unwrap().answering_within(Some(Duration::from_millis(1))));
+        let cx = host.context(serde_json::json!({}));
+        let error = runtime.run(&cx, std::future::pending::<Result<u8>>()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.hint.unwrap().contains("`timeout`"));
+        let patient = Runtime::new().unwrap().answering_within(Some(Duration::from_secs(60)));
+        assert_eq!(patient.run(&cx, slow_answer()).unwrap(), 7);
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Examination<'_> {
                     hide_defaults(&place.value);
                 }
                 let setting = pointer.rsplit('/').next().unwrap_or(pointer);
-                let variable = format!("{}_{setting}", self.component.name).to_uppercase().replace('-', "_");
+                let variable = variable_name(&format!("{}_{setting}", self.component.name));
                 let found = Diagnostic::warning("inline-secret", format!("the secret `{setting}` stands in the file"));
                 let hint = format!("write `${{env:{variable}}}` and set the variable, or put it into `.env`");
                 diagnostics.push(found.at(&place.value).hint(hint));
@@ -143,6 +143,11 @@ impl Examination<'_> {
     fn place(&self, config: &Config, pointer: &str) -> Span {
         config.place(pointer).map_or_else(|| self.span.clone(), |place| place.value.clone())
     }
+}
+
+/// A name that an environment variable can have.
+fn variable_name(text: &str) -> String {
+    text.chars().map(|it| if it.is_ascii_alphanumeric() { it.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 /// The default of a reference to a secret is a secret as well.
@@ -163,5 +168,16 @@ fn general_form(format: &str) -> &'static str {
     match format {
         "bytes" => "a size is a whole number and a unit, such as `64KiB`, `1MiB` or `10GB`",
         _ => "a duration is a whole number and a unit, such as `500ms`, `2s`, `1m`, `1h` or `1d`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::variable_name;
+
+    #[test]
+    fn a_variable_is_named_as_a_shell_can_set_it() {
+        assert_eq!(variable_name("adbc_adbc.snowflake.sql.db"), "ADBC_ADBC_SNOWFLAKE_SQL_DB");
+        assert_eq!(variable_name("http_x-api-key"), "HTTP_X_API_KEY");
     }
 }

@@ -37,6 +37,16 @@ impl State {
         Ok(())
     }
 
+    /// How many answers are kept of a window's deliveries: whether an attempt got further.
+    pub fn answered(&self, pipeline: &str, window: u64) -> Result<u64> {
+        self.look("count the answers to a window", |transaction| {
+            let count: i64 = transaction
+                .prepare_cached("SELECT count(*) FROM answers WHERE pipeline = ?1 AND window = ?2")?
+                .query_row(params![pipeline, int(window)], |row| row.get(0))?;
+            Ok(count as u64)
+        })
+    }
+
     /// What was answered in earlier attempts, in the order in which it was kept.
     pub fn answers(&self, delivery: &Delivery) -> Result<Vec<Value>> {
         self.look("look up the answers to a delivery", |transaction| {

@@ -129,7 +129,6 @@ impl State {
             for sql in [
                 "DELETE FROM replays WHERE pipeline = ?1",
                 "DELETE FROM answers WHERE pipeline = ?1",
-                "DELETE FROM answers WHERE pipeline = ?1",
                 "DELETE FROM deliveries WHERE pipeline = ?1",
                 "DELETE FROM window_sinks WHERE pipeline = ?1",
                 "DELETE FROM splits WHERE pipeline = ?1",

@@ -18,7 +18,11 @@ use crate::error::{Secrets, failure, kind};
 use crate::name::{Quote, Target};
 use crate::options::{OptionText, Options, SecretOptions, SecretText};
 use crate::sql::{Draft, Placeholders};
+use crate::value;
 use crate::worker::Handle;
+
+/// How the driver of Snowflake names its database.
+const SNOWFLAKE: &str = "Snowflake";
 
 /// The settings that source and sink share.
 pub struct Settings {
@@ -251,6 +255,11 @@ impl Session {
             })),
         };
         let (text, values) = draft.finish(placeholders)?;
+        let values = match values {
+            // The driver takes neither times nor decimals; the database reads them as what they are compared with.
+            Some(values) if self.vendor() == SNOWFLAKE => Some(value::as_texts(&values)?),
+            values => values,
+        };
         statement.set_sql_query(&text).map_err(|refusal| self.failure(&refusal))?;
         let Some(values) = values else { return Ok(()) };
         statement.bind(values).map_err(|refusal| match refusal.status {

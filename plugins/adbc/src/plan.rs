@@ -213,7 +213,7 @@ impl Search<'_> {
         if let Some((key, key_sql)) = key.zip(key_sql.as_ref()) {
             let missing = among(self, "COUNT(*)", &mut |_| Some(format!("{key_sql} IS NULL")))?;
             // A row without a key would be in no window.
-            if !matches!(self.only("COUNT(*)", &missing)?.0, Scalar::Null | Scalar::Integer(0)) {
+            if !is_none(&self.only("COUNT(*)", &missing)?.0) {
                 return Err(Cursor::without_key(key.name()));
             }
         }
@@ -250,6 +250,17 @@ impl Search<'_> {
     }
 }
 
+/// Whether a count is 0: some databases count in decimals.
+fn is_none(count: &Scalar) -> bool {
+    match count {
+        Scalar::Null => true,
+        Scalar::Integer(count) => *count == 0,
+        Scalar::Number(count) => *count == 0.0,
+        Scalar::Text(count) => count.parse() == Ok(0.0),
+        Scalar::Boolean(_) => false,
+    }
+}
+
 /// The condition that keeps what is younger than the lag.
 fn newest(cursor: &Cursor, draft: &mut Draft, sql: &str, column: &Field) -> Result<Option<String>> {
     let data_type = column.data_type();
@@ -265,5 +276,20 @@ fn newest(cursor: &Cursor, draft: &mut Draft, sql: &str, column: &Field) -> Resu
         DataType::Date32 | DataType::Date64 => Ok(Some(format!("{sql} < {}", bound(newest.date().to_string())))),
         DataType::Timestamp(..) => Ok(Some(format!("{sql} <= {}", bound(shown(newest))))),
         _ => Err(Cursor::not_a_time(column.name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_a_number_of_any_type() {
+        for none in [Scalar::Null, Scalar::Integer(0), Scalar::Number(0.0), "0".into(), "0.00".into()] {
+            assert!(is_none(&none), "{none:?}");
+        }
+        for some in [Scalar::Integer(2), Scalar::Number(2.0), "2".into(), "10.0".into()] {
+            assert!(!is_none(&some), "{some:?}");
+        }
     }
 }

@@ -59,10 +59,15 @@ pub struct SourceConfig {
     /// Reads only what is new since the last run.
     #[serde(default)]
     cursor: Option<Cursor>,
+    /// How long the driver may take until it answers: with the first rows of a
+    /// query, and with more of them. Unset: as long as it takes.
+    #[serde(default)]
+    timeout: Option<Duration>,
 }
 
 pub struct AdbcSource {
     access: Arc<Access>,
+    timeout: Option<std::time::Duration>,
     catalog: Option<String>,
     extraction: Extraction,
     cx: Context,
@@ -129,13 +134,14 @@ impl Component for AdbcSource {
         }
         let (table, query, cursor) = (config.table, config.query, config.cursor);
         let extraction = Extraction::new("adbc", table, query, config.parameters, cursor, quoting(quote))?;
-        Ok(Self { access, catalog: config.catalog, extraction, cx })
+        let timeout = config.timeout.map(|timeout| timeout.0);
+        Ok(Self { access, timeout, catalog: config.catalog, extraction, cx })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
         let (access, piece, catalog) = (Arc::clone(&self.access), self.piece(), self.catalog.clone());
         let extraction = self.extraction.clone();
-        let summary = Worker::start(&self.cx, move |port| {
+        let summary = Worker::start(&self.cx, self.timeout, move |port| {
             let mut session = access.connect()?;
             session.let_cancel(port.handle());
             let columns = columns(&mut session, &piece, catalog.as_ref())?;
@@ -175,7 +181,7 @@ impl Source for AdbcSource {
         self.extraction.check_request(request)?;
         let (access, whole, catalog) = (Arc::clone(&self.access), self.piece(), self.catalog.clone());
         let (extraction, request) = (self.extraction.clone(), request.clone());
-        let planned = Worker::start(&self.cx, move |port| {
+        let planned = Worker::start(&self.cx, self.timeout, move |port| {
             let mut session = access.connect()?;
             session.let_cancel(port.handle());
             port.send(match extraction.cursor() {
@@ -197,7 +203,7 @@ impl Source for AdbcSource {
         let piece: Piece = split.spec_as()?;
         let draft = statement(&piece, self.catalog.as_ref(), self.access.quote())?;
         let access = Arc::clone(&self.access);
-        let mut worker = Worker::start(&self.cx, move |port| {
+        let mut worker = Worker::start(&self.cx, self.timeout, move |port| {
             let mut session = access.connect()?;
             session.let_cancel(port.handle());
             let mut statement = session.tuned_statement()?;

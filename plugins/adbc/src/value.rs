@@ -48,6 +48,18 @@ impl Bound {
     }
 }
 
+/// Values whose types a driver may not know, as texts.
+pub fn as_texts(values: &RecordBatch) -> Result<RecordBatch> {
+    let is_plain = |data_type: &DataType| !data_type.is_temporal() && !is_decimal(data_type);
+    let texts = |array: &ArrayRef| match is_plain(array.data_type()) {
+        true => Ok(Arc::clone(array)),
+        false => arrow_cast::cast(array, &DataType::Utf8),
+    };
+    let columns = values.columns().iter().map(texts).collect::<std::result::Result<Vec<_>, _>>()?;
+    let names = values.schema_ref().fields().iter().map(|field| field.name().clone());
+    Ok(RecordBatch::try_from_iter_with_nullable(names.zip(columns).map(|(name, column)| (name, column, true)))?)
+}
+
 /// Whether a text of a cursor stands for a value of this type.
 fn is_read_from_text(data_type: &DataType) -> bool {
     data_type.is_temporal() || matches!(data_type, DataType::UInt64) || is_decimal(data_type)
@@ -150,6 +162,17 @@ mod tests {
     use arrow_array::{Date32Array, Decimal128Array, UInt64Array};
 
     use super::*;
+
+    #[test]
+    fn values_that_a_driver_may_not_know_become_texts() {
+        let at: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(1_700_000_000_123_456_789)]));
+        let cost: ArrayRef = Arc::new(Decimal128Array::from(vec![-12_345]).with_precision_and_scale(38, 2).unwrap());
+        let id: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        let texts = as_texts(&RecordBatch::try_from_iter([("1", at), ("2", cost), ("3", id)]).unwrap()).unwrap();
+        let shown = |at: usize| texts.column(at).as_any().downcast_ref::<StringArray>().unwrap().value(0).to_owned();
+        assert_eq!((shown(0), shown(1)), ("2023-11-14T22:13:20.123456789".into(), "-123.45".into()));
+        assert_eq!(texts.column(2).data_type(), &DataType::Int64);
+    }
 
     #[test]
     fn a_cursor_goes_into_text_and_back_without_losing_anything() {

@@ -39,6 +39,8 @@ pub struct Worker<T> {
     receiver: Option<Receiver<Result<T>>>,
     handle: Handle,
     thread: Option<JoinHandle<()>>,
+    /// How long each thing may take.
+    timeout: Option<Duration>,
     cx: Context,
 }
 
@@ -61,8 +63,12 @@ impl<T> Port<T> {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Starts it. One thing is made ready while the last one is used.
-    pub fn start(cx: &Context, work: impl FnOnce(&Port<T>) -> Result<()> + Send + 'static) -> Result<Self> {
+    /// Starts it. One thing is made ready while the last one is used; none may take longer than `timeout`.
+    pub fn start(
+        cx: &Context,
+        timeout: Option<Duration>,
+        work: impl FnOnce(&Port<T>) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
         let (sender, receiver) = sync_channel(1);
         let handle = Handle::default();
         let port = Port { sender, handle: handle.clone() };
@@ -74,7 +80,7 @@ impl<T: Send + 'static> Worker<T> {
         };
         let thread = std::thread::Builder::new().name("adbc".into()).spawn(run);
         let thread = thread.map_err(|error| Error::from(error).context("a thread for the driver cannot be started"))?;
-        Ok(Self { receiver: Some(receiver), handle, thread: Some(thread), cx: cx.clone() })
+        Ok(Self { receiver: Some(receiver), handle, thread: Some(thread), timeout, cx: cx.clone() })
     }
 
     /// The one thing that the work gives.
@@ -87,6 +93,7 @@ impl<T> Iterator for Worker<T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let begun = Instant::now();
         let received = loop {
             let receiver = self.receiver.as_ref()?;
             // Before every item: they may come so fast that nobody ever waits for them.
@@ -105,6 +112,10 @@ impl<T> Iterator for Worker<T> {
                 Err(RecvTimeoutError::Timeout) => {
                     if self.cx.deadline().is_some_and(|left| left.is_zero()) {
                         break Err(Error::unavailable("the driver did not answer in time"));
+                    }
+                    if let Some(limit) = self.timeout.filter(|limit| begun.elapsed() >= *limit) {
+                        break Err(Error::unavailable(format!("there was no answer within {limit:?}"))
+                            .hint("make the query cheaper, with an index or a narrower window, or raise `timeout`"));
                     }
                 }
             }

@@ -25,12 +25,13 @@ pub enum Answer {
     },
 }
 
-/// Reads an answer. Errors are those of all requests, not of these records.
-pub async fn read(shown: &str, response: Response) -> Result<Answer> {
+/// Reads an answer. Errors are those of all requests, not of these records. `hide` takes
+/// out of the other side's words what it has got as a secret.
+pub async fn read(shown: &str, response: Response, hide: impl Fn(String) -> String) -> Result<Answer> {
     let status = response.status();
     let location = header(response.headers(), LOCATION.as_str());
     let retry_after = header(response.headers(), RETRY_AFTER.as_str()).and_then(|text| wait(&text));
-    let text = excerpt(response).await;
+    let text = shortened(&hide(excerpt(response).await));
     if status.is_success() {
         return Ok(Answer::Accepted);
     }
@@ -38,7 +39,9 @@ pub async fn read(shown: &str, response: Response) -> Result<Answer> {
     let what = format!("{shown} answered {status}{said}");
     match status {
         _ if status.is_redirection() => {
-            let to = location.map(|to| format!(" to {}", clean(&to))).unwrap_or_default();
+            // Without its parameters, among which keys may have come back.
+            let to = location.map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned());
+            let to = to.map(|to| format!(" to {}", shortened(&hide(clean(&to))))).unwrap_or_default();
             Err(Error::config(format!("{shown} sends requests elsewhere{to} ({status})"))
                 .hint("put the address that takes them into `url`"))
         }
@@ -88,14 +91,17 @@ async fn excerpt(mut response: Response) -> String {
     clean(&String::from_utf8_lossy(&bytes))
 }
 
-/// One line, of characters that can be shown, and not too long.
+/// One line, of characters that can be shown.
 fn clean(text: &str) -> String {
     let words: Vec<_> =
         text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty()).collect();
-    let line = words.join(" ");
+    words.join(" ")
+}
+
+fn shortened(line: &str) -> String {
     match line.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        None => line.to_owned(),
     }
 }
 
@@ -116,6 +122,6 @@ mod tests {
     #[test]
     fn what_is_shown_is_one_short_line() {
         assert_eq!(clean(" two\n\twords\u{1b}[31m "), "two words [31m");
-        assert_eq!(clean(&"ä".repeat(400)), format!("{}…", "ä".repeat(SHOWN)));
+        assert_eq!(shortened(&"ä".repeat(400)), format!("{}…", "ä".repeat(SHOWN)));
     }
 }

@@ -13,6 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+/// Shorter values, such as `1`, stand in texts by chance.
+const SHORTEST_SECRET: usize = 4;
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -33,6 +35,8 @@ pub struct Api {
     tls: ClientConfig,
     connect_timeout: Duration,
     timeout: Duration,
+    /// Values that no message shows, as they are and as they stand in addresses.
+    secrets: Vec<String>,
 }
 
 /// The settings that an [`Api`] is made of.
@@ -59,8 +63,18 @@ impl Api {
         for (name, value) in settings.query {
             url.query_pairs_mut().append_pair(name, value.reveal());
         }
+        let written = |secret: &Secret| {
+            let encoded = Url::parse_with_params("http://h", [("v", secret.reveal())]).ok();
+            let encoded = encoded.and_then(|url| url.query()?.strip_prefix("v=").map(str::to_owned));
+            [secret.reveal().to_owned(), encoded.unwrap_or_default()]
+        };
+        let secrets = settings.query.values().chain(settings.headers.values()).flat_map(written);
+        let mut secrets: Vec<_> = secrets.filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
+        // A longer one first: another can be a part of it.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Ok(Self {
             url,
+            secrets,
             headers: headers(settings.headers)?,
             tls: trust(settings.ca.as_deref())?,
             connect_timeout: settings.connect_timeout,
@@ -92,6 +106,11 @@ impl Api {
     /// The address without what `query` adds to it: for messages.
     pub fn shown(&self) -> String {
         shown(&self.url)
+    }
+
+    /// The other side's words without what it was told in secret.
+    pub fn hide(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"))
     }
 
     /// Why there was no answer.
@@ -161,6 +180,18 @@ fn address(text: &str, tls: Option<Tls>) -> Result<Url> {
 fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The header for the key that stays the same.
+pub fn idempotency_header(name: &str, others: &IndexMap<String, Secret>) -> Result<HeaderName> {
+    let wrong = |what: &str| Error::config(format!("`idempotency_header: {}` {what}", name.escape_debug()));
+    let header = HeaderName::try_from(name).map_err(|_| {
+        wrong("is no name of a header").hint("names are letters, digits and `-`; write `null` to send none")
+    })?;
+    if OWN.contains(&header.as_str()) || others.keys().any(|other| other.eq_ignore_ascii_case(header.as_str())) {
+        return Err(wrong("is another header").hint("choose another name, or write `null` to send no key"));
+    }
+    Ok(header)
 }
 
 /// Headers that belong to the connection, or are made of the request.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use engine_sdk::prelude::{Context, Error, Result, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::sender::halves;
+
 /// How long answers wait to be kept together. A crash repeats the requests of this time.
 const EVERY: Duration = Duration::from_millis(100);
 /// The most requests of one delivery that are told apart. Those beyond are sent again when it is repeated.
@@ -21,8 +23,11 @@ impl Id {
         hexadecimal(&self.0)
     }
 
-    /// That of a part of the request.
-    pub fn part(self, from: usize, to: usize) -> Self {
+    /// That of a part of the request, or its own where the part is all of its `count` records.
+    pub fn part(self, from: usize, to: usize, count: usize) -> Self {
+        if to - from == count {
+            return self;
+        }
         Self::of(&[&self.0, &from.to_be_bytes(), &to.to_be_bytes()])
     }
 
@@ -49,6 +54,8 @@ pub struct Ledger {
     fresh: Vec<Id>,
     kept: Instant,
     noted: usize,
+    /// Requests so far.
+    count: u64,
 }
 
 impl Ledger {
@@ -70,6 +77,7 @@ impl Ledger {
             fresh: vec![],
             kept: Instant::now(),
             noted,
+            count: 0,
         })
     }
 
@@ -79,17 +87,43 @@ impl Ledger {
         let mut short = [0; 8];
         short.copy_from_slice(&content.0[..8]);
         let short = u64::from_be_bytes(short);
+        self.count += 1;
         if self.seen.len() >= MOST && !self.seen.contains_key(&short) {
-            return content;
+            return Id::of(&[&content.0, b"at", &self.count.to_be_bytes()]);
         }
         let before = self.seen.entry(short).or_default();
         *before += 1;
         if *before == 1 { content } else { Id::of(&[&content.0, &before.to_be_bytes()]) }
     }
 
-    /// Whether an earlier attempt has sent it.
-    pub fn was_taken(&mut self, id: Id) -> bool {
-        self.answered.remove(&id)
+    /// Which of a request's records no earlier attempt has sent, in the parts in which they are to be sent: as
+    /// a whole only where none of its parts was taken.
+    pub fn missing(&mut self, id: Id, count: usize) -> Vec<(usize, usize)> {
+        let mut missing = Vec::new();
+        if !self.answered.is_empty() {
+            self.look(id, (0, count), count, &mut missing);
+            return missing;
+        }
+        missing.push((0, count));
+        missing
+    }
+
+    /// Whether something of a part was taken; what was not goes to `missing`.
+    fn look(&mut self, id: Id, (from, to): (usize, usize), count: usize, missing: &mut Vec<(usize, usize)>) -> bool {
+        if self.answered.remove(&id.part(from, to, count)) {
+            return true;
+        }
+        if to - from > 1 {
+            let (first, second) = halves(from, to);
+            let before = missing.len();
+            let some = self.look(id, first, count, missing) | self.look(id, second, count, missing);
+            if some {
+                return true;
+            }
+            missing.truncate(before);
+        }
+        missing.push((from, to));
+        false
     }
 
     /// Notes a request that was taken.
@@ -149,7 +183,22 @@ mod tests {
         let mut again = Ledger::new("key", &[]).unwrap();
         assert_eq!(made, [again.id(b"a"), again.id(b"b"), again.id(b"a"), again.id(b"a")]);
         assert_ne!(made[0], Ledger::new("other", &[]).unwrap().id(b"a"));
-        assert_ne!(made[0].part(0, 1), made[0].part(1, 2));
+        assert_ne!(made[0].part(0, 1, 2), made[0].part(1, 2, 2));
+        assert_eq!(made[0].part(0, 2, 2), made[0]);
+    }
+
+    #[test]
+    fn a_request_is_sent_whole_only_where_none_of_its_parts_was_taken() {
+        let id = Ledger::new("key", &[]).unwrap().id(b"a");
+        let missing = |taken: &[(usize, usize)]| {
+            let text: String = taken.iter().map(|(from, to)| id.part(*from, *to, 8).text()).collect();
+            Ledger::new("key", &[json!({"requests": text})]).unwrap().missing(id, 8)
+        };
+        assert_eq!(missing(&[]), [(0, 8)]);
+        assert_eq!(missing(&[(0, 8)]), []);
+        assert_eq!(missing(&[(0, 4)]), [(4, 8)]);
+        assert_eq!(missing(&[(2, 3)]), [(0, 2), (3, 4), (4, 8)]);
+        assert_eq!(missing(&[(0, 4), (4, 8)]), []);
     }
 
     #[test]
@@ -159,7 +208,7 @@ mod tests {
         let kept = json!({"requests": second.text()});
         let mut again = Ledger::new("key", &[kept]).unwrap();
         let ids = [again.id(b"a"), again.id(b"a"), again.id(b"a")];
-        assert_eq!(ids.map(|id| again.was_taken(id)), [false, true, false]);
+        assert_eq!(ids.map(|id| again.missing(id, 1).is_empty()), [false, true, false]);
         assert!(Ledger::new("key", &[json!({"requests": "abc"})]).is_err());
     }
 }

@@ -18,6 +18,8 @@ use crate::ledger::Id;
 pub struct Request {
     pub id: Id,
     pub records: Records,
+    /// Which of the records are to be sent, in pieces of their own: from the first to the one behind the last.
+    pub waiting: Vec<(usize, usize)>,
 }
 
 /// What became of some of the records of a request.
@@ -59,7 +61,8 @@ impl<'scope> Sender<'scope> {
         cx: &Context,
     ) -> Result<Self> {
         let client = way.api.client()?;
-        let (queue, requests) = tokio::sync::mpsc::channel(way.concurrency);
+        // One is made while others are on their way.
+        let (queue, requests) = tokio::sync::mpsc::channel(1);
         let (give, outcomes) = mpsc::channel();
         let cx = cx.clone();
         let thread = std::thread::Builder::new()
@@ -120,24 +123,31 @@ async fn send_all(
 }
 
 /// Sends one request. Where several records were refused together, finds out which of them are.
-async fn send(way: &Way, client: &Client, request: Request) -> Outcome {
+async fn send(way: &Way, client: &Client, mut request: Request) -> Outcome {
     let mut parts = Vec::new();
     let count = request.records.count();
-    let mut waiting = vec![(0, count)];
+    let mut waiting = std::mem::take(&mut request.waiting);
+    waiting.reverse();
     while let Some((from, to)) = waiting.pop() {
         let body = request.records.body(&way.shape, from, to);
         let bytes = body.len() as u64;
-        let id = if to - from == count { request.id } else { request.id.part(from, to) };
+        let id = request.id.part(from, to, count);
         match post(way, client, id, body).await {
             Ok(Answer::Refused { .. }) if to - from > 1 => {
-                let middle = from.midpoint(to);
-                waiting.extend([(middle, to), (from, middle)]);
+                let (first, second) = halves(from, to);
+                waiting.extend([second, first]);
             }
             Ok(answer) => parts.push(Part { records: (from, to), bytes, answer }),
             Err(error) => return Outcome { request, parts, ended: Err(error) },
         }
     }
     Outcome { request, parts, ended: Ok(()) }
+}
+
+/// The parts that records are sent in when they were refused together.
+pub fn halves(from: usize, to: usize) -> ((usize, usize), (usize, usize)) {
+    let middle = from.midpoint(to);
+    ((from, middle), (middle, to))
 }
 
 async fn post(way: &Way, client: &Client, id: Id, body: Vec<u8>) -> Result<Answer> {
@@ -147,5 +157,5 @@ async fn post(way: &Way, client: &Client, id: Id, body: Vec<u8>) -> Result<Answe
         request = request.header(header, id.text());
     }
     let response = request.send().await.map_err(|error| way.api.unanswered(&error))?;
-    answer::read(&way.api.shown(), response).await
+    answer::read(&way.api.shown(), response, |text| way.api.hide(text)).await
 }

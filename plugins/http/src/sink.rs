@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use engine_sdk::prelude::*;
 use engine_sdk::{Runtime, counted};
 use indexmap::IndexMap;
-use reqwest::header::HeaderName;
 use serde_json::Map;
 
 use crate::answer::Answer;
 use crate::body::{Body, Cutter, Records, Shape};
-use crate::client::{Api, Settings, Tls};
+use crate::client::{Api, Settings, Tls, idempotency_header as idempotency_header_of};
 use crate::ledger::{Id, Ledger};
 use crate::sender::{Outcome, Request, Sender, Way};
 
@@ -143,12 +142,8 @@ impl Component for HttpSink {
     fn open(config: Config, cx: Context) -> Result<Self> {
         within("batch", config.batch, LARGEST_BATCH)?;
         within("concurrency", config.concurrency, MOST_AT_A_TIME)?;
-        let idempotency_header = config.idempotency_header.map(|name| {
-            HeaderName::try_from(name.as_str()).map_err(|_| {
-                Error::config(format!("`idempotency_header: {}` is no name of a header", name.escape_debug()))
-                    .hint("names are letters, digits and `-`; write `null` to send none")
-            })
-        });
+        let idempotency_header = config.idempotency_header.as_deref();
+        let idempotency_header = idempotency_header.map(|name| idempotency_header_of(name, &config.headers));
         let api = Api::new(&Settings {
             url: &config.url,
             query: &config.query,
@@ -210,6 +205,7 @@ impl Sink for HttpSink {
             rows: 0,
             bytes: 0,
             again: 0,
+            is_over: false,
             error: None,
         };
         std::thread::scope(|scope| {
@@ -265,6 +261,8 @@ struct Tally<'a> {
     bytes: u64,
     /// Requests that an earlier attempt had sent.
     again: usize,
+    /// Nothing more is sent.
+    is_over: bool,
     /// The first error of a request.
     error: Option<Error>,
 }
@@ -275,7 +273,7 @@ impl Tally<'_> {
         for batch in input {
             self.cx.check_cancelled()?;
             cutter.add(&batch?, |records| self.submit(sender, shape, records))?;
-            if self.error.is_some() {
+            if self.is_over {
                 return Ok(());
             }
         }
@@ -289,45 +287,45 @@ impl Tally<'_> {
         for outcome in sender.outcomes() {
             self.count(outcome)?;
         }
-        if self.error.is_some() {
+        if self.is_over {
             return Ok(());
         }
-        let id: Id = self.ledger.id(&records.body(shape, 0, records.count()));
-        if self.ledger.was_taken(id) {
-            self.rows += records.count() as u64;
+        let count = records.count();
+        let id: Id = self.ledger.id(&records.body(shape, 0, count));
+        let waiting = self.ledger.missing(id, count);
+        let missing: usize = waiting.iter().map(|(from, to)| to - from).sum();
+        if missing < count {
+            self.rows += (count - missing) as u64;
             self.again += 1;
-            return Ok(());
         }
-        // Where no more are sent, an outcome says why.
-        sender.send(Request { id, records });
+        // Where no more are sent, an outcome says why, or the sender itself at its end.
+        if !waiting.is_empty() {
+            self.is_over = !sender.send(Request { id, records, waiting });
+        }
         Ok(())
     }
 
     fn count(&mut self, outcome: Outcome) -> Result<()> {
         let Outcome { request, parts, ended } = outcome;
-        let mut refused = false;
         for part in parts {
             let (from, to) = part.records;
             match part.answer {
                 Answer::Accepted => {
                     self.rows += (to - from) as u64;
                     self.bytes += part.bytes;
+                    self.ledger.taken(request.id.part(from, to, request.records.count()), self.cx)?;
                 }
+                // A dead letter of this attempt is forgotten if it fails: the record is sent again, and refused again.
                 Answer::Refused { status, reason } => {
-                    refused = true;
                     for rows in request.records.rows(from, to) {
                         self.cx.reject_rows(&rows, &format!("http_{status}"), &reason)?;
                     }
                 }
             }
         }
-        match ended {
-            Ok(()) if !refused => self.ledger.taken(request.id, self.cx)?,
-            // Dead letters of this attempt are forgotten if it fails: the request is sent again, and refused again.
-            Ok(()) => {}
-            Err(error) => {
-                self.error.get_or_insert(error);
-            }
+        if let Err(error) = ended {
+            self.is_over = true;
+            self.error.get_or_insert(error);
         }
         Ok(())
     }

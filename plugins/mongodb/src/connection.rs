@@ -45,6 +45,7 @@ pub struct Address {
     database: String,
     ca: Option<PathBuf>,
     timeout: Duration,
+    answer_timeout: Option<Duration>,
 }
 
 impl Address {
@@ -77,7 +78,19 @@ impl Address {
         string.tls = Some(protection(string.tls.take(), &hosts, tls, ca.as_deref())?);
         let shown = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         // The login of `url` is that of the database there, whatever is read.
-        Ok(Self { string, shown: format!("{shown}/{database}"), database, ca, timeout: connect_timeout.0 })
+        Ok(Self {
+            string,
+            shown: format!("{shown}/{database}"),
+            database,
+            ca,
+            timeout: connect_timeout.0,
+            answer_timeout: None,
+        })
+    }
+
+    /// Limits how long the server may take for an answer.
+    pub fn answering_within(self, timeout: Option<types::Duration>) -> Self {
+        Self { answer_timeout: timeout.map(|timeout| timeout.0), ..self }
     }
 
     /// Hosts and database, without the login: for messages.
@@ -213,7 +226,8 @@ pub struct Server {
 impl Server {
     /// Prepares for an address. Opens nothing.
     pub fn new(address: Address, cx: Context) -> Result<Self> {
-        Ok(Self { address, client: None, runtime: Runtime::new()?, cx })
+        let answer_timeout = address.answer_timeout;
+        Ok(Self { address, client: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
     }
 
     /// Where it is, for messages.

@@ -86,7 +86,13 @@ impl Operations {
                 Some(names) => names.iter().find(|(_, name)| *name == operation).map(|(pipeline, _)| pipeline.as_str()),
                 None => Some(operation),
             };
-            if let (Some(pipeline), Some(last)) = (pipeline, found.get("Last_execution_dtm").and_then(position)) {
+            let last = found.get("Last_execution_dtm").filter(|last| **last != Bson::Null);
+            if let (Some(pipeline), Some(last)) = (pipeline, last) {
+                // To begin at the beginning instead would send everything again.
+                let last = position(last).ok_or_else(|| {
+                    Error::config(format!("`Last_execution_dtm` of operation `{operation}` is no date: {last}"))
+                        .hint("write a BSON date, {\"$date\": \"2026-01-31T10:00:00Z\"}, or that text alone")
+                })?;
                 positions.insert(pipeline.to_owned(), last);
             }
         }
@@ -171,6 +177,10 @@ fn position(value: &Bson) -> Option<Value> {
         Bson::Document(document) if document.len() == 1 => match document.get("$date")? {
             Bson::String(text) => Value::from(written(moment(text)?)),
             Bson::Int64(milliseconds) => Value::from(written(naive(DateTime::from_millis(*milliseconds))?)),
+            Bson::Document(long) => {
+                let milliseconds = long.get_str("$numberLong").ok()?.parse().ok()?;
+                Value::from(written(naive(DateTime::from_millis(milliseconds))?))
+            }
             date => position(date)?,
         },
         Bson::Int32(number) => Value::from(*number),
@@ -227,6 +237,7 @@ mod tests {
             Bson::String("2025-09-01T10:00:00.123+02:00".into()),
             Bson::Document(doc! {"$date": "2025-09-01T08:00:00.123Z"}),
             Bson::Document(doc! {"$date": 1_756_713_600_123_i64}),
+            Bson::Document(doc! {"$date": {"$numberLong": "1756713600123"}}),
         ] {
             assert_eq!(position(&value), Some(text.clone()), "{value}");
         }

@@ -38,6 +38,10 @@ pub struct SourceConfig {
     /// How long to wait for a server of the deployment.
     #[serde(default = "default_connect_timeout")]
     connect_timeout: types::Duration,
+    /// How long the deployment may take until it answers: with the first rows of a
+    /// query, and with more of them. Unset: as long as it takes.
+    #[serde(default)]
+    timeout: Option<types::Duration>,
     /// The database. Unset: the one in `url`.
     #[serde(default)]
     database: Option<String>,
@@ -170,7 +174,8 @@ impl Component for MongoSource {
             config.columns.into_iter().map(|(name, kind)| Ok((name, kind.kind()?))).collect::<Result<_>>()?;
         let columns = Some(columns).filter(|columns| !columns.is_empty());
         let ca = config.ca.map(|path| cx.resolve(path));
-        let address = Address::new(&config.url, config.tls, ca, config.connect_timeout, config.database)?;
+        let address = Address::new(&config.url, config.tls, ca, config.connect_timeout, config.database)?
+            .answering_within(config.timeout);
         let extraction = Extraction {
             query,
             columns,

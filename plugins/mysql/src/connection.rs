@@ -48,6 +48,7 @@ pub struct Address {
     protection: Protection,
     ca: Option<PathBuf>,
     timeout: std::time::Duration,
+    answer_timeout: Option<std::time::Duration>,
 }
 
 impl Address {
@@ -78,7 +79,12 @@ impl Address {
             None if is_local(&options) => Protection::Offered,
             None => Protection::Verified,
         };
-        Ok(Self { options, protection, ca, timeout: connect_timeout.0 })
+        Ok(Self { options, protection, ca, timeout: connect_timeout.0, answer_timeout: None })
+    }
+
+    /// Limits how long the server may take for an answer.
+    pub fn answering_within(self, timeout: Option<types::Duration>) -> Self {
+        Self { answer_timeout: timeout.map(|timeout| timeout.0), ..self }
     }
 
     /// Server and database, without the login: for messages.
@@ -215,7 +221,8 @@ pub struct Server {
 impl Server {
     /// Prepares for an address. Opens nothing.
     pub fn new(address: Address, cx: Context) -> Result<Self> {
-        Ok(Self { address, connection: None, runtime: Runtime::new()?, cx })
+        let answer_timeout = address.answer_timeout;
+        Ok(Self { address, connection: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
     }
 
     /// Where it is, for messages.

@@ -31,6 +31,10 @@ pub struct SourceConfig {
     /// How long to wait for a connection.
     #[serde(default = "default_connect_timeout")]
     connect_timeout: types::Duration,
+    /// How long the server may take until it answers: with the first rows of a
+    /// query, and with more of them. Unset: as long as it takes.
+    #[serde(default)]
+    timeout: Option<types::Duration>,
     /// The table or view to read: `calls` or `reports.calls`. In the order of
     /// its primary key, if it has one.
     #[serde(default)]
@@ -104,7 +108,8 @@ impl Component for MysqlSource {
         let extraction = Extraction::new("mysql", table, query, config.parameters, cursor, Quoting::MYSQL)?;
         let cut = Cut::of(config.key, config.splits)?;
         let ca = config.ca.map(|path| cx.resolve(path));
-        let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
+        let address =
+            Address::new(&config.url, config.tls, ca, config.connect_timeout)?.answering_within(config.timeout);
         let batch = usize::try_from(config.batch.get()).unwrap_or(usize::MAX);
         Ok(Self { address, extraction, cut, batch, home: Home::default(), cx })
     }

@@ -33,6 +33,7 @@ pub struct Address {
     options: PgConnectOptions,
     ca: Option<PathBuf>,
     timeout: std::time::Duration,
+    answer_timeout: Option<std::time::Duration>,
 }
 
 impl Address {
@@ -50,7 +51,12 @@ impl Address {
         })?;
         let mode = ssl_mode(url.reveal(), &options, tls)?;
         let options = options.ssl_mode(mode).application_name("engine").disable_statement_logging();
-        Ok(Self { options, ca, timeout: connect_timeout.0 })
+        Ok(Self { options, ca, timeout: connect_timeout.0, answer_timeout: None })
+    }
+
+    /// Limits how long the server may take for an answer.
+    pub fn answering_within(self, timeout: Option<types::Duration>) -> Self {
+        Self { answer_timeout: timeout.map(|timeout| timeout.0), ..self }
     }
 
     /// Server and database, without the login: for messages.
@@ -158,7 +164,8 @@ pub struct Server {
 impl Server {
     /// Prepares for an address. Opens nothing.
     pub fn new(address: Address, cx: Context) -> Result<Self> {
-        Ok(Self { address, connection: None, runtime: Runtime::new()?, cx })
+        let answer_timeout = address.answer_timeout;
+        Ok(Self { address, connection: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
     }
 
     /// Where it is, for messages.

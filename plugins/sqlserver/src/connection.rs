@@ -55,6 +55,7 @@ pub struct Address {
     protection: Protection,
     ca: Option<PathBuf>,
     timeout: Duration,
+    answer_timeout: Option<Duration>,
 }
 
 impl Address {
@@ -99,7 +100,22 @@ impl Address {
             None => Protection::Verified,
         };
         let password = types::Secret::new(decode(password)?);
-        Ok(Self { host, port, user, password, database, protection, ca, timeout: connect_timeout.0 })
+        Ok(Self {
+            host,
+            port,
+            user,
+            password,
+            database,
+            protection,
+            ca,
+            timeout: connect_timeout.0,
+            answer_timeout: None,
+        })
+    }
+
+    /// Limits how long the server may take for an answer.
+    pub fn answering_within(self, timeout: Option<types::Duration>) -> Self {
+        Self { answer_timeout: timeout.map(|timeout| timeout.0), ..self }
     }
 
     /// Server and database, without the login: for messages.
@@ -195,7 +211,8 @@ pub struct Server {
 impl Server {
     /// Prepares for an address. Opens nothing.
     pub fn new(address: Address, cx: Context) -> Result<Self> {
-        Ok(Self { address, connection: None, runtime: Runtime::new()?, cx })
+        let answer_timeout = address.answer_timeout;
+        Ok(Self { address, connection: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
     }
 
     /// Where it is, for messages.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const TABLES: &str = "
 CREATE TABLE debt_cust_detail (
     ACCOUNT_NUM varchar(20), ASSET_ID varchar(20), CONTACT_PERSON varchar(80), NIC varchar(20),
-    ASSET_ADDRESS varchar(200), ACCOUNT_STATUS_BSS varchar(20), EMAIL varchar(80), TECHNICAL_CONTACT_EMAIL varchar(80),
+    ASSET_ADDRESS varchar(200), ACCOUNT_STATUS_BSS varchar(20), EMAIL varchar(80), TECNICAL_CONTACT_EMAIL varchar(80),
     MOBILE_CONTACT varchar(20), WORK_CONTACT varchar(20), LAST_PAYMENT_DAT datetime, LAST_PAYMENT_MNY decimal(12,2),
     LAST_BILL_SEQ int, LAST_BILL_DTM datetime, PROMOTION_INTEG_ID varchar(20), PRODUCT_NAME varchar(80),
     CUSTOMER_REF varchar(20), CUSTOMER_TYPE varchar(20), CUSTOMER_TYPE_ID int, CREDIT_CLASS_ID int,
@@ -182,7 +182,8 @@ fn a_document_holds_all_rows_of_its_account_and_a_payment_alone_makes_it_new() {
          INSERT INTO debt_payment VALUES
             ('A1', '2025-01-15', 1, 5.00, '2025-02-01 10:00:00'), ('A1', '2025-01-20', 2, 100.25, '2025-02-01 10:00:00'),
             ('A2', '2025-01-21', 1, 1.00, '2025-02-01 11:00:00'),
-            ('A3', '2025-01-21', 1, 1.00, now() + INTERVAL 1 DAY)",
+            ('A3', '2025-01-21', 1, 1.00, now() + INTERVAL 1 DAY), (NULL, '2025-01-21', 1, 1.00, '2025-02-01 09:00:00');\n
+         INSERT INTO debt_cust_detail (ASSET_ID, LOAD_DATE) VALUES ('nobody', '2025-02-01 09:00:00')",
     );
     job.run().with_code(0);
     let documents = api.documents();
@@ -213,8 +214,8 @@ fn a_document_holds_all_rows_of_its_account_and_a_payment_alone_makes_it_new() {
             },
             "Account_Details": {
                 "Status": "OK", "Credit_Class_Id": 4, "Credit_Class": "Gold", "Billing_Center": "North",
-                // The newest row has no payment.
-                "Last_Payment_Dtm": "1900-01-01T00:00:00.000Z", "Last_Payment_Amount": 12.30,
+                // The newest row has no payment: both are the older one's.
+                "Last_Payment_Dtm": "2025-01-02T03:04:05.000Z", "Last_Payment_Amount": 12.30,
             },
             "Last_Actions": [{
                 "Payment_Seq": 2, "Payment_Dtm": "2025-01-20T00:00:00.000Z", "Payment_Amount": 100.25,
@@ -223,6 +224,7 @@ fn a_document_holds_all_rows_of_its_account_and_a_payment_alone_makes_it_new() {
         })
     );
     let second = documents.iter().find(|document| document["Account_Num"] == "A2").unwrap();
+    assert_eq!(second["Account_Details"]["Last_Payment_Dtm"], "1900-01-01T00:00:00.000Z");
     assert_eq!((&second["Product_Details"], &second["Contact_Details"]), (&json!([]), &json!([])));
     assert_eq!(second["Last_Actions"][0]["Payment_Dtm"], "2025-01-21T00:00:00.000Z");
     assert_eq!(job.last_execution(), "2025-02-01T11:00:00Z");

@@ -34,7 +34,10 @@ fn a_cursor_goes_on_where_the_last_run_ended() {
     assert_eq!(run().read, 3);
     assert_eq!(arrived(&place), ["a", "b", "c", "d", "e", "f"]);
     let nothing = run();
-    assert_eq!((nothing.read, nothing.notes), (0, vec!["there was nothing to read".to_owned()]));
+    assert_eq!(
+        (nothing.read, nothing.notes),
+        (0, vec!["there was nothing to read: no new data since \"5\"".to_owned()])
+    );
     assert!(place.engine(&["state", "show", "calls"]).with_code(0).stdout.contains("\"5\""));
     // Once more from there on.
     place.engine(&["state", "set", "calls", "4"]).with_code(0);

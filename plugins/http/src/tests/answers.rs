@@ -110,6 +110,22 @@ fn a_server_that_hangs_up_or_does_not_answer_is_unavailable() {
 #[test]
 fn no_message_holds_a_secret() {
     let host = Host::new();
+    let secret = "hunter 2&more";
+    let settings = json!({"query": {"auth_key": secret}, "headers": {"x-key": secret}});
+    let echo = |status: u16| {
+        Api::start(move |request, _| {
+            let to = vec![("Location".to_owned(), format!("/elsewhere{}", request.path))];
+            let said = format!("{} {}", request.path, request.header("x-key").unwrap());
+            Answer::Send(status, to, said.into_bytes())
+        })
+    };
+    for status in [307, 403, 500] {
+        let error = deliver(&host, echo(status).with(settings.clone()), vec![calls([1])], vec![]).unwrap_err();
+        let shown = format!("{error:?}");
+        assert!(!shown.contains("hunter"), "{status}: {shown}");
+    }
+    deliver(&host, echo(422).with(settings), vec![calls([1])], vec![]).unwrap();
+    assert!(!format!("{:?}", host.rejections()).contains("hunter"));
     let config = json!({
         "url": "http://127.0.0.1:1/calls", "query": {"auth_key": "hunter2"}, "headers": {"x-key": "hunter2"},
     });

@@ -118,6 +118,8 @@ fn settings_that_contradict_each_other_are_refused() {
         (json!({"records_at": "a", "fields": {"a": 1}}), "fields"),
         (json!({"timeout": "0s"}), "timeout"),
         (json!({"idempotency_header": "two words"}), "idempotency_header"),
+        (json!({"idempotency_header": "Content-Type"}), "idempotency_header"),
+        (json!({"headers": {"idempotency-key": "x"}}), "idempotency_header"),
         (json!({"ca": "/no/such/file.pem"}), "/no/such/file.pem"),
     ] {
         let mut config = json!({"url": "http://127.0.0.1:1/"});

@@ -101,3 +101,31 @@ fn a_delivery_that_was_asked_to_stop_ends_although_the_api_does_not_answer() {
     gate.wait();
     assert_eq!(error.kind, ErrorKind::Cancelled);
 }
+
+#[test]
+fn of_a_batch_that_was_taken_in_part_only_the_rest_is_sent_again() {
+    // The record 5 is refused until the third delivery; the API is down once in between.
+    let api = Api::start(|request, number| {
+        let records: Value = serde_json::from_slice(&request.body).unwrap();
+        let bad = records.as_array().unwrap().iter().any(|record| record["n"] == 5);
+        match bad {
+            _ if number == 7 => Answer::status(503),
+            true if number < 8 => Answer::text(422, "not yet"),
+            _ => Answer::status(200),
+        }
+    });
+    let config = api.with(json!({"batch": 8}));
+    let rows = || vec![calls(0..16)];
+    let (first, second) = (Host::new(), Host::new());
+    deliver(&first, config.clone(), rows(), vec![]).unwrap_err();
+    let before = api.seen().len();
+    let receipt = deliver(&second, config, rows(), first.receipts()).unwrap();
+    assert_eq!((receipt.rows, second.rejections().len()), (16, 0));
+    let again: Vec<i64> = api.bodies()[before..]
+        .iter()
+        .flat_map(|body| {
+            body.as_array().unwrap().iter().map(|record| record["n"].as_i64().unwrap()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(again, [5, 8, 9, 10, 11, 12, 13, 14, 15], "what was taken in halves is not sent again");
+}

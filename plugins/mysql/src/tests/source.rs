@@ -279,3 +279,13 @@ fn answers_of_any_shape_are_read() {
     assert_eq!(error.kind, ErrorKind::Config, "{error}");
     assert!(error.hint.unwrap().contains("a name of its own"));
 }
+
+#[test]
+fn a_query_that_takes_longer_than_it_may_is_given_up() {
+    let (scratch, host) = (Scratch::new(), Host::new());
+    let mut source = source(&host, &scratch, json!({"query": "SELECT sleep(60) AS a", "timeout": "100ms"}));
+    let error = read(&mut source).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("no answer within 100ms") && said.contains("`timeout`"), "{said}");
+}

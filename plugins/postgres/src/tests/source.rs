@@ -392,3 +392,13 @@ fn nothing_is_locked_once_all_is_read() {
         assert!(empty.unwrap().splits.is_empty());
     }
 }
+
+#[test]
+fn a_query_that_takes_longer_than_it_may_is_given_up() {
+    let (scratch, host) = (Scratch::new(), Host::new());
+    let mut source = open(&host, &scratch, json!({"query": "SELECT pg_sleep(60)::text AS a", "timeout": "100ms"}));
+    let error = read(&mut source).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("no answer within 100ms") && said.contains("`timeout`"), "{said}");
+}
