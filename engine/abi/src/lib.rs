@@ -9,6 +9,7 @@ pub mod cut;
 pub mod describe;
 pub mod error;
 pub mod ffi;
+pub mod hexadecimal;
 #[cfg(feature = "ipc")]
 pub mod ipc;
 pub mod loader;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use engine_abi::loader::ComponentizeRequest;
-use engine_abi::{ComponentKind, Error, MANIFEST_SECTION, ModuleIdentity, Result};
+use engine_abi::{ComponentKind, Error, MANIFEST_SECTION, ModuleIdentity, Result, hexadecimal};
 use sha2::{Digest, Sha256};
 
 use crate::component::Component;
@@ -313,7 +313,7 @@ impl Modules {
     fn load_wasm(&self, module: &ModuleFile) -> Result<Vec<Arc<Component>>> {
         let bytes = std::fs::read(&module.path)
             .map_err(|error| Error::from(error).context(format_args!("module {}", module.path.display())))?;
-        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        let sha256 = hexadecimal::write(&Sha256::digest(&bytes));
         if let Some(lock) = &self.lock {
             lock.admit(&module.path, &sha256)?;
         }
@@ -337,11 +337,7 @@ fn hash(path: &Path, file: &mut File) -> Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
-    Ok(hexadecimal(&hasher.finalize()))
-}
-
-fn hexadecimal(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hexadecimal::write(&hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -203,11 +203,11 @@ impl Outlet {
         if self.takes() == Shape::Rows && input.schema().fields().is_empty() {
             return self.nothing(input);
         }
+        // What was answered before is the sink's from here on.
         let answered = self.slot.host.begin_delivery(&self.state, delivery)?;
-        let message = &Message { answered, ..message.clone() };
-        let begun = self.slot.instance(target.variables)?.begin_split(message)?;
-        // It is the sink's from here on.
-        let message = &Message { answered: Vec::new(), ..message.clone() };
+        let begin = Message { answered, ..message.clone() };
+        let begun = self.slot.instance(target.variables)?.begin_split(&begin)?;
+        drop(begin);
         fail_point!("runtime::begun");
         match begun {
             Begun::Committed { receipt } => {

@@ -90,8 +90,8 @@ mod traits;
 pub mod types;
 
 pub use context::{Arrival, Context, Level};
-pub use engine_abi::message;
 pub use engine_abi::{Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
+pub use engine_abi::{hexadecimal, message};
 pub use lookup::{find_column, find_text_column};
 pub use rows::{Verdict, map_text};
 #[cfg(feature = "async")]
@@ -117,6 +117,12 @@ pub mod prelude {
 /// `1 column`, `2 columns`: for messages.
 pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// The error of an answer that was waited for as long as a source's setting `timeout` says.
+pub fn too_late(limit: std::time::Duration) -> Error {
+    Error::unavailable(format!("there was no answer within {limit:?}"))
+        .hint("make the query cheaper, with an index or a narrower window, or raise `timeout`")
 }
 
 /// The columns of a stream of files: `{name: Utf8, data: Binary}`.

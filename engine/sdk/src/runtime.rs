@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine_abi::{Error, Result};
 
-use crate::Context;
+use crate::{Context, too_late};
 
 /// How often a waiting future looks whether it should stop.
 const CANCEL_CHECK: Duration = Duration::from_millis(50);
@@ -63,9 +63,7 @@ impl Runtime {
                             return Err(no_answer());
                         }
                         if let Some(limit) = self.answer_timeout.filter(|limit| begun.elapsed() >= *limit) {
-                            return Err(Error::unavailable(format!("there was no answer within {limit:?}")).hint(
-                                "make the query cheaper, with an index or a narrower window, or raise `timeout`",
-                            ));
+                            return Err(too_late(limit));
                         }
                     }
                 }

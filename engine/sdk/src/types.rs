@@ -45,6 +45,23 @@ impl JsonSchema for Secret {
     }
 }
 
+/// How a connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tls {
+    /// TLS, with the server's certificate and name verified.
+    Verify,
+    /// No TLS: what is sent crosses the network in the clear, logins too.
+    Disable,
+}
+
+/// Whether a host, by its name or address, is this machine itself.
+pub fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// A text with places such as `{{ run.started | date("%Y-%m-%d") }}`. The engine
 /// fills them in; the component sees the result.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

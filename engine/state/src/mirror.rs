@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use engine_abi::message::{Acquired, StateChange, StoreRequest};
-use engine_abi::{Error, ErrorKind, Result};
+use engine_abi::{Error, ErrorKind, Result, hexadecimal};
 use rusqlite::types::{Value as Column, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter};
 use serde_json::{Map, Value, json};
@@ -429,7 +429,7 @@ fn to_json(value: ValueRef<'_>) -> Value {
         ValueRef::Integer(number) => json!(number),
         ValueRef::Real(number) => json!(number),
         ValueRef::Text(text) => json!(String::from_utf8_lossy(text)),
-        ValueRef::Blob(bytes) => json!({ "bytes": encode(bytes) }),
+        ValueRef::Blob(bytes) => json!({ "bytes": hexadecimal::write(bytes) }),
     }
 }
 
@@ -444,21 +444,8 @@ fn from_json(value: &Value) -> Step<Column> {
         Value::String(text) => Column::Text(text.clone()),
         Value::Object(object) => {
             let text = object.get("bytes").and_then(Value::as_str).ok_or_else(unreadable)?;
-            Column::Blob(decode(text).ok_or_else(unreadable)?)
+            Column::Blob(hexadecimal::read(text).ok_or_else(unreadable)?)
         }
         Value::Bool(_) | Value::Array(_) => return Err(unreadable()),
     })
-}
-
-/// Hexadecimal: what stands in a foreign database is looked at by people.
-fn encode(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }

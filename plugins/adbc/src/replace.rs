@@ -19,7 +19,7 @@ const FINISHED: &str = "*finished*";
 /// The table beside the target: one of a sink and a target.
 pub fn beside(run: &SinkRun, target: &Target) -> Target {
     let place = [run.state.as_str(), &run.pipeline, &run.sink, &target.to_string()].join("\0");
-    let digest: String = Sha256::digest(place.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = engine_sdk::hexadecimal::write(&Sha256::digest(place.as_bytes())[..8]);
     target.beside(&format!("_engine_replace_{digest}"))
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use adbc_core::{CancelHandle, Statement as _};
 use adbc_driver_manager::ManagedStatement;
 use engine_sdk::prelude::*;
+use engine_sdk::too_late;
 
 /// How often somebody who waits looks whether to stop.
 const CANCEL_CHECK: Duration = Duration::from_millis(50);
@@ -114,8 +115,7 @@ impl<T> Iterator for Worker<T> {
                         break Err(Error::unavailable("the driver did not answer in time"));
                     }
                     if let Some(limit) = self.timeout.filter(|limit| begun.elapsed() >= *limit) {
-                        break Err(Error::unavailable(format!("there was no answer within {limit:?}"))
-                            .hint("make the query cheaper, with an index or a narrower window, or raise `timeout`"));
+                        break Err(too_late(limit));
                     }
                 }
             }

@@ -6,6 +6,7 @@ use std::io::{ErrorKind as Io, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use engine_sdk::hexadecimal;
 use engine_sdk::prelude::*;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
@@ -27,11 +28,6 @@ pub fn fault(doing: &str, path: &Path, error: std::io::Error) -> Error {
     }
 }
 
-/// A hash as people write it.
-pub fn hexadecimal(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The SHA-256 of a file; `None` where there is no file.
 pub fn sha256_of(path: &Path) -> Result<Option<String>> {
     let mut file = match File::open(path) {
@@ -43,7 +39,7 @@ pub fn sha256_of(path: &Path) -> Result<Option<String>> {
     let mut chunk = vec![0; CHUNK];
     loop {
         match file.read(&mut chunk) {
-            Ok(0) => return Ok(Some(hexadecimal(&hash.finalize()))),
+            Ok(0) => return Ok(Some(hexadecimal::write(&hash.finalize()))),
             Ok(length) => hash.update(&chunk[..length]),
             Err(error) if error.kind() == Io::Interrupted => {}
             Err(error) => return Err(fault("reading", path, error)),

@@ -4,10 +4,9 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use engine_sdk::hexadecimal;
 use engine_sdk::prelude::*;
 use sha2::{Digest, Sha256};
-
-use crate::disk::hexadecimal;
 
 /// How much of either end of a file is remembered.
 const END: u64 = 4096;
@@ -79,5 +78,5 @@ fn ends(file: &File, size: u64) -> io::Result<String> {
         file.read_exact_at(bytes, from)?;
         hash.update(&bytes);
     }
-    Ok(hexadecimal(&hash.finalize()))
+    Ok(hexadecimal::write(&hash.finalize()))
 }

@@ -11,10 +11,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use engine_sdk::file_pieces;
+use engine_sdk::hexadecimal;
 use engine_sdk::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::disk::{self, fault, hexadecimal};
+use crate::disk::{self, fault};
 
 /// Where to write.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -99,7 +100,7 @@ impl Open {
 
     fn seal(self) -> Result<Part> {
         self.file.sync_all().map_err(|error| fault("syncing", &self.temporary, error))?;
-        let sha256 = hexadecimal(&self.hash.finalize());
+        let sha256 = hexadecimal::write(&self.hash.finalize());
         Ok(Part { temporary: self.temporary, path: self.path, bytes: self.bytes, sha256 })
     }
 }
@@ -186,7 +187,7 @@ impl FileSink {
 
 /// A short name for a delivery's key.
 fn mark(key: &str) -> String {
-    hexadecimal(&Sha256::digest(key.as_bytes())[..8])
+    hexadecimal::write(&Sha256::digest(key.as_bytes())[..8])
 }
 
 fn parts_of(sealed: &Sealed) -> Result<Vec<Part>> {
@@ -208,7 +209,7 @@ fn sha256_of_all(parts: &[Part]) -> Option<String> {
                 let name = part.path.file_name().unwrap_or_default().to_string_lossy();
                 hash.update(format!("{}  {name}\n", part.sha256));
             }
-            Some(hexadecimal(&hash.finalize()))
+            Some(hexadecimal::write(&hash.finalize()))
         }
     }
 }

@@ -82,6 +82,11 @@ impl Records {
         self.ends.len()
     }
 
+    /// All records, one behind the other: what tells a request from others of the same shape.
+    pub fn content(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The body with the records from `from` to `to`.
     pub fn body(&self, shape: &Shape, from: usize, to: usize) -> Vec<u8> {
         let begin = |at: usize| if at == 0 { 0 } else { self.ends[at - 1] };

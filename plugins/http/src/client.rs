@@ -1,11 +1,11 @@
 //! One API: its address, TLS, headers, timeouts, and what an error on the way means.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_sdk::prelude::{Deserialize, Error, JsonSchema, Result, Secret};
+use engine_sdk::prelude::{Error, Result, Secret};
+use engine_sdk::types::{Tls, is_this_machine};
 use indexmap::IndexMap;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
@@ -17,16 +17,6 @@ use rustls::{ClientConfig, RootCertStore};
 const SHORTEST_SECRET: usize = 4;
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// How the connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tls {
-    /// TLS, with the server's certificate and name verified.
-    Verify,
-    /// No TLS: what is sent crosses the network in the clear.
-    Disable,
-}
 
 /// What requests to one API have in common.
 pub struct Api {
@@ -168,18 +158,13 @@ fn address(text: &str, tls: Option<Tls>) -> Result<Url> {
         ("http", Some(Tls::Verify)) => {
             Err(Error::config("`tls: verify` needs an `url` that begins with https").hint(SPELLING))
         }
-        ("http", None) if !is_local(&url) => {
+        ("http", None) if !is_this_machine(url.host_str().unwrap_or_default()) => {
             Err(Error::config("`url` names another machine without TLS: what is sent could be read on the way")
                 .hint("write https; where the server has no TLS, write `tls: disable`"))
         }
         ("http", _) => Ok(url),
         (other, _) => Err(Error::config(format!("`url` begins with `{other}`")).hint(SPELLING)),
     }
-}
-
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The header for the key that stays the same.

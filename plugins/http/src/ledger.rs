@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use engine_sdk::hexadecimal;
 use engine_sdk::prelude::{Context, Error, Result, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +21,7 @@ pub struct Id([u8; 16]);
 impl Id {
     /// For a header.
     pub fn text(self) -> String {
-        hexadecimal(&self.0)
+        hexadecimal::write(&self.0)
     }
 
     /// That of a part of the request, or its own where the part is all of its `count` records.
@@ -82,8 +83,8 @@ impl Ledger {
     }
 
     /// The id of the delivery's next request.
-    pub fn id(&mut self, body: &[u8]) -> Id {
-        let content = Id::of(&[self.key.as_bytes(), body]);
+    pub fn id(&mut self, content: &[u8]) -> Id {
+        let content = Id::of(&[self.key.as_bytes(), content]);
         let mut short = [0; 8];
         short.copy_from_slice(&content.0[..8]);
         let short = u64::from_be_bytes(short);
@@ -146,28 +147,11 @@ impl Ledger {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
 /// Ids, one behind the other.
 fn ids(text: &str) -> Option<Vec<Id>> {
-    let (whole, rest) = text.as_bytes().as_chunks::<32>();
-    if !rest.is_empty() {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    whole
-        .iter()
-        .map(|text| {
-            let mut id = [0; 16];
-            for (byte, pair) in id.iter_mut().zip(text.chunks(2)) {
-                *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-            }
-            Some(Id(id))
-        })
-        .collect()
+    let bytes = hexadecimal::read(text)?;
+    let (whole, rest) = bytes.as_chunks();
+    rest.is_empty().then(|| whole.iter().map(|id| Id(*id)).collect())
 }
 
 #[cfg(test)]

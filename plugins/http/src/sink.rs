@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use engine_sdk::prelude::*;
+use engine_sdk::types::Tls;
 use engine_sdk::{Runtime, counted};
 use indexmap::IndexMap;
 use serde_json::Map;
 
 use crate::answer::Answer;
 use crate::body::{Body, Cutter, Records, Shape};
-use crate::client::{Api, Settings, Tls, idempotency_header as idempotency_header_of};
+use crate::client::{Api, Settings, idempotency_header as idempotency_header_of};
 use crate::ledger::{Id, Ledger};
 use crate::sender::{Outcome, Request, Sender, Way};
 
@@ -272,18 +273,18 @@ impl Tally<'_> {
         let mut cutter = Cutter::new(shape);
         for batch in input {
             self.cx.check_cancelled()?;
-            cutter.add(&batch?, |records| self.submit(sender, shape, records))?;
+            cutter.add(&batch?, |records| self.submit(sender, records))?;
             if self.is_over {
                 return Ok(());
             }
         }
         match cutter.finish() {
-            Some(records) => self.submit(sender, shape, records),
+            Some(records) => self.submit(sender, records),
             None => Ok(()),
         }
     }
 
-    fn submit(&mut self, sender: &Sender<'_>, shape: &Shape, records: Records) -> Result<()> {
+    fn submit(&mut self, sender: &Sender<'_>, records: Records) -> Result<()> {
         for outcome in sender.outcomes() {
             self.count(outcome)?;
         }
@@ -291,7 +292,7 @@ impl Tally<'_> {
             return Ok(());
         }
         let count = records.count();
-        let id: Id = self.ledger.id(&records.body(shape, 0, count));
+        let id: Id = self.ledger.id(records.content());
         let waiting = self.ledger.missing(id, count);
         let missing: usize = waiting.iter().map(|(from, to)| to - from).sum();
         if missing < count {

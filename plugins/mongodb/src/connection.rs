@@ -1,13 +1,13 @@
 //! One deployment: address, TLS, timeouts, cancellation.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bson::{Document, doc};
+use engine_sdk::Runtime;
 use engine_sdk::database::suggestion;
 use engine_sdk::prelude::*;
-use engine_sdk::{Runtime, types};
+use engine_sdk::types::{self, Tls};
 use mongodb::options::{ClientOptions, ConnectionString, ServerAddress, Tls as DriverTls, TlsOptions, WriteConcern};
 use mongodb::{Client, Database};
 
@@ -26,16 +26,6 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-
-/// How the connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tls {
-    /// TLS, with the server's certificate and name verified.
-    Verify,
-    /// No TLS: logins and documents cross the network in the clear.
-    Disable,
-}
 
 /// Where a deployment is and how to get there.
 #[derive(Clone)]
@@ -207,10 +197,7 @@ fn protection(
 
 fn is_local(host: &ServerAddress) -> bool {
     match host {
-        ServerAddress::Tcp { host, .. } => {
-            let host = host.trim_matches(['[', ']']);
-            host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+        ServerAddress::Tcp { host, .. } => types::is_this_machine(host),
         _ => true,
     }
 }

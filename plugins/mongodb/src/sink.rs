@@ -9,7 +9,7 @@ use engine_sdk::prelude::*;
 use engine_sdk::types;
 use mongodb::Database;
 
-use crate::connection::{Address, Server, Tls, check_collection, find_collection, missing_collection, version};
+use crate::connection::{Address, Server, check_collection, find_collection, missing_collection, version};
 use crate::encode::{Word, columns};
 use crate::error::{Failure, NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, word};
 use crate::moving::{Moved, move_documents};
@@ -27,7 +27,7 @@ pub struct SinkConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if `url` or `ca` asks for it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in the place of the system's own.
     #[serde(default)]

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde_json::Map;
 
 use crate::columns::UnknownFields;
-use crate::connection::{Address, Server, Tls, check_collection, version};
+use crate::connection::{Address, Server, check_collection, version};
 use crate::decode::{Decoder, schema};
 use crate::error::{Failure, NO_SNAPSHOT};
 use crate::kind::{Declared, Kind, Nested};
@@ -30,7 +30,7 @@ pub struct SourceConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if `url` or `ca` asks for it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in the place of the system's own.
     #[serde(default)]

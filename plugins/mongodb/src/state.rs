@@ -10,7 +10,7 @@ use engine_sdk::prelude::*;
 use engine_sdk::{Documents, state, types};
 use mongodb::{ClientSession, Database};
 
-use crate::connection::{Address, Server, Tls, check_name, version};
+use crate::connection::{Address, Server, check_name, version};
 use crate::error::{DUPLICATE_KEY, Failure, NAMESPACE_EXISTS};
 use crate::operations::{Operations, OperationsConfig};
 use crate::state_document::{from_bson, to_bson};
@@ -37,7 +37,7 @@ pub struct StateConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if `url` or `ca` asks for it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in the place of the system's own.
     #[serde(default)]
@@ -66,6 +66,8 @@ pub struct MongoState {
     server: Server,
     name: String,
     operations: Option<Operations>,
+    /// How long the state stays this holder's, in milliseconds, since it took it.
+    lease_ms: u64,
     /// Collections that are known to be there: none is made inside a transaction.
     made: BTreeSet<String>,
     cx: Context,
@@ -92,7 +94,7 @@ impl Component for MongoState {
         let ca = config.ca.map(|path| cx.resolve(path));
         let address = Address::new(&config.url, config.tls, ca, config.connect_timeout, config.database)?;
         let server = Server::new(address.clone(), cx.clone())?;
-        Ok(Self { address, server, name: config.name, operations, made: BTreeSet::new(), cx })
+        Ok(Self { address, server, name: config.name, operations, lease_ms: 0, made: BTreeSet::new(), cx })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
@@ -106,6 +108,7 @@ impl Component for MongoState {
 
 impl StateStore for MongoState {
     fn acquire(&mut self, request: &AcquireRequest) -> Result<Acquired> {
+        self.lease_ms = request.lease_ms;
         let (name, operations) = (&self.name, &self.operations);
         self.server.run(async |database| {
             let now = clock(database).await?;
@@ -168,22 +171,20 @@ impl StateStore for MongoState {
     }
 
     fn store(&mut self, request: &StoreRequest) -> Result<()> {
-        let (name, operations, made) = (&self.name, &self.operations, &mut self.made);
+        let (name, operations, made, lease_ms) = (&self.name, &self.operations, &mut self.made, self.lease_ms);
         self.server.run(async |database| {
             let now = clock(database).await?;
             if request.after == request.sequence && request.changes.is_empty() {
                 // A sign of life needs no transaction.
                 let filter = doc! {"_id": name, "holder": &request.holder, "sequence": signed(request.after)};
-                let lease = lease(database, name).await?;
-                let sign = doc! {"$set": {"expires": later(now, lease)}};
+                let sign = doc! {"$set": {"expires": later(now, lease_ms)}};
                 let seen = database.collection::<Document>(HEADS).update_one(filter, sign).await?;
                 return if seen.matched_count == 1 { Ok(()) } else { Err(lost(database, name, now).await) };
             }
             prepare(database, request, operations.as_ref(), made).await?;
-            let lease = lease(database, name).await?;
             let mut session = database.client().start_session().await?;
             session.start_transaction().await?;
-            let written = write(database, &mut session, name, request, later(now, lease), operations.as_ref()).await;
+            let written = write(database, &mut session, name, request, later(now, lease_ms), operations.as_ref()).await;
             match written {
                 Ok(true) => Ok(session.commit_transaction().await?),
                 Ok(false) => {
@@ -370,10 +371,6 @@ fn id(name: &str, key: &str) -> String {
 
 async fn head(database: &Database, name: &str) -> Result<Option<Document>, Failure> {
     Ok(database.collection::<Document>(HEADS).find_one(doc! {"_id": name}).await?)
-}
-
-async fn lease(database: &Database, name: &str) -> Result<u64, Failure> {
-    Ok(head(database, name).await?.map_or(0, |head| unsigned(&head, "lease_ms")))
 }
 
 /// Who has the state, as the error of whoever has not.

@@ -2,6 +2,7 @@
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document};
+use engine_sdk::hexadecimal;
 use engine_sdk::prelude::Value;
 
 /// As it is stored. Bytes become bytes; everything else is what it is.
@@ -33,7 +34,7 @@ pub fn from_bson(value: &Bson) -> Option<Value> {
         Bson::Double(number) => serde_json::Number::from_f64(*number).map(Value::Number)?,
         Bson::String(text) => Value::String(text.clone()),
         Bson::Array(values) => Value::Array(values.iter().map(from_bson).collect::<Option<_>>()?),
-        Bson::Binary(binary) => serde_json::json!({"bytes": hexadecimal(&binary.bytes)}),
+        Bson::Binary(binary) => serde_json::json!({"bytes": hexadecimal::write(&binary.bytes)}),
         Bson::Document(document) => object(document)?,
         _ => return None,
     })
@@ -47,15 +48,8 @@ fn object(document: &Document) -> Option<Value> {
 /// The bytes of `{"bytes": HEXADECIMAL}`, where that is what would come back.
 fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     let text = value.as_object().filter(|members| members.len() == 1)?.get("bytes")?.as_str()?;
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    let bytes: Vec<u8> = pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect::<Option<_>>()?;
-    (hexadecimal(&bytes) == text).then_some(bytes)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    let bytes = hexadecimal::read(text)?;
+    (hexadecimal::write(&bytes) == text).then_some(bytes)
 }
 
 #[cfg(test)]

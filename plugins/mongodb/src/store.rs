@@ -1,7 +1,5 @@
 //! What the sink keeps beside a collection: stages, collections that replace it, keys of deliveries.
 
-use std::fmt::Write;
-
 use bson::{Bson, Document, doc};
 use engine_sdk::prelude::*;
 use mongodb::Database;
@@ -18,10 +16,7 @@ pub const FINISHED: &str = "*finished*";
 /// A short name for something with long ones.
 pub fn digest(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join("\0").as_bytes());
-    digest.iter().take(8).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    engine_sdk::hexadecimal::write(&digest[..8])
 }
 
 fn id(delivery: &Delivery) -> Result<Document> {

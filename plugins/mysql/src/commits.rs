@@ -113,7 +113,7 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part.as_bytes());
     }
-    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = engine_sdk::hexadecimal::write(&digest.finalize());
     format!("x'{hex}'")
 }
 

@@ -1,20 +1,15 @@
 //! One connection to one server: address, TLS, session, timeouts, cancellation.
 
-use std::future::Future;
-use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
+use engine_sdk::database::Endpoint;
 use engine_sdk::prelude::*;
-use engine_sdk::{Runtime, types};
+use engine_sdk::types::{self, Tls};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Row, SslOpts};
 
 use crate::error::Failure;
-
-/// How long a rollback may take before the connection is dropped instead, which
-/// makes the server roll back as well.
-const ROLLBACK_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a session understands does not depend on the server's settings. `NO_AUTO_VALUE_ON_ZERO`: a 0 is a 0.
 /// The timeouts: a stage behind the source may be slow.
@@ -22,16 +17,6 @@ const SESSION: &str = "SET NAMES utf8mb4, time_zone = '+00:00', autocommit = 1, 
     sql_mode = 'STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
 NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO', \
     foreign_key_checks = 1, unique_checks = 1, net_write_timeout = 3600, wait_timeout = 28800";
-
-/// How the connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tls {
-    /// TLS, with the server's certificate and name verified.
-    Verify,
-    /// No TLS: logins and rows cross the network in the clear.
-    Disable,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protection {
@@ -152,10 +137,7 @@ impl Address {
 }
 
 fn is_local(options: &Opts) -> bool {
-    let host = options.ip_or_hostname().trim_matches(['[', ']']);
-    options.socket().is_some()
-        || host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    options.socket().is_some() || types::is_this_machine(options.ip_or_hostname())
 }
 
 fn connect_failure(error: mysql_async::Error) -> Failure {
@@ -208,86 +190,32 @@ impl Drop for Link {
     }
 }
 
-/// A connection that is made when it is first needed, kept, and made again
-/// after it broke.
-pub struct Server {
-    address: Address,
-    // Before the runtime: it must be gone first.
-    connection: Option<Link>,
-    runtime: Runtime,
-    cx: Context,
-}
+/// A server, reached when it is first needed.
+pub type Server = engine_sdk::database::Server<Address>;
 
-impl Server {
-    /// Prepares for an address. Opens nothing.
-    pub fn new(address: Address, cx: Context) -> Result<Self> {
-        let answer_timeout = address.answer_timeout;
-        Ok(Self { address, connection: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
+impl Endpoint for Address {
+    type Link = Link;
+    type Failure = Failure;
+    const PRODUCT: &'static str = "MySQL";
+
+    fn shown(&self) -> String {
+        self.shown()
     }
 
-    /// Where it is, for messages.
-    pub fn shown(&self) -> String {
-        self.address.shown()
+    fn answer_timeout(&self) -> Option<std::time::Duration> {
+        self.answer_timeout
     }
 
-    /// Whether there is a connection that works, as far as is known.
-    pub fn is_connected(&self) -> bool {
-        self.connection.is_some()
+    async fn connect(&self) -> Result<Link, Failure> {
+        self.connect().await
     }
 
-    /// Does some work on the connection, until it ends, the engine wants to
-    /// stop or the deadline passes. After anything but a result or a refusal by
-    /// the server, the connection is dropped.
-    pub fn run<T>(&mut self, work: impl AsyncFnOnce(&mut Link) -> Result<T, Failure>) -> Result<T> {
-        let kept = self.connection.take();
-        let address = &self.address;
-        let (outcome, connection) = self.runtime.run(&self.cx, async move {
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => address.connect().await?,
-            };
-            match work(&mut connection).await {
-                Ok(value) => Ok((Ok(value), Some(connection))),
-                Err(Failure::Broken(error)) => Ok((Err(error), None)),
-                Err(failure) => Ok((Err(failure.into()), Some(connection))),
-            }
-        })?;
-        self.connection = connection;
-        outcome.map_err(|error| self.located(error))
+    async fn roll_back(link: &mut Link) -> Result<(), Failure> {
+        execute(link, "ROLLBACK").await.map(drop)
     }
 
-    /// Says which server does not answer.
-    pub fn located(&self, error: Error) -> Error {
-        match error.kind {
-            ErrorKind::Unavailable => error.context(format!("MySQL at {}", self.address.shown())),
-            _ => error,
-        }
-    }
-
-    /// Ends whatever transaction is open, by rolling it back.
-    pub fn roll_back(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let done = self.runtime.block_on(async {
-            matches!(tokio::time::timeout(ROLLBACK_LIMIT, execute(&mut connection, "ROLLBACK")).await, Ok(Ok(_)))
-        });
-        if done {
-            self.connection = Some(connection);
-        }
-    }
-
-    /// Lends the connection to a future that [`Server::drive`] runs.
-    pub fn take_connection(&mut self) -> Result<Link> {
-        self.connection.take().ok_or_else(|| Error::internal("there is no connection to read from"))
-    }
-
-    /// Takes back what was lent.
-    pub fn put_back(&mut self, connection: Link) {
-        self.connection = Some(connection);
-    }
-
-    /// Runs a future that may own the connection.
-    pub fn drive<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.run(&self.cx, future)
+    fn breaks(failure: &Failure) -> bool {
+        matches!(failure, Failure::Broken(_))
     }
 }
 

@@ -10,6 +10,7 @@ use arrow_array::builder::{
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::i256;
 use chrono::{Datelike, NaiveDate, NaiveDateTime};
+use engine_sdk::database::{Decoded, Refused};
 use engine_sdk::prelude::*;
 use mysql_async::{Row, Value};
 
@@ -236,21 +237,6 @@ impl Builder {
             Self::Binary(builder) => Arc::new(builder.finish()),
         }
     }
-}
-
-/// A row that has a value which Arrow has not.
-pub struct Refused {
-    /// With its values as text, and bytes as bytes.
-    pub row: RecordBatch,
-    pub reason: String,
-}
-
-/// Some rows.
-pub struct Decoded {
-    pub batch: RecordBatch,
-    pub refused: Vec<Refused>,
-    /// About how many came over the network.
-    pub bytes: u64,
 }
 
 /// Makes batches of rows.

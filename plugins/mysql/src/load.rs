@@ -1,6 +1,7 @@
 //! Rows into the table, in statements that are taken whole or not at all, so that a row which the table
 //! refuses does not cost its neighbours.
 
+use engine_sdk::database::Loaded;
 use engine_sdk::prelude::*;
 
 use crate::connection::{Link, Server, execute, value};
@@ -11,15 +12,6 @@ use crate::target::Mapping;
 
 /// How long a statement gets. Below the limit of any server; longer ones are not faster.
 const STATEMENT_BYTES: usize = 1 << 20;
-
-/// What has been loaded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Loaded {
-    /// Rows that the table took.
-    pub rows: u64,
-    /// Bytes sent, also for rows that it did not take.
-    pub bytes: u64,
-}
 
 /// Loads a stream, inside the transaction that is open.
 pub fn load(server: &mut Server, mapping: &Mapping, input: Batches, cx: &Context) -> Result<Loaded> {

@@ -8,11 +8,11 @@ use engine_sdk::database::{
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 
-use crate::connection::{Address, Link, Server, Tls, value};
+use crate::connection::{Address, Link, Server, value};
 use crate::error::Failure;
 use crate::plan;
 use crate::selection::{Piece, Reading};
-use crate::stream::{Home, Rows, Session};
+use crate::stream::{Home, Rows, Session, fetch};
 
 /// Reads a table or the rows of a query.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub struct SourceConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if the server offers it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in addition to the system's own.
     #[serde(default)]
@@ -168,7 +168,8 @@ impl Source for MysqlSource {
             let reading = Reading::new(connection, &piece.selection, &piece.parameters, piece.window.as_ref()).await?;
             Ok(reading.select(&piece)?)
         })?;
-        let (schema, rows) = Rows::new(session, select, self.batch, self.home.clone(), self.cx.clone())?;
+        let fetch = |connection, sender| fetch(connection, select, self.batch, sender);
+        let (schema, rows) = Rows::begin(session, self.home.clone(), self.cx.clone(), fetch)?;
         Ok(Batches::new(schema, rows))
     }
 }

@@ -8,7 +8,7 @@ use engine_sdk::prelude::*;
 use engine_sdk::{Documents, state, types};
 
 use crate::commits::{alone, digest};
-use crate::connection::{Address, Link, Server, Tls, execute, rows, text, value};
+use crate::connection::{Address, Link, Server, execute, rows, text, value};
 use crate::error::Failure;
 use crate::name::literal;
 use crate::source::version;
@@ -30,7 +30,7 @@ pub struct StateConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if the server offers it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in addition to the system's own.
     #[serde(default)]

@@ -1,31 +1,16 @@
 //! One connection to one server: address, TLS, timeouts, cancellation.
 
-use std::future::Future;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use engine_sdk::database::Endpoint;
 use engine_sdk::prelude::*;
-use engine_sdk::{Runtime, types};
+use engine_sdk::types::{self, Tls};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 
 use crate::error::Failure;
 use crate::nodelay;
-
-/// How long a rollback may take before the connection is dropped instead, which
-/// makes the server roll back as well.
-const ROLLBACK_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// How the connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tls {
-    /// TLS, with the server's certificate and name verified.
-    Verify,
-    /// No TLS: logins and rows cross the network in the clear.
-    Disable,
-}
 
 /// Where a server is and how to get there.
 #[derive(Debug, Clone)]
@@ -126,11 +111,8 @@ fn ssl_mode(url: &str, options: &PgConnectOptions, tls: Option<Tls>) -> Result<P
 }
 
 fn is_local(options: &PgConnectOptions) -> bool {
-    let host = options.get_host().trim_matches(['[', ']']);
-    options.get_socket().is_some()
-        || host.starts_with('/')
-        || host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    let host = options.get_host();
+    options.get_socket().is_some() || host.starts_with('/') || types::is_this_machine(host)
 }
 
 fn connect_error(error: sqlx::Error) -> Error {
@@ -151,87 +133,32 @@ fn connect_error(error: sqlx::Error) -> Error {
     }
 }
 
-/// A connection that is made when it is first needed, kept, and made again
-/// after it broke.
-pub struct Server {
-    address: Address,
-    // Before the runtime: it must be gone first.
-    connection: Option<PgConnection>,
-    runtime: Runtime,
-    cx: Context,
-}
+/// A server, reached when it is first needed.
+pub type Server = engine_sdk::database::Server<Address>;
 
-impl Server {
-    /// Prepares for an address. Opens nothing.
-    pub fn new(address: Address, cx: Context) -> Result<Self> {
-        let answer_timeout = address.answer_timeout;
-        Ok(Self { address, connection: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
+impl Endpoint for Address {
+    type Link = PgConnection;
+    type Failure = Failure;
+    const PRODUCT: &'static str = "PostgreSQL";
+
+    fn shown(&self) -> String {
+        self.shown()
     }
 
-    /// Where it is, for messages.
-    pub fn shown(&self) -> String {
-        self.address.shown()
+    fn answer_timeout(&self) -> Option<std::time::Duration> {
+        self.answer_timeout
     }
 
-    /// Whether there is a connection that works, as far as is known.
-    pub fn is_connected(&self) -> bool {
-        self.connection.is_some()
+    async fn connect(&self) -> Result<PgConnection, Failure> {
+        self.connect().await
     }
 
-    /// Does some work on the connection, until it ends, the engine wants to
-    /// stop or the deadline passes. After anything but a result or a refusal by
-    /// the server, the connection is dropped.
-    pub fn run<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Failure>) -> Result<T> {
-        let kept = self.connection.take();
-        let address = &self.address;
-        let (outcome, connection) = self.runtime.run(&self.cx, async move {
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => address.connect().await?,
-            };
-            match work(&mut connection).await {
-                Ok(value) => Ok((Ok(value), Some(connection))),
-                Err(Failure::Broken(error)) => Ok((Err(error), None)),
-                Err(failure) => Ok((Err(failure.into()), Some(connection))),
-            }
-        })?;
-        self.connection = connection;
-        outcome.map_err(|error| self.located(error))
+    async fn roll_back(link: &mut PgConnection) -> Result<(), Failure> {
+        execute(link, "ROLLBACK").await.map(drop)
     }
 
-    /// Says which server does not answer.
-    pub fn located(&self, error: Error) -> Error {
-        match error.kind {
-            ErrorKind::Unavailable => error.context(format!("PostgreSQL at {}", self.address.shown())),
-            _ => error,
-        }
-    }
-
-    /// Ends whatever transaction is open, by rolling it back.
-    pub fn roll_back(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let done = self.runtime.block_on(async {
-            let rollback = connection.execute(AssertSqlSafe("ROLLBACK"));
-            matches!(tokio::time::timeout(ROLLBACK_LIMIT, rollback).await, Ok(Ok(_)))
-        });
-        if done {
-            self.connection = Some(connection);
-        }
-    }
-
-    /// Lends the connection to a future that [`Server::drive`] runs.
-    pub fn take_connection(&mut self) -> Result<PgConnection> {
-        self.connection.take().ok_or_else(|| Error::unavailable("the connection was lost"))
-    }
-
-    /// Takes back what was lent.
-    pub fn put_back(&mut self, connection: PgConnection) {
-        self.connection = Some(connection);
-    }
-
-    /// Runs a future that may own the connection.
-    pub fn drive<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.run(&self.cx, future)
+    fn breaks(failure: &Failure) -> bool {
+        matches!(failure, Failure::Broken(_))
     }
 }
 

@@ -2,13 +2,14 @@
 //! refuses does not cost its neighbours.
 
 use engine_postgres_copy::{HEADER, TRAILER};
+use engine_sdk::database::{Loaded, Piece};
 use engine_sdk::prelude::*;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 
 use crate::connection::{Server, execute};
 use crate::error::{Failure, Refusal, kind};
-use crate::prepare::{Piece, prepare};
+use crate::prepare::prepare;
 use crate::target::Mapping;
 
 /// How much is encoded before it is sent: as much as a socket takes at once. Between 64 KiB and 1 MiB it makes
@@ -22,15 +23,6 @@ const LOAD_BYTES: usize = 8 << 20;
 
 /// Undoes what has been done under the savepoint.
 const FORGET: &str = "ROLLBACK TO SAVEPOINT engine_load; RELEASE SAVEPOINT engine_load";
-
-/// What has been loaded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Loaded {
-    /// Rows that the table took.
-    pub rows: u64,
-    /// Bytes sent, also for rows that it did not take.
-    pub bytes: u64,
-}
 
 /// Loads a stream. What is loaded at a time is sent as it comes, so that the server works while the
 /// stages before still do; the rows are kept until the server has taken them.

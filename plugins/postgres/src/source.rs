@@ -11,11 +11,11 @@ use engine_sdk::prelude::*;
 use engine_sdk::types;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr};
 
-use crate::connection::{Address, Server, Tls};
+use crate::connection::{Address, Server};
 use crate::error::Failure;
 use crate::plan;
 use crate::selection::{Piece, Reading};
-use crate::stream::{Home, Rows, Session};
+use crate::stream::{Home, Rows, Session, copy};
 
 /// Reads a table or the rows of a query.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,7 +26,7 @@ pub struct SourceConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if the server offers it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in addition to the system's own.
     #[serde(default)]
@@ -168,7 +168,7 @@ impl Source for PostgresSource {
         }
         // Without a name nobody could ask for it.
         if snapshot.is_some() && !plan.splits.is_empty() {
-            self.home.keep(Session { server, snapshot, splits: plan.splits.len() });
+            self.home.keep(Session { server, name: snapshot, splits: plan.splits.len() });
         }
         Ok(plan)
     }
@@ -185,7 +185,8 @@ impl Source for PostgresSource {
         })?;
         let schema = reading.schema();
         let decoder = Decoder::new(Arc::clone(&schema), &reading.kinds(), self.batch);
-        let rows = Rows::new(session, copied, decoder, self.home.clone(), self.cx.clone())?;
+        let copy = |connection, sender| copy(connection, copied, schema, decoder, sender);
+        let (schema, rows) = Rows::begin(session, self.home.clone(), self.cx.clone(), copy)?;
         Ok(Batches::new(schema, rows))
     }
 }
@@ -204,7 +205,7 @@ impl PostgresSource {
                  read as they are now",
             );
         }
-        let snapshot = snapshot.filter(|_| joined).map(str::to_owned);
-        Ok(Session { server, snapshot, splits: 1 })
+        let name = snapshot.filter(|_| joined).map(str::to_owned);
+        Ok(Session { server, name, splits: 1 })
     }
 }

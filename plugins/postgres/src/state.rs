@@ -9,7 +9,7 @@ use engine_sdk::{Documents, state, types};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::commits::CREATE_LOCK;
-use crate::connection::{Address, Server, Tls, execute};
+use crate::connection::{Address, Server, execute};
 use crate::error::Failure;
 use crate::name::quote;
 use crate::source::version;
@@ -26,7 +26,7 @@ pub struct StateConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if the server offers it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in addition to the system's own.
     #[serde(default)]

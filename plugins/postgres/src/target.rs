@@ -2,12 +2,11 @@
 
 use arrow_schema::TimeUnit;
 use engine_postgres_copy::{Encoder, Form, Kind, SHORT_PRECISION};
-use engine_sdk::database::{TableName, suggestion};
+use engine_sdk::database::{Piece, TableName, suggestion};
 use engine_sdk::prelude::*;
 
 use crate::catalog::{Column, Table};
 use crate::name::{quote, quote_list};
-use crate::prepare::Piece;
 
 /// The temporary table through which rows go that cannot be copied straight in.
 const STAGE: &str = "pg_temp._engine_stage";

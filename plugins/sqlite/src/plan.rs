@@ -222,7 +222,7 @@ fn literal(value: &Scalar) -> String {
         Scalar::Number(number) => format!("({number:e})"),
         // A NUL would end the statement.
         Scalar::Text(text) if text.contains('\0') => {
-            let hexadecimal: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let hexadecimal = engine_sdk::hexadecimal::write(text.as_bytes());
             format!("CAST(x'{hexadecimal}' AS TEXT)")
         }
         Scalar::Text(text) => format!("'{}'", text.replace('\'', "''")),

@@ -308,7 +308,7 @@ fn shown(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Null => None,
         ValueRef::Blob(bytes) | ValueRef::Text(bytes) if text_of(value).is_none() => {
-            let hexadecimal: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hexadecimal = engine_sdk::hexadecimal::write(bytes);
             Some(format!("x'{hexadecimal}'"))
         }
         value => text_of(value).map(std::borrow::Cow::into_owned),

@@ -1,12 +1,11 @@
 //! One connection to one server: address, session, timeouts, cancellation.
 
-use std::future::Future;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine_sdk::database::Endpoint;
 use engine_sdk::prelude::*;
-use engine_sdk::{Runtime, types};
+use engine_sdk::types::{self, Tls};
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, IntoSql, Query, Row};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
@@ -18,9 +17,6 @@ use crate::transport::{Protection, Transport, prepare};
 /// A connection.
 pub type Link = Client<Compat<Transport>>;
 
-/// How long a rollback may take before the connection is dropped instead, which
-/// makes the server roll back as well.
-const ROLLBACK_LIMIT: Duration = Duration::from_secs(5);
 const PORT: u16 = 1433;
 /// In bytes. Larger than the default of 4,096, which costs a packet for every few rows.
 const PACKET: u32 = 8_000;
@@ -33,16 +29,6 @@ const MOVES: usize = 1;
 const SESSION: &str = "SET LANGUAGE us_english; SET DATEFORMAT ymd; SET TEXTSIZE 2147483647; SET LOCK_TIMEOUT 60000; \
     SET ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS, ARITHABORT, CONCAT_NULL_YIELDS_NULL, QUOTED_IDENTIFIER ON; \
     SET NUMERIC_ROUNDABORT OFF; SET XACT_ABORT OFF; SET IMPLICIT_TRANSACTIONS OFF; SET NOCOUNT ON";
-
-/// How the connection is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tls {
-    /// TLS, with the server's certificate and name verified.
-    Verify,
-    /// No TLS: logins and rows cross the network in the clear.
-    Disable,
-}
 
 /// Where a server is and how to get there.
 #[derive(Clone)]
@@ -96,7 +82,7 @@ impl Address {
         let protection = match tls {
             Some(Tls::Verify) => Protection::Verified,
             Some(Tls::Disable) => Protection::Plain,
-            None if is_local(&host) => Protection::Offered,
+            None if types::is_this_machine(&host) => Protection::Offered,
             None => Protection::Verified,
         };
         let password = types::Secret::new(decode(password)?);
@@ -179,10 +165,6 @@ impl Address {
     }
 }
 
-fn is_local(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// `%XX` as the byte that it stands for.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -198,87 +180,32 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A connection that is made when it is first needed, kept, and made again
-/// after it broke.
-pub struct Server {
-    address: Address,
-    // Before the runtime: it must be gone first.
-    connection: Option<Link>,
-    runtime: Runtime,
-    cx: Context,
-}
+/// A server, reached when it is first needed.
+pub type Server = engine_sdk::database::Server<Address>;
 
-impl Server {
-    /// Prepares for an address. Opens nothing.
-    pub fn new(address: Address, cx: Context) -> Result<Self> {
-        let answer_timeout = address.answer_timeout;
-        Ok(Self { address, connection: None, runtime: Runtime::new()?.answering_within(answer_timeout), cx })
+impl Endpoint for Address {
+    type Link = Link;
+    type Failure = Failure;
+    const PRODUCT: &'static str = "SQL Server";
+
+    fn shown(&self) -> String {
+        self.shown()
     }
 
-    /// Where it is, for messages.
-    pub fn shown(&self) -> String {
-        self.address.shown()
+    fn answer_timeout(&self) -> Option<std::time::Duration> {
+        self.answer_timeout
     }
 
-    /// Whether there is a connection that works, as far as is known.
-    pub fn is_connected(&self) -> bool {
-        self.connection.is_some()
+    async fn connect(&self) -> Result<Link, Failure> {
+        self.connect().await
     }
 
-    /// Does some work on the connection, until it ends, the engine wants to
-    /// stop or the deadline passes. After anything but a result or a refusal by
-    /// the server, the connection is dropped.
-    pub fn run<T>(&mut self, work: impl AsyncFnOnce(&mut Link) -> Result<T, Failure>) -> Result<T> {
-        let kept = self.connection.take();
-        let address = &self.address;
-        let (outcome, connection) = self.runtime.run(&self.cx, async move {
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => address.connect().await?,
-            };
-            match work(&mut connection).await {
-                Ok(value) => Ok((Ok(value), Some(connection))),
-                Err(Failure::Broken(error)) => Ok((Err(error), None)),
-                Err(failure) => Ok((Err(failure.into()), Some(connection))),
-            }
-        })?;
-        self.connection = connection;
-        outcome.map_err(|error| self.located(error))
+    async fn roll_back(link: &mut Link) -> Result<(), Failure> {
+        execute(link, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION").await
     }
 
-    /// Says which server does not answer.
-    pub fn located(&self, error: Error) -> Error {
-        match error.kind {
-            ErrorKind::Unavailable => error.context(format!("SQL Server at {}", self.address.shown())),
-            _ => error,
-        }
-    }
-
-    /// Ends whatever transaction is open, by rolling it back.
-    pub fn roll_back(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let done = self.runtime.block_on(async {
-            let rolled_back = execute(&mut connection, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION");
-            matches!(tokio::time::timeout(ROLLBACK_LIMIT, rolled_back).await, Ok(Ok(())))
-        });
-        if done {
-            self.connection = Some(connection);
-        }
-    }
-
-    /// Lends the connection to a future that [`Server::drive`] runs.
-    pub fn take_connection(&mut self) -> Result<Link> {
-        self.connection.take().ok_or_else(|| Error::internal("there is no connection to read from"))
-    }
-
-    /// Takes back what was lent.
-    pub fn put_back(&mut self, connection: Link) {
-        self.connection = Some(connection);
-    }
-
-    /// Runs a future that may own the connection.
-    pub fn drive<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.run(&self.cx, future)
+    fn breaks(failure: &Failure) -> bool {
+        matches!(failure, Failure::Broken(_))
     }
 }
 

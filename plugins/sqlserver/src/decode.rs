@@ -9,6 +9,7 @@ use arrow_array::builder::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::TimeUnit;
+use engine_sdk::database::{Decoded, Refused};
 use engine_sdk::prelude::*;
 use tiberius::{ColumnData, Row};
 
@@ -240,21 +241,6 @@ impl Builder {
             Self::Binary(builder) => Arc::new(builder.finish()),
         }
     }
-}
-
-/// A row that has a value which Arrow has not.
-pub struct Refused {
-    /// With that value as text.
-    pub row: RecordBatch,
-    pub reason: String,
-}
-
-/// Some rows.
-pub struct Decoded {
-    pub batch: RecordBatch,
-    pub refused: Vec<Refused>,
-    /// About how many came over the network.
-    pub bytes: u64,
 }
 
 /// Makes batches of rows.

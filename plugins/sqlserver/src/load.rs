@@ -3,6 +3,7 @@
 //! sent twice while it is looked for, and defaults, conditions and triggers work as in any INSERT, which a bulk load
 //! into the table itself would pass by.
 
+use engine_sdk::database::Loaded;
 use engine_sdk::prelude::*;
 use tiberius::{ColumnData, TokenRow};
 
@@ -25,15 +26,6 @@ const NUMBERS: usize = 1000;
 
 const SAVE: &str = "SAVE TRANSACTION engine_rows";
 const BACK: &str = "ROLLBACK TRANSACTION engine_rows";
-
-/// What has been loaded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Loaded {
-    /// Rows that the table took.
-    pub rows: u64,
-    /// Bytes sent, also for rows that it did not take.
-    pub bytes: u64,
-}
 
 /// Makes the table in which rows wait. Before the transaction, which a rollback would take it along with.
 pub async fn make_stage(connection: &mut Link, mapping: &Mapping) -> Result<(), Failure> {

@@ -1,19 +1,15 @@
 //! Brings a stream's batch into the forms that the table takes, and finds the
 //! rows that it would refuse or take for others.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Date64Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType,
+    Date32Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, Float32Array, Float64Array, new_null_array};
-use arrow_cast::CastOptions;
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::TimeUnit;
-use engine_sdk::database::shortened;
+use engine_sdk::database::{Misfits, Piece, converted, shortened};
 use engine_sdk::prelude::*;
+use std::ops::RangeInclusive;
 
 use crate::target::{Form, Limit, Mapped};
 
@@ -30,112 +26,29 @@ const UTF8: u16 = 65_001;
 /// Why a row is refused: a code and a reason.
 type Reason = (&'static str, String);
 
-/// Some rows, as they came and as they will be written.
-pub struct Piece {
-    /// As they came: what a dead letter keeps.
-    pub original: RecordBatch,
-    /// One array for each mapped column.
-    pub arrays: Vec<ArrayRef>,
-}
-
 /// Prepares a batch. Rows that the table would refuse go to the engine as dead
 /// letters and are not in the result.
 pub fn prepare(batch: &RecordBatch, columns: &[Mapped], cx: &Context) -> Result<Piece> {
-    let mut bad = BTreeMap::new();
+    let mut misfits = Misfits::default();
     let mut arrays = vec![];
     for column in columns {
         let source = batch.column(column.place);
-        let array = convert(source, column)?;
-        refuse_nulls(source, &array, column, &mut bad);
-        refuse_values(&array, column, &mut bad);
+        let array = converted(source, &column.arrow, &column.name)?;
+        misfits.add_nulls(source, &array, &column.name, &column.declared, column.refuses_null);
+        refuse_values(&array, column, &mut misfits);
         arrays.push(array);
     }
-    if bad.is_empty() {
-        return Ok(Piece { original: batch.clone(), arrays });
-    }
-    for (row, (code, reason)) in &bad {
-        cx.reject_rows(&batch.slice(*row, 1), code, reason)?;
-    }
-    let keep = BooleanArray::from((0..batch.num_rows()).map(|row| !bad.contains_key(&row)).collect::<Vec<_>>());
-    let internal = |error| Error::internal(format!("refused rows cannot be taken out: {error}"));
-    Ok(Piece {
-        original: arrow_select::filter::filter_record_batch(batch, &keep).map_err(internal)?,
-        arrays: arrays
-            .iter()
-            .map(|array| arrow_select::filter::filter(array, &keep).map_err(internal))
-            .collect::<Result<_>>()?,
-    })
+    misfits.take_out(batch, arrays, cx)
 }
 
-/// A value that does not fit the new type becomes null.
-fn convert(source: &ArrayRef, column: &Mapped) -> Result<ArrayRef> {
-    let cast = |wanted: &DataType| {
-        arrow_cast::cast_with_options(source, wanted, &CastOptions { safe: true, ..Default::default() })
-            .map_err(|error| Error::config(format!("column `{}` cannot be converted: {error}", column.name)))
-    };
-    match source.data_type() {
-        same if *same == column.arrow => Ok(source.clone()),
-        DataType::Null => Ok(new_null_array(&column.arrow, source.len())),
-        DataType::Dictionary(_, values) => convert(&cast(values)?, column),
-        // Arrow does not look whether it still fits in microseconds.
-        DataType::Date64 if matches!(column.arrow, DataType::Timestamp(..)) => Ok(Arc::new(
-            source
-                .as_primitive::<Date64Type>()
-                .unary_opt::<_, TimestampMicrosecondType>(|milliseconds| milliseconds.checked_mul(1_000)),
-        )),
-        DataType::Float64 if column.arrow == DataType::Float32 => {
-            Ok(Arc::new(source.as_primitive::<Float64Type>().unary_opt::<_, Float32Type>(narrowed)))
-        }
-        // By way of text: a division would not give the nearest number.
-        from if from.is_decimal() && column.arrow == DataType::Float32 => {
-            let texts = cast(&DataType::Utf8)?;
-            let near = |text: &str| text.parse::<f32>().ok().filter(|near| near.is_finite());
-            Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| near(text?)).collect::<Float32Array>()))
-        }
-        from if from.is_decimal() && column.arrow == DataType::Float64 => {
-            let texts = cast(&DataType::Utf8)?;
-            Ok(Arc::new(texts.as_string::<i32>().iter().map(|text| text?.parse().ok()).collect::<Float64Array>()))
-        }
-        _ => cast(&column.arrow),
-    }
-}
-
-/// Digits may be lost, but not the whole number to an infinity or to zero.
-fn narrowed(number: f64) -> Option<f32> {
-    let narrow = number as f32;
-    let fits = narrow.is_infinite() == number.is_infinite() && (narrow == 0.0) == (number == 0.0);
-    fits.then_some(narrow)
-}
-
-fn refuse_nulls(source: &ArrayRef, array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Reason>) {
-    if array.null_count() == 0 {
-        return;
-    }
-    // A dictionary's keys can be valid and point at a null.
-    let was_null = source.logical_nulls();
-    let was_null = |row| was_null.as_ref().is_some_and(|nulls| nulls.is_null(row));
-    for row in (0..array.len()).filter(|row| array.is_null(*row)) {
-        if !was_null(row) {
-            let value = shown(source, row);
-            refuse(bad, row, "out_of_range", column, &format!("{value} does not fit {}", column.declared));
-        } else if column.refuses_null {
-            refuse(bad, row, "null", column, "null, and the table wants a value");
-        }
-    }
-}
-
-fn refuse(bad: &mut BTreeMap<usize, Reason>, row: usize, code: &'static str, column: &Mapped, what: &str) {
-    bad.entry(row).or_insert_with(|| (code, format!("{}: {what}", column.name)));
-}
-
-fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Reason>) {
+fn refuse_values(array: &ArrayRef, column: &Mapped, misfits: &mut Misfits) {
     let rows = (0..array.len()).filter(|row| array.is_valid(*row));
     match column.form {
         Form::Text => {
             let texts = array.as_string::<i32>();
             for row in rows {
                 if let Some((code, what)) = wrong_text(texts.value(row), column) {
-                    refuse(bad, row, code, column, &what);
+                    misfits.add(row, code, &column.name, &what);
                 }
             }
         }
@@ -144,32 +57,32 @@ fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Re
             let bytes = array.as_binary::<i32>();
             for row in rows.filter(|row| bytes.value(*row).len() > limit) {
                 let what = format!("{} bytes do not fit {}", bytes.value(row).len(), column.declared);
-                refuse(bad, row, "too_long", column, &what);
+                misfits.add(row, "too_long", &column.name, &what);
             }
         }
         Form::Whole { least, most } => {
             let numbers = array.as_primitive::<Int64Type>();
             for row in rows.filter(|row| !(least..=most).contains(&numbers.value(*row))) {
                 let what = format!("{} does not fit {}", numbers.value(row), column.declared);
-                refuse(bad, row, "out_of_range", column, &what);
+                misfits.add(row, "out_of_range", &column.name, &what);
             }
         }
         Form::Real => {
             let numbers = array.as_primitive::<Float32Type>();
             for row in rows.filter(|row| !numbers.value(*row).is_finite()) {
-                refuse(bad, row, "no_such_value", column, "the database knows neither NaN nor infinities");
+                misfits.add(row, "no_such_value", &column.name, "the database knows neither NaN nor infinities");
             }
         }
         Form::Float => {
             let numbers = array.as_primitive::<Float64Type>();
             for row in rows.filter(|row| !numbers.value(*row).is_finite()) {
-                refuse(bad, row, "no_such_value", column, "the database knows neither NaN nor infinities");
+                misfits.add(row, "no_such_value", &column.name, "the database knows neither NaN nor infinities");
             }
         }
         Form::Date => {
             let days = array.as_primitive::<Date32Type>();
             for row in rows.filter(|row| !DAYS.contains(&days.value(*row).into())) {
-                refuse(bad, row, "out_of_range", column, "a date outside of the years 1 to 9999");
+                misfits.add(row, "out_of_range", &column.name, "a date outside of the years 1 to 9999");
             }
         }
         Form::Moment | Form::Offset => {
@@ -179,7 +92,7 @@ fn refuse_values(array: &ArrayRef, column: &Mapped, bad: &mut BTreeMap<usize, Re
                 _ => (DAYS, "the years 1 to 9999"),
             };
             for row in rows.filter(|row| !moment_day(array, *row).is_some_and(|day| days.contains(&day))) {
-                refuse(bad, row, "out_of_range", column, &format!("a moment outside of {range}"));
+                misfits.add(row, "out_of_range", &column.name, &format!("a moment outside of {range}"));
             }
         }
         Form::Bit | Form::Decimal(..) | Form::Time => {}
@@ -251,8 +164,4 @@ fn stored(text: &str, page: u16) -> std::result::Result<usize, char> {
         encoding_rs::EncoderResult::Unmappable(character) => Err(character),
         _ => Ok(bytes.len()),
     }
-}
-
-fn shown(array: &ArrayRef, row: usize) -> String {
-    arrow_cast::display::array_value_to_string(array, row).unwrap_or_else(|_| "a value".into())
 }

@@ -23,7 +23,7 @@ const PREFIX: &str = "_engine_replace_";
 fn prefix(run: &SinkRun, target: &Table) -> String {
     let place = [&run.state, &run.pipeline, &run.sink, &target.name].map(String::as_str).join("\0");
     let digest = Sha256::digest(place.as_bytes());
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = engine_sdk::hexadecimal::write(&digest[..8]);
     format!("{PREFIX}{digest}_")
 }
 

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use engine_sdk::database::{Create, Ddl, Mode, TableName, default_connect_timeout};
+use engine_sdk::database::{Create, Ddl, Delivering, Loaded, Mode, TableName, TableSink, default_connect_timeout};
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 
 use crate::catalog::{self, Table};
 use crate::commits;
-use crate::connection::{Address, Link, Server, Tls, execute, number, rows, value};
+use crate::connection::{Address, Link, execute, number, rows, value};
 use crate::create::create_table;
 use crate::error::Failure;
-use crate::load::{Loaded, load, make_stage};
+use crate::load::{load, make_stage};
 use crate::name::{Arguments, Call, quote};
 use crate::questions::{MAY, SCHEMA};
 use crate::replace;
@@ -30,7 +30,7 @@ pub struct SinkConfig {
     /// How the connection is protected. Unset: verified, except to this machine
     /// itself, where TLS is used if the server offers it.
     #[serde(default)]
-    tls: Option<Tls>,
+    tls: Option<types::Tls>,
     /// A PEM file with the authority that signed the server's certificate.
     /// Trusted in addition to the system's own.
     #[serde(default)]
@@ -54,23 +54,7 @@ pub struct SinkConfig {
 }
 
 pub struct SqlServerSink {
-    server: Server,
-    name: TableName,
-    key: Vec<String>,
-    mode: Mode,
-    create: Create,
-    /// The window that is being delivered.
-    run: SinkRun,
-    /// The table with the keys of deliveries, once it is known to be there.
-    commits: Option<String>,
-    /// The delivery whose rows are in the open transaction.
-    open: Option<Open>,
-    cx: Context,
-}
-
-struct Open {
-    key: String,
-    receipt: Receipt,
+    delivering: Delivering<Address>,
 }
 
 impl Component for SqlServerSink {
@@ -100,21 +84,20 @@ impl Component for SqlServerSink {
         config.mode.check_key(&config.key)?;
         let ca = config.ca.map(|path| cx.resolve(path));
         let address = Address::new(&config.url, config.tls, ca, config.connect_timeout)?;
-        let server = Server::new(address, cx.clone())?;
         let (key, mode, create) = (config.key, config.mode, config.create);
-        Ok(Self { server, name, key, mode, create, run: SinkRun::default(), commits: None, open: None, cx })
+        Ok(Self { delivering: Delivering::new(address, name, key, mode, create, cx)? })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
-        let (name, create) = (self.name.clone(), self.create != Create::default());
-        let mode = self.mode;
-        let (version, found) = self.server.run(async |connection| {
+        let (may_create, mode) = (self.delivering.may_create(), self.delivering.mode);
+        let Delivering { server, name, .. } = &mut self.delivering;
+        let (version, found) = server.run(async |connection| {
             let version = version(connection).await?;
-            let Some(table) = catalog::find(connection, &name).await? else {
-                if create {
+            let Some(table) = catalog::find(connection, name).await? else {
+                if may_create {
                     return Ok((version, "will be created"));
                 }
-                catalog::require(connection, &name).await?;
+                catalog::require(connection, name).await?;
                 return Ok((version, "found"));
             };
             refuse_view(&table)?;
@@ -131,122 +114,61 @@ impl Component for SqlServerSink {
             }
             Ok((version, "found"))
         })?;
-        Ok(CheckReport { summary: format!("{version} at {}, table {} {found}", self.server.shown(), self.name) })
+        Ok(CheckReport { summary: format!("{version} at {}, table {} {found}", server.shown(), name) })
     }
 }
 
-impl Sink for SqlServerSink {
-    const PROMISE: Promise = Promise::EffectivelyOnce;
+impl TableSink for SqlServerSink {
+    type Endpoint = Address;
 
-    // Not parallel: whether two writers get on with one another at a real server was never tried.
-
-    fn begin_run(&mut self, run: &SinkRun) -> Result<()> {
-        self.run = run.clone();
-        Ok(())
+    fn delivering(&self) -> &Delivering<Address> {
+        &self.delivering
     }
 
-    fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
-        self.give_up();
-        let commits = self.commits()?;
-        let receipt = self.server.run(async |connection| commits::find(connection, &commits, delivery).await)?;
-        Ok(receipt.map_or(Begun::New, |receipt| Begun::Committed { receipt }))
+    fn delivering_mut(&mut self) -> &mut Delivering<Address> {
+        &mut self.delivering
     }
 
-    fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
-        self.give_up();
-        let written = self.load(input);
-        let Loaded { rows, bytes } = match written {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                self.server.roll_back();
-                return Err(error);
-            }
-        };
-        let location = Some(format!("{} in {}", self.name, self.server.shown()));
-        let receipt = Receipt { rows, bytes, location, ..Receipt::default() };
-        self.open = Some(Open { key: delivery.key.clone(), receipt });
-        Ok(Sealed { rows, bytes, ..Sealed::default() })
+    // Whether two writers get on with one another at a real server was never tried.
+    fn is_parallel(&self) -> bool {
+        false
     }
 
-    fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
-        let open = self.open.take().filter(|open| open.key == delivery.key && self.server.is_connected());
-        let (Some(open), Some(commits)) = (open, self.commits.clone()) else {
-            self.server.roll_back();
-            return Err(Error::unavailable(format!("the transaction of delivery {} is gone", delivery.key))
-                .hint("the rows must be written again"));
-        };
-        let committed = self.server.run(async |connection| {
-            match commits::add(connection, &commits, delivery, &open.receipt).await {
-                Err(Failure::Refused(refusal)) if refusal.is_duplicate() => {
-                    let message = format!("delivery {} was committed by somebody else meanwhile", delivery.key);
-                    return Err(Error::unavailable(message).into());
-                }
-                added => added?,
-            }
-            execute(connection, "COMMIT TRANSACTION").await?;
-            Ok(())
-        });
-        match committed {
-            Ok(()) => Ok(open.receipt),
-            Err(error) => {
-                self.server.roll_back();
-                Err(error)
-            }
-        }
+    async fn ensure_commits(link: &mut Link, table: &TableName, may_create: bool) -> Result<String, Failure> {
+        let schema = schema_of(link, table, may_create).await?;
+        commits::ensure(link, &schema).await
     }
 
-    fn abort(&mut self, _: &Delivery) -> Result<()> {
-        self.give_up();
-        Ok(())
+    async fn find_commit(link: &mut Link, commits: &str, delivery: &Delivery) -> Result<Option<Receipt>, Failure> {
+        commits::find(link, commits, delivery).await
     }
 
-    fn finish_run(&mut self, run: &SinkRun) -> Result<()> {
-        self.run = run.clone();
-        if !self.replaces() {
-            return Ok(());
-        }
-        let (commits, name) = (self.commits()?, &self.name);
-        self.server.run(async |connection| replace::finish(connection, run, name, &commits).await)
-    }
-}
-
-impl SqlServerSink {
-    /// Whether the window's rows take the place of the others. Dead letters that are tried again
-    /// belong to rows that are there.
-    fn replaces(&self) -> bool {
-        self.mode == Mode::Replace && !self.run.replay
+    async fn add_commit(link: &mut Link, commits: &str, delivery: &Delivery, receipt: &Receipt) -> Result<(), Failure> {
+        commits::add(link, commits, delivery, receipt).await
     }
 
-    /// The table with the keys of deliveries.
-    fn commits(&mut self) -> Result<String> {
-        if let Some(known) = &self.commits {
-            return Ok(known.clone());
-        }
-        let (name, may_create) = (&self.name, self.create != Create::default());
-        let commits = self.server.run(async |connection| {
-            let schema = schema_of(connection, name, may_create).await?;
-            commits::ensure(connection, &schema).await
-        })?;
-        Ok(self.commits.insert(commits).clone())
+    fn is_duplicate(failure: &Failure) -> bool {
+        matches!(failure, Failure::Refused(refusal) if refusal.is_duplicate())
     }
 
-    /// Rolls back what an unfinished delivery has left.
-    fn give_up(&mut self) {
-        if self.open.take().is_some() {
-            self.server.roll_back();
-        }
+    async fn commit_transaction(link: &mut Link) -> Result<(), Failure> {
+        execute(link, "COMMIT TRANSACTION").await
+    }
+
+    async fn finish_replace(link: &mut Link, run: &SinkRun, table: &TableName, commits: &str) -> Result<(), Failure> {
+        replace::finish(link, run, table, commits).await
     }
 
     /// Opens the transaction and loads the stream into it.
-    fn load(&mut self, input: Batches) -> Result<Loaded> {
+    fn load(&mut self, commits: &str, input: Batches) -> Result<Loaded> {
         let schema = input.schema();
-        let commits = self.commits()?;
         if schema.fields().is_empty() {
             return self.load_nothing(input);
         }
-        let beside = self.replaces().then_some(&self.run);
-        let (name, key, create) = (&self.name, &self.key, &self.create);
-        let mapping = self.server.run(async |connection| {
+        let replaces = self.delivering.replaces();
+        let Delivering { server, name, key, create, run, cx, .. } = &mut self.delivering;
+        let beside = replaces.then_some(&*run);
+        let mapping = server.run(async |connection| {
             let table = match create {
                 Create::Derived(false) => catalog::require(connection, name).await?,
                 Create::Derived(true) => ensure_table(connection, name, &create_table(name, &schema, key)?).await?,
@@ -273,7 +195,7 @@ impl SqlServerSink {
             execute(connection, BEGIN).await?;
             Ok(mapping)
         })?;
-        load(&mut self.server, &mapping, input, &self.cx).map_err(|error| self.server.located(error))
+        load(server, &mapping, input, cx).map_err(|error| server.located(error))
     }
 }
 
@@ -286,7 +208,7 @@ impl SqlServerSink {
                     .hint("give it at least one column before the sink"));
             }
         }
-        self.server.run(async |connection| execute(connection, BEGIN).await)?;
+        self.delivering.server.run(async |connection| execute(connection, BEGIN).await)?;
         Ok(Loaded::default())
     }
 }
