@@ -80,7 +80,7 @@ demo: ## build what the quickstart needs (release profile), run it, show the res
 	@echo "  export ENGINE_STATE=$(DEMO_STATE)"
 	@echo "  $(ENGINE) dead-letters list                   the lines, and what is wrong with them"
 	@echo "  $(ENGINE) preview pipelines/quickstart.yaml   the first rows after each stage"
-	@echo "  $(ENGINE) explain pipelines/avaya_cdr.yaml    what the TCP to PostgreSQL pipeline promises, and why"
+	@echo "  $(ENGINE) explain pipelines/quickstart.yaml   what each sink is promised, and why"
 
 bench: ## measure against psql; prints a table (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
