@@ -6,7 +6,7 @@ pub fn write(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-/// What [`write`] was given, from digits of either case; None, where the text is none of its kind.
+/// What [`write()`] was given, from digits of either case; None, where the text is none of its kind.
 pub fn read(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = text.as_bytes().chunks(2);
