@@ -24,7 +24,8 @@ use crate::kind::{EXACT, Kind, arrow_fields};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownFields {
-    /// The document becomes a dead letter.
+    /// The document becomes a dead letter. Its `_id`, which every document
+    /// has, is left out unless a column takes it.
     #[default]
     Reject,
     /// They are left out.
@@ -60,7 +61,10 @@ impl Misfit {
 
 /// Where fields go that no column takes.
 pub enum Unknown<'a> {
-    Reject,
+    /// Refused, but for the field of this name: the server gives every document of a collection an `_id`.
+    Reject {
+        but: &'static str,
+    },
     Drop,
     Collect(&'a mut String),
 }
@@ -116,7 +120,8 @@ impl Columns {
             let Some(place) = place else {
                 match &mut unknown {
                     Unknown::Drop => {}
-                    Unknown::Reject => {
+                    Unknown::Reject { but } if *but == name => {}
+                    Unknown::Reject { .. } => {
                         misfit.get_or_insert_with(|| Misfit::new("unknown_field", "no column takes it").inside(name));
                     }
                     Unknown::Collect(rest) => {
@@ -270,7 +275,7 @@ impl Builder {
             }
             (Self::Struct(columns, nulls), RawBsonRef::Document(document)) => {
                 nulls.append_non_null();
-                let policy = if unknown == UnknownFields::Drop { Unknown::Drop } else { Unknown::Reject };
+                let policy = if unknown == UnknownFields::Drop { Unknown::Drop } else { Unknown::Reject { but: "" } };
                 return columns.push(document, policy, unknown);
             }
             (Self::List(list), RawBsonRef::Array(array)) => return list.push(array, unknown),

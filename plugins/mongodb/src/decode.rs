@@ -69,7 +69,7 @@ impl Decoder {
     pub fn push(&mut self, document: &RawDocument) {
         let mut rest = String::new();
         let unknown = match self.unknown {
-            UnknownFields::Reject => Unknown::Reject,
+            UnknownFields::Reject => Unknown::Reject { but: "_id" },
             UnknownFields::Drop => Unknown::Drop,
             UnknownFields::Collect => Unknown::Collect(&mut rest),
         };

@@ -67,6 +67,16 @@ fn a_document_that_does_not_fit_costs_no_other() {
 }
 
 #[test]
+fn the_id_that_every_document_has_needs_no_column() {
+    let kinds = kinds(&[doc! {"a": 1i64, "b": {"c": 1i64}}]);
+    let documents = [doc! {"_id": 7, "a": 1i64}, doc! {"_id": 8, "a": 2i64, "b": {"_id": 1, "c": 1i64}}];
+    let (batch, refused) = decode(&kinds, UnknownFields::Reject, &documents);
+    assert_eq!(batch.num_rows(), 1);
+    let reasons: Vec<_> = refused.iter().map(|refused| refused.reason.as_str()).collect();
+    assert_eq!(reasons, ["field `b._id`: no column takes it"]);
+}
+
+#[test]
 fn what_no_column_takes_is_gathered_or_left_out() {
     let kinds = kinds(&[doc! {"a": 1}]);
     let documents = [doc! {"a": 1, "x": [1], "y": "t"}, doc! {"a": 2}];
