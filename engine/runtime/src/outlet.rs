@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_abi::message::{Begun, Delivery as Message, Receipt, RunBegun, Sealed, SinkRun};
 use engine_abi::stream::Batches;
-use engine_abi::{Error, Result, Shape, Unit};
+use engine_abi::{Error, Promise, Result, Shape, Unit};
 use engine_host::{Direction, Payload, Rejection};
 use engine_spec::TemplateVariables;
 use engine_state::{Delivery, RUN_SPLIT, State, Window, WindowKind};
@@ -266,11 +266,14 @@ impl Outlet {
     /// was made ready for it is thrown away.
     pub(crate) fn take_back(&mut self, target: &Target<'_>, split: &str) -> Result<bool> {
         let delivery = self.delivery(target.window, split);
-        if self.state.delivery(&delivery)?.is_none_or(|record| record.attempts == 0) {
+        let attempts = self.state.delivery(&delivery)?.map_or(0, |record| record.attempts);
+        if attempts == 0 {
             return Ok(true);
         }
-        // What was answered for some of its rows cannot be taken back.
-        if !self.state.answers(&delivery)?.is_empty() {
+        // What was answered for some of its rows cannot be taken back. Where nothing was, a target that keeps no keys
+        // may have rows all the same, of a request without an answer: unless the only attempt ended with a refusal.
+        let looks = self.sink.part.component.description().promise > Promise::AtLeastOnce;
+        if !self.state.answers(&delivery)?.is_empty() || (attempts > 1 && !looks) {
             return Ok(false);
         }
         let message = self.message(&delivery)?;

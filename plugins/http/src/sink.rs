@@ -326,7 +326,12 @@ impl Tally<'_> {
         }
         if let Err(error) = ended {
             self.is_over = true;
-            self.error.get_or_insert(error);
+            // Who is told that no attempt can help takes it that nothing was sent, which a request without an answer
+            // does not say: its error goes first.
+            let is_better = |known: &Error| error.kind.is_retryable() && !known.kind.is_retryable();
+            if self.error.as_ref().is_none_or(is_better) {
+                self.error = Some(error);
+            }
         }
         Ok(())
     }

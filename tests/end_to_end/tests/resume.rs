@@ -1,6 +1,7 @@
 //! A window is completed by the definition that it was begun with.
 
 use engine_end_to_end_tests::{Place, Server, lines};
+use engine_test_tools::http::{self, Answer};
 
 fn pipeline(table: &str) -> String {
     format!(
@@ -53,6 +54,33 @@ fn a_window_that_no_attempt_can_complete_does_not_stand_in_the_way_of_a_mended_f
     place.write("p.yaml", pipeline("b"));
     let report = place.engine(&["--json", "run", "p.yaml"]).with_code(0).report();
     assert_eq!((report.resumed, report.sink("sqlite").written), (0, 1), "{report:?}");
+}
+
+#[test]
+fn a_window_of_which_an_api_may_have_something_is_not_begun_anew() {
+    let next = std::sync::Mutex::new([404, 503, 404, 201].into_iter());
+    let api = http::Server::start(move |_| Answer::status(next.lock().unwrap().next().unwrap()));
+    let place = Place::new();
+    place.write("in.csv", "a\n1\n");
+    place.write(
+        "p.yaml",
+        format!(
+            "source: {{ use: file, with: {{ path: in.csv }}, format: csv }}\n\
+             sink: {{ use: http, with: {{ url: \"{}/\" }} }}\n\
+             retry: {{ attempts: 1, backoff: 1ms, max: 1ms }}\n",
+            api.url()
+        ),
+    );
+    let run = || place.engine(&["--json", "run", "p.yaml"]);
+    let refused = run().with_code(2).report();
+    assert!(refused.notes[0].contains("the next run begins anew"), "{refused:?}");
+    // Who answers 503 may have taken it before.
+    let unknown = run().with_code(1).report();
+    assert_eq!((unknown.resumed, unknown.outcome.as_str()), (0, "failed"), "{unknown:?}");
+    let refused = run().with_code(2).report();
+    assert!(refused.notes.iter().any(|note| note.contains("the next run goes on with it")), "{refused:?}");
+    let report = run().with_code(0).report();
+    assert_eq!((report.resumed, report.sink("http").written), (1, 1), "{report:?}");
 }
 
 #[test]

@@ -37,6 +37,19 @@ fn what_was_taken_before_an_outage_is_not_sent_again() {
 }
 
 #[test]
+fn a_request_without_an_answer_is_told_before_one_that_was_refused_for_good() {
+    let both = std::sync::Barrier::new(2);
+    let api = Api::start(move |request, _| {
+        both.wait();
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        if body["n"] == 1 { Answer::status(404) } else { Answer::HangUp }
+    });
+    let config = api.with(json!({"concurrency": 2}));
+    let error = deliver(&Host::new(), config, vec![calls([1, 2])], vec![]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+}
+
+#[test]
 fn requests_that_are_alike_are_each_sent_once() {
     let down = |number: usize| number == 3;
     let api = Api::start(move |_, number| Answer::status(if down(number) { 500 } else { 200 }));
