@@ -390,7 +390,7 @@ pub struct OperationRun {
     /// `succeeded`, `failed`, `stopped`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// The windows that it has made.
+    /// The windows that it has begun, gone on with or completed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<OperationWindow>,
     /// What it reports: counts, errors.

@@ -53,22 +53,26 @@ fn one(transaction: &Transaction<'_>, pipeline: &str, run: &str) -> Step<Option<
         .query_row([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
         .optional()?;
     let Some((trigger, started, ended, outcome, report)) = found else { return Ok(None) };
+    let started: String = started;
     Ok(Some(OperationRun {
+        windows: windows(transaction, pipeline, run, &started)?,
         id: run.to_owned(),
         trigger,
         started,
         ended,
         outcome,
-        windows: windows(transaction, pipeline, run)?,
         report: json_from_optional(report)?,
     }))
 }
 
-fn windows(transaction: &Transaction<'_>, pipeline: &str, run: &str) -> Step<Vec<OperationWindow>> {
+/// Those that the run has begun, and those of earlier runs that it goes on with or has completed: it is the
+/// pipeline's latest, since of a pipeline one run at a time is at work.
+fn windows(transaction: &Transaction<'_>, pipeline: &str, run: &str, started: &str) -> Step<Vec<OperationWindow>> {
     let mut statement = transaction.prepare_cached(
-        "SELECT id, lower, upper FROM windows WHERE pipeline = ?1 AND run = ?2 ORDER BY id DESC LIMIT ?3",
+        "SELECT id, lower, upper FROM windows WHERE pipeline = ?1 AND (run = ?2 OR finished IS NULL OR finished >= ?3)
+         ORDER BY id DESC LIMIT ?4",
     )?;
-    let mut rows = statement.query(params![pipeline, run, WINDOWS])?;
+    let mut rows = statement.query(params![pipeline, run, started, WINDOWS])?;
     let mut windows = Vec::new();
     while let Some(row) = rows.next()? {
         windows.push(OperationWindow {

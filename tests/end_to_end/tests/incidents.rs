@@ -327,6 +327,8 @@ fn an_api_that_goes_down_in_the_middle_gets_what_it_has_not_taken() {
     assert_eq!(api.documents().len(), 100, "each once");
     api.require_each(named(1..101));
     assert_eq!(job.last_execution(), "2025-02-01T10:00:00Z");
+    let windows = |run: &Document| run.get_array("windows").unwrap().clone();
+    assert_eq!(windows(&job.audit())[..1], windows(&audit), "who completes a window tells of it too");
 }
 
 /// The pipeline without pauses between attempts.
