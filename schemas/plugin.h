@@ -393,7 +393,12 @@ typedef struct EngineComponent {
   EngineStatus (*write)(EngineInstance *instance, EngineText delivery,
                         struct ArrowArrayStream *in, EngineReply reply);
 
-  /* Sinks: makes the delivery visible and answers with its receipt. */
+  /*
+   * Sinks: makes the delivery visible and answers with its receipt: {"rows",
+   * "bytes", "sha256"?, "location"?, "figures"?: {NAME: integer}, "alerts"?:
+   * [{"key", "message"}], "detail"?}. Figures are numbers that the other side
+   * told; alerts are what somebody should be told of, once for each key in a run.
+   */
   EngineStatus (*commit)(EngineInstance *instance, EngineText delivery, EngineReply reply);
 
   /* Sinks: throws away what an unfinished delivery has left. Idempotent. */

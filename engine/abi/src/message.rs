@@ -290,9 +290,24 @@ pub struct Receipt {
     /// Where it is, for a person: a table, a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// Numbers that the other side told, by name. The run's report has their sums.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, i64>,
+    /// What somebody should be told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// Anything else that is worth keeping.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
+}
+
+/// Something about a delivery that is worth telling a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// What it is about: in a run, one key is told of once.
+    pub key: String,
+    /// What happened, and what to do about it.
+    pub message: String,
 }
 
 /// `acquire`: who wants to hold the state.

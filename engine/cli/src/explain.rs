@@ -3,8 +3,8 @@
 
 use engine_abi::message::{PlanRequest, Split};
 use engine_abi::{Cuttable, Promise, Result, Unit};
-use engine_runtime::{Assembly, Collected, Letters, Part, SinkPart, StageHost, Stop};
-use engine_spec::TemplateVariables;
+use engine_runtime::{Assembly, Collected, Letters, NoticePart, Part, SinkPart, StageHost, Stop};
+use engine_spec::{Event, TemplateVariables};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ struct Explanation {
     plan: Planned,
     sinks: Vec<SinkExplanation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<NoticeExplanation>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     sandboxes: Vec<SandboxExplanation>,
 }
 
@@ -51,6 +53,13 @@ struct SinkExplanation {
     promise: Promise,
     why: String,
     unit: Unit,
+}
+
+#[derive(Serialize)]
+struct NoticeExplanation {
+    event: &'static str,
+    component: String,
+    when: String,
 }
 
 pub fn run(global: &Global, command: &Files) -> crate::Result {
@@ -77,8 +86,23 @@ fn explain(assembly: &Assembly) -> Explanation {
         transforms: assembly.transforms.iter().map(name).collect(),
         plan: planned(assembly),
         sinks: assembly.sinks.iter().map(|sink| promise(assembly, sink)).collect(),
+        notices: assembly.notices.iter().map(notice).collect(),
         sandboxes: sandbox::explain(assembly),
     }
+}
+
+fn notice(notice: &NoticePart) -> NoticeExplanation {
+    let when = match notice.event {
+        Event::Failure => {
+            let every = engine_spec::format_duration(notice.every);
+            format!("tells of a run that failed; of further ones at most once in {every}")
+        }
+        Event::Recovered => "tells of the first run that succeeds after a failure that was told".into(),
+        Event::Success => "tells of every run that succeeds and had something to read".into(),
+        Event::Empty => "tells of every run that succeeds and had nothing to read".into(),
+        Event::Alert => "tells of what sinks raise as alerts, of each once in a run".into(),
+    };
+    NoticeExplanation { event: notice.event.key(), component: notice.sink.part.component.name().to_owned(), when }
 }
 
 fn planned(assembly: &Assembly) -> Planned {
@@ -218,6 +242,12 @@ fn print(explanation: &Explanation, assembly: &Assembly) {
             }
         ));
         print_sandboxes(std::iter::once(&part.part).chain(&part.encoder).chain(&part.compression));
+    }
+    for (notice, part) in explanation.notices.iter().zip(&assembly.notices) {
+        console::line(&format!("  {:<11} {}", notice.event, notice.component));
+        console::line(&format!("              {}", notice.when));
+        let sink = &part.sink;
+        print_sandboxes(std::iter::once(&sink.part).chain(&sink.encoder).chain(&sink.compression));
     }
 }
 

@@ -196,6 +196,13 @@ pub fn print(report: &RunReport, global: &Global) {
         if sink.dead_letters > 0 {
             row(&format!("refused by {}", sink.name), sink.dead_letters, "engine dead-letters list");
         }
+        for (name, number) in &sink.figures {
+            let what = format!("{}: {name}", sink.name);
+            console::line(&format!("  {what:<24} {number:>14}"));
+        }
+        for alert in &sink.alerts {
+            console::line(&format!("  alert: {}", alert.message));
+        }
     }
     for note in &report.notes {
         console::line(&format!("  note: {note}"));

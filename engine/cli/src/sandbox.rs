@@ -54,6 +54,7 @@ pub fn explain(assembly: &Assembly) -> Vec<SandboxExplanation> {
     let of_sinks = assembly
         .sinks
         .iter()
+        .chain(assembly.notices.iter().map(|notice| &notice.sink))
         .flat_map(|sink| std::iter::once(&sink.part).chain(&sink.encoder).chain(&sink.compression));
     let parts = of_source.chain(&assembly.transforms).chain(of_sinks);
     let explanation = |part: &Part| {

@@ -3,13 +3,14 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Scope, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
-    Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry,
-    SpoolOptions, TemplateVariables, TestCase,
+    Event, Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeline,
+    ResolvedSandbox, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase,
 };
 use serde_json::Value;
 
@@ -229,6 +230,17 @@ impl SinkPart {
     }
 }
 
+/// Who is told of an event.
+#[derive(Debug, Clone)]
+pub struct NoticePart {
+    /// Of what.
+    pub event: Event,
+    /// How.
+    pub sink: SinkPart,
+    /// Failures: how long it says nothing of further ones.
+    pub every: Duration,
+}
+
 /// A pipeline with its components.
 #[derive(Debug, Clone)]
 pub struct Assembly {
@@ -248,6 +260,8 @@ pub struct Assembly {
     pub on_schema_change: OnSchemaChange,
     /// Bounds of a push source's spool.
     pub spool: SpoolOptions,
+    /// Who is told of its runs.
+    pub notices: Vec<NoticePart>,
     /// What `engine test` runs.
     pub tests: Vec<TestCase>,
     /// The pipeline as it is stored with a window: without secrets.
@@ -278,11 +292,18 @@ impl Assembly {
             }
             Ok(part)
         };
+        let sink_part = |stage: &ResolvedStage, name: &str| -> Result<SinkPart> {
+            let part = Part::new(modules, stage, name, place)?;
+            let (encoder, compression) = (format(&stage.format, name)?, format(&stage.compression, name)?);
+            Ok(SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() })
+        };
+        let notice = |notice: &ResolvedNotice| -> Result<NoticePart> {
+            let sink = sink_part(&notice.stage, notice.event.key())?;
+            Ok(NoticePart { event: notice.event, sink, every: notice.every })
+        };
         let sink = |stage: &ResolvedStage| {
             let name = format!("sinks.{}", stage.name);
-            let part = Part::new(modules, stage, &name, place)?;
-            let (encoder, compression) = (format(&stage.format, &name)?, format(&stage.compression, &name)?);
-            let sink = SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() };
+            let sink = sink_part(stage, &name)?;
             if source.is_push() && sink.unit() == Unit::Run && !sink.part.names_window() {
                 return Err(Error::config(format!(
                     "sink `{}` publishes one artefact a window, and the source never ends: every window would have the same name",
@@ -302,6 +323,7 @@ impl Assembly {
             parallelism: pipeline.parallelism.unwrap_or_else(default_parallelism),
             on_schema_change: pipeline.on_schema_change,
             spool: pipeline.spool.clone(),
+            notices: pipeline.notices.iter().map(notice).collect::<Result<_>>()?,
             tests: pipeline.tests.clone(),
             definition,
         })
@@ -310,9 +332,10 @@ impl Assembly {
     /// Opens every component and closes it again, which reaches nothing outside:
     /// gives what they refuse about their configurations.
     pub fn refusals(&self) -> Vec<Error> {
-        let of_sinks = self.sinks.iter().flat_map(|sink| sink.encoder.iter().chain(&sink.compression));
+        let all_sinks = || self.sinks.iter().chain(self.notices.iter().map(|notice| &notice.sink));
+        let of_sinks = all_sinks().flat_map(|sink| sink.encoder.iter().chain(&sink.compression));
         let formats = self.source.compression.iter().chain(&self.source.decoder).chain(of_sinks);
-        let sinks = self.sinks.iter().map(|sink| &sink.part);
+        let sinks = all_sinks().map(|sink| &sink.part);
         let parts = std::iter::once(&self.source.part).chain(&self.transforms).chain(sinks).chain(formats);
         parts.filter_map(|part| part.try_open().err()).collect()
     }

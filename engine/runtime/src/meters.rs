@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use engine_abi::message::{Alert, Receipt};
 use serde::Serialize;
 
 use crate::upstream::SplitCounts;
+
+/// The alerts of a sink that a run keeps apart. One that raises more has said enough.
+const MOST_ALERTS: usize = 1_000;
 
 /// One sink's part of it.
 #[derive(Debug, Default)]
@@ -16,6 +20,15 @@ pub struct SinkMeter {
     dead_letters: AtomicU64,
     deliveries: AtomicU64,
     status: Mutex<SinkStatus>,
+    told: Mutex<Told>,
+}
+
+/// What the other side has told.
+#[derive(Debug, Default)]
+struct Told {
+    figures: BTreeMap<String, i64>,
+    /// By their keys.
+    alerts: BTreeMap<String, String>,
 }
 
 /// How a sink is doing, in words.
@@ -42,6 +55,31 @@ impl SinkMeter {
         }
     }
 
+    /// The alerts of a receipt that this run has not told of yet, each key once.
+    pub(crate) fn news<'a>(&self, receipt: &'a Receipt) -> Vec<&'a Alert> {
+        let told = lock(&self.told);
+        let room = MOST_ALERTS.saturating_sub(told.alerts.len());
+        let mut news = BTreeMap::new();
+        for alert in receipt.alerts.iter().filter(|alert| !told.alerts.contains_key(&alert.key)) {
+            news.entry(&alert.key).or_insert(alert);
+        }
+        news.into_values().take(room).collect()
+    }
+
+    /// Takes what a receipt tells besides its rows.
+    pub(crate) fn told(&self, receipt: &Receipt) {
+        let mut told = lock(&self.told);
+        for (name, number) in &receipt.figures {
+            let sum = told.figures.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*number);
+        }
+        for alert in &receipt.alerts {
+            if told.alerts.len() < MOST_ALERTS {
+                told.alerts.entry(alert.key.clone()).or_insert_with(|| alert.message.clone());
+            }
+        }
+    }
+
     pub(crate) fn failed(&self, error: &engine_abi::Error) {
         lock(&self.status).error = Some(error.to_string());
     }
@@ -60,6 +98,12 @@ pub struct SinkFigures {
     pub dead_letters: u64,
     /// Deliveries made.
     pub deliveries: u64,
+    /// Numbers that the other side told, summed up.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, i64>,
+    /// What somebody should know, each key once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// How it is doing.
     #[serde(flatten)]
     pub status: SinkStatus,
@@ -151,13 +195,19 @@ impl Meters {
     /// All figures as they are now.
     pub fn figures(&self) -> Figures {
         let read = lock(&self.read);
-        let sinks = self.sinks.iter().map(|(name, meter)| SinkFigures {
-            name: name.clone(),
-            written: meter.rows.load(Ordering::SeqCst),
-            bytes: meter.bytes.load(Ordering::SeqCst),
-            dead_letters: meter.dead_letters.load(Ordering::SeqCst),
-            deliveries: meter.deliveries.load(Ordering::SeqCst),
-            status: lock(&meter.status).clone(),
+        let sinks = self.sinks.iter().map(|(name, meter)| {
+            let told = lock(&meter.told);
+            let alerts = told.alerts.iter().map(|(key, message)| Alert { key: key.clone(), message: message.clone() });
+            SinkFigures {
+                name: name.clone(),
+                written: meter.rows.load(Ordering::SeqCst),
+                bytes: meter.bytes.load(Ordering::SeqCst),
+                dead_letters: meter.dead_letters.load(Ordering::SeqCst),
+                deliveries: meter.deliveries.load(Ordering::SeqCst),
+                figures: told.figures.clone(),
+                alerts: alerts.collect(),
+                status: lock(&meter.status).clone(),
+            }
         });
         Figures {
             read: read.total.read,

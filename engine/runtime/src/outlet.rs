@@ -14,6 +14,7 @@ use crate::assembly::{Assembly, SinkPart};
 use crate::edge::{Edge, add_up};
 use crate::letters::{At, Letters, Stored};
 use crate::meters::{Meters, SinkMeter};
+use crate::notices;
 use crate::pass::PassContext;
 use crate::queue::{QUEUE_BYTES, ahead};
 use crate::slot::Slot;
@@ -35,6 +36,8 @@ pub(crate) struct Outlet {
     meter: Arc<SinkMeter>,
     into: Edge,
     queue_bytes: usize,
+    /// Whether somebody is told of alerts.
+    tells: bool,
 }
 
 /// A window as one sink sees it while it delivers.
@@ -60,6 +63,7 @@ impl Outlet {
             letters,
             into: Edge::default(),
             queue_bytes: QUEUE_BYTES,
+            tells: notices::tells_of_alerts(assembly),
         }
     }
 
@@ -344,7 +348,13 @@ impl Outlet {
             self.slot.instance(target.variables)?.finish_run(&run)?;
             fail_point!("runtime::finished");
         }
-        self.state.settle(delivery, &receipt, receipt.rows, receipt.bytes)?;
+        let news = self.meter.news(&receipt);
+        for alert in &news {
+            tracing::warn!(pipeline = delivery.pipeline, stage = self.sink.part.stage, "alert: {}", alert.message);
+        }
+        let told = news.iter().filter(|_| self.tells).map(|alert| notices::of_alert(alert, delivery, target.run));
+        self.state.settle_telling(delivery, &receipt, receipt.rows, receipt.bytes, told.collect())?;
+        self.meter.told(&receipt);
         let dead = self.slot.host.counts.rejected() + self.encoder.as_ref().map_or(0, |it| it.host.counts.rejected());
         self.meter.delivered(receipt.rows, receipt.bytes, dead, receipt.location.as_deref());
         tracing::debug!(

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::assembly::Assembly;
 use crate::bounded::Ending;
 use crate::catch_up::{Left, catch_up};
+use crate::herald::Herald;
 use crate::letters::{Collected, Letters};
 use crate::outlet::Outlet;
 use crate::pass;
@@ -71,6 +72,7 @@ struct Push {
     position: u64,
     /// Goes on while the pipeline drains.
     through: Stop,
+    herald: Herald,
 }
 
 pub(crate) fn run(
@@ -111,6 +113,7 @@ pub(crate) fn run(
         behind: BTreeMap::new(),
         ending: Ending::default(),
         position: position.unwrap_or_else(|| spool.start()),
+        herald: Herald::new(shared),
     };
     push.take_up(unfinished);
     let looped = push.work(&listener, requests);
@@ -122,7 +125,9 @@ pub(crate) fn run(
         push.left(&name, behind.worker.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload)));
     }
     spool.flush()?;
+    let told = push.herald.join();
     looped?;
+    told?;
     for sink in &assembly.sinks {
         if !push.ending.sinks.contains_key(&sink.name) && shared.next_for(&sink.name)?.is_some() {
             push.ending.notes.push(format!(
@@ -210,6 +215,7 @@ impl Push {
     fn work(&mut self, listener: &Listener, requests: &Requests) -> Result<()> {
         loop {
             self.welcome_back()?;
+            self.herald.look()?;
             let busy = self.behind.keys().next();
             requests.serve(&self.shared, busy.map(|sink| format!("sink `{sink}` is behind")));
             if self.shared.stop.stopped() {

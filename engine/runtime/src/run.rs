@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use engine_abi::{Error, ErrorKind, Result};
-use engine_state::{Outcome, State, WindowKind};
+use engine_state::{Health, Outcome, State, WindowKind};
 use serde::Serialize;
 
 use crate::assembly::Assembly;
 use crate::bounded::{self, Ending};
 use crate::meters::{Figures, Meters};
+use crate::notices;
 use crate::push;
 use crate::replay::Requests;
 use crate::shared::{Revive, RunOptions, Shared};
@@ -111,11 +112,13 @@ impl Run {
         };
         requests.close();
         let ending = ending.unwrap_or_else(Ending::from);
-        let report = report(&shared, ending, clock, started)?;
+        let mut report = report(&shared, ending, clock, started)?;
         let stored = serde_json::to_value(&report).unwrap_or_default();
-        if let Err(error) = state.end_run(&run, report.outcome, &stored) {
+        let told = |health: &mut Health| notices::decide(&assembly, &report, health);
+        match state.end_run_telling(&run, report.outcome, &stored, told) {
+            Ok(()) => report.notes.extend(notices::tell(&state, &assembly, &stop.through_draining())?),
             // The report is told all the same; the next run takes this one for interrupted.
-            tracing::error!(pipeline, "the run's end cannot be stored: {error}");
+            Err(error) => tracing::error!(pipeline, "the run's end cannot be stored: {error}"),
         }
         Ok(report)
     }

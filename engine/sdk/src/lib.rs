@@ -108,7 +108,9 @@ pub mod prelude {
     };
     pub use arrow_array::{Array, RecordBatch};
     pub use arrow_schema::{DataType, Field, Schema, SchemaRef};
-    pub use engine_abi::message::{Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split};
+    pub use engine_abi::message::{
+        Alert, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split,
+    };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use crate::connections::{self, Connections};
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::fit;
 use crate::node::{Config, Node};
-use crate::pipeline::{OnExhausted, Pipeline};
+use crate::pipeline::{Event, OnExhausted, Pipeline};
 use crate::reader;
 use crate::references::Environment;
 use crate::sandbox::Isolation;
@@ -63,7 +63,8 @@ impl Parsed {
         let transforms = root.get("transforms").map(Node::items).unwrap_or_default();
         transforms.iter().for_each(|node| stage(ComponentKind::Transform, node));
         let sinks = root.get("sinks").map(Node::items).unwrap_or_default();
-        sinks.iter().chain(root.get("sink")).for_each(|node| stage(ComponentKind::Sink, node));
+        let notices = Event::ALL.into_iter().filter_map(|event| root.get(event.key()));
+        sinks.iter().chain(root.get("sink")).chain(notices).for_each(|node| stage(ComponentKind::Sink, node));
         found
     }
 }

@@ -241,8 +241,8 @@ fn adopt(pipeline: &mut Pipeline, current: &Pipeline) {
     let stages = std::iter::once(&mut pipeline.source).chain(&mut pipeline.transforms).chain(&mut pipeline.sinks);
     for stage in stages {
         let same = |other: &&Stage| {
-            (other.position.kind(), &other.component, &other.name)
-                == (stage.position.kind(), &stage.component, &stage.name)
+            std::mem::discriminant(&other.position) == std::mem::discriminant(&stage.position)
+                && (&other.component, &other.name) == (&stage.component, &stage.name)
         };
         let Some(now) = current.stages().find(same) else { continue };
         stage.sandbox = now.sandbox.clone();

@@ -30,6 +30,8 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
     for kind in [ComponentKind::Source, ComponentKind::Transform, ComponentKind::Sink] {
         definitions.insert(kind.to_string(), stage(catalogue, kind));
     }
+    definitions.insert("notice".to_owned(), notice(catalogue, false));
+    definitions.insert("notice_of_failure".to_owned(), notice(catalogue, true));
     json!({
         "$schema": DRAFT,
         "title": "Pipeline",
@@ -79,6 +81,11 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                     "segment": {"description": "The size of one file.", "default": "64MiB", "$ref": "#/$defs/size"},
                 },
             },
+            "on_failure": {"description": "Who is told when a run has failed: the first time, and then of runs that go on failing.", "$ref": "#/$defs/notice_of_failure"},
+            "on_recovered": {"description": "Who is told when a run has succeeded after a failure that was told.", "$ref": "#/$defs/notice"},
+            "on_success": {"description": "Who is told when a run has succeeded that had something to read.", "$ref": "#/$defs/notice"},
+            "on_empty": {"description": "Who is told when a run has succeeded that had nothing to read.", "$ref": "#/$defs/notice"},
+            "on_alert": {"description": "Who is told when a sink raises an alert, each once in a run.", "$ref": "#/$defs/notice"},
             "tests": {"description": "What `engine test` runs.", "type": "array", "items": test()},
         },
         "$defs": definitions,
@@ -236,6 +243,22 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
     let conditions = conditions(choices(catalogue, kind, false));
     if !conditions.is_empty() {
         schema["allOf"] = conditions.into();
+    }
+    schema
+}
+
+/// A sink that tells of a run.
+fn notice(catalogue: &Catalogue, repeats: bool) -> Value {
+    let mut schema = stage(catalogue, ComponentKind::Sink);
+    schema["description"] = json!("Who is told, by any sink: it gets one record that tells of the run.");
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.remove("name");
+        if repeats {
+            let every = json!({
+                "description": "How long nothing is said of further failures.", "default": "1h", "$ref": "#/$defs/duration",
+            });
+            properties.insert("every".to_owned(), every);
+        }
     }
     schema
 }

@@ -34,6 +34,12 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
         }
         compression_fits(stage, component.takes, false, catalogue, diagnostics);
     }
+    // The records of notices are the engine's own.
+    for stage in draft.notices.iter().map(|notice| &notice.stage) {
+        let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component) else { continue };
+        format_fits(stage, component.takes, catalogue, diagnostics);
+        compression_fits(stage, component.takes, false, catalogue, diagnostics);
+    }
     refuse_shared_files(draft, catalogue, diagnostics);
     for stage in draft.stages() {
         sandbox_holds(stage.position.kind(), &stage.component, &stage.sandbox, catalogue, diagnostics);

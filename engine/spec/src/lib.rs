@@ -56,12 +56,12 @@ pub use grants::ResolvedSandbox;
 pub use names::nearest;
 pub use node::{Config, Entry, Node, NodeKind, Place};
 pub use pipeline::{
-    ConnectionUse, FormatUse, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase,
-    TestInput,
+    ConnectionUse, Event, FormatUse, Notice, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions,
+    Stage, TestCase, TestInput,
 };
 pub use references::Environment;
 pub use render::Style;
-pub use resolve::{ResolvedConfig, ResolvedFormat, ResolvedPipeline, ResolvedStage, resolve, secrets};
+pub use resolve::{ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeline, ResolvedStage, resolve, secrets};
 pub use sandbox::{Grant, Grants, Isolation, LimitWords, PermissionWords, SandboxWords};
 pub use source::{Source, Span};
 pub use state_file::{StateUse, check_state, parse_state, resolve_state};

@@ -30,15 +30,70 @@ pub struct Pipeline {
     pub on_schema_change: OnSchemaChange,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
+    /// Who is told of its runs. At most one for each event.
+    pub notices: Vec<Notice>,
     /// What `engine test` runs.
     pub tests: Vec<TestCase>,
 }
 
 impl Pipeline {
-    /// Source, transforms and sinks, in this order.
+    /// Source, transforms and sinks, in this order, and the sinks of notices.
     pub fn stages(&self) -> impl Iterator<Item = &Stage> {
-        std::iter::once(&self.source).chain(&self.transforms).chain(&self.sinks)
+        let notices = self.notices.iter().map(|notice| &notice.stage);
+        std::iter::once(&self.source).chain(&self.transforms).chain(&self.sinks).chain(notices)
     }
+}
+
+/// What a run can come to that somebody wants to be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// It failed.
+    Failure,
+    /// It succeeded after a failure that was told.
+    Recovered,
+    /// It succeeded, and there was something to read.
+    Success,
+    /// It succeeded, and there was nothing to read.
+    Empty,
+    /// A sink has something to tell.
+    Alert,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Failure, Self::Recovered, Self::Success, Self::Empty, Self::Alert];
+
+    /// The key of the pipeline file that says who is told.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Failure => "on_failure",
+            Self::Recovered => "on_recovered",
+            Self::Success => "on_success",
+            Self::Empty => "on_empty",
+            Self::Alert => "on_alert",
+        }
+    }
+
+    /// The event of that key.
+    pub fn of_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.key() == key)
+    }
+}
+
+/// Who is told of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// Of what.
+    pub event: Event,
+    /// The sink that tells it.
+    pub stage: Stage,
+    /// Failures: how long it says nothing of further ones.
+    pub every: Duration,
+}
+
+impl Notice {
+    /// The time in which a failure is told once, unless a file says otherwise.
+    pub const EVERY: Duration = Duration::from_secs(3600);
 }
 
 /// Where a stage stands in its pipeline.
@@ -50,6 +105,8 @@ pub enum Position {
     Transform(usize),
     /// The sink of this index.
     Sink(usize),
+    /// The sink that tells of this event.
+    Notice(Event),
 }
 
 impl Position {
@@ -58,18 +115,19 @@ impl Position {
         match self {
             Self::Source => ComponentKind::Source,
             Self::Transform(_) => ComponentKind::Transform,
-            Self::Sink(_) => ComponentKind::Sink,
+            Self::Sink(_) | Self::Notice(_) => ComponentKind::Sink,
         }
     }
 }
 
-/// As a path into the file: `source`, `transforms[0]`, `sinks[1]`.
+/// As a path into the file: `source`, `transforms[0]`, `sinks[1]`, `on_failure`.
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source => f.write_str("source"),
             Self::Transform(at) => write!(f, "transforms[{at}]"),
             Self::Sink(at) => write!(f, "sinks[{at}]"),
+            Self::Notice(event) => f.write_str(event.key()),
         }
     }
 }

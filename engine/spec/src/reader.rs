@@ -9,12 +9,12 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::{Fields, Reader};
 use crate::node::{Config, Entry, Node, NodeKind};
 use crate::pipeline::{
-    ConnectionUse, FormatUse, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, Stage, TestCase,
-    TestInput,
+    ConnectionUse, Event, FormatUse, Notice, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions,
+    Stage, TestCase, TestInput,
 };
 use crate::sandbox::SandboxWords;
 
-const PIPELINE_KEYS: [&str; 11] = [
+const PIPELINE_KEYS: [&str; 16] = [
     "name",
     "description",
     "source",
@@ -25,12 +25,19 @@ const PIPELINE_KEYS: [&str; 11] = [
     "parallelism",
     "on_schema_change",
     "spool",
+    Event::Failure.key(),
+    Event::Recovered.key(),
+    Event::Success.key(),
+    Event::Empty.key(),
+    Event::Alert.key(),
     "tests",
 ];
 /// More would only be more connections.
 const MAX_PARALLELISM: u64 = 64;
 const STAGE_KEYS: [&str; 9] =
     ["use", "name", "with", "compression", "format", "retry", "isolation", "limits", "permissions"];
+const NOTICE_KEYS: [&str; 9] =
+    ["use", "with", "compression", "format", "retry", "isolation", "limits", "permissions", "every"];
 const TRANSFORM_KEYS: [&str; 6] = ["use", "name", "with", "isolation", "limits", "permissions"];
 const FORMAT_KEYS: [&str; 5] = ["use", "with", "isolation", "limits", "permissions"];
 
@@ -44,6 +51,7 @@ pub(crate) struct Draft {
     parallelism: Option<NonZeroUsize>,
     on_schema_change: OnSchemaChange,
     pub(crate) spool: SpoolOptions,
+    pub(crate) notices: Vec<Notice>,
     tests: Vec<TestCase>,
 }
 
@@ -62,16 +70,19 @@ impl Draft {
             parallelism: self.parallelism,
             on_schema_change: self.on_schema_change,
             spool: self.spool,
+            notices: self.notices,
             tests: self.tests,
         })
     }
 
     pub(crate) fn stages(&self) -> impl Iterator<Item = &Stage> {
-        self.source.iter().chain(&self.transforms).chain(&self.sinks)
+        let notices = self.notices.iter().map(|notice| &notice.stage);
+        self.source.iter().chain(&self.transforms).chain(&self.sinks).chain(notices)
     }
 
     pub(crate) fn stages_mut(&mut self) -> impl Iterator<Item = &mut Stage> {
-        self.source.iter_mut().chain(&mut self.transforms).chain(&mut self.sinks)
+        let notices = self.notices.iter_mut().map(|notice| &mut notice.stage);
+        self.source.iter_mut().chain(&mut self.transforms).chain(&mut self.sinks).chain(notices)
     }
 }
 
@@ -101,9 +112,15 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
         .and_then(|entry| reader.choice(entry, &OnSchemaChange::ALL, OnSchemaChange::as_str))
         .unwrap_or_default();
     let spool = fields.get("spool").map(|entry| spool(&mut reader, entry)).unwrap_or_default();
+    // Who is told must not be told otherwise than at once or never: waiting for ever would hold the run's end up.
+    let told = retry.over(&Retry { on_exhausted: OnExhausted::Fail, ..Retry::default() });
+    let told = Retry { on_exhausted: OnExhausted::Fail, ..told };
+    let notices =
+        Event::ALL.into_iter().filter_map(|event| notice(&mut reader, fields.get(event.key())?, event, &told));
+    let notices = notices.collect();
     let tests = fields.get("tests").map(|entry| reader.list(entry)).unwrap_or_default();
     let tests = tests.iter().filter_map(|node| test(&mut reader, node)).collect();
-    Some(Draft { name, description, source, transforms, sinks, parallelism, on_schema_change, spool, tests })
+    Some(Draft { name, description, source, transforms, sinks, parallelism, on_schema_change, spool, notices, tests })
 }
 
 fn name(reader: &mut Reader<'_>, fields: &Fields<'_>, root: &Node) -> Option<String> {
@@ -164,6 +181,11 @@ fn sinks(reader: &mut Reader<'_>, fields: &Fields<'_>, default: &Retry) -> Vec<S
     let sinks: Vec<Stage> =
         nodes.iter().enumerate().filter_map(|(at, node)| stage(reader, node, Position::Sink(at), default)).collect();
     for (at, sink) in sinks.iter().enumerate() {
+        if Event::of_key(&sink.name).is_some() {
+            let found =
+                Diagnostic::error("bad-name", format!("`{}` is the name of a notice", sink.name)).at(&sink.span);
+            reader.diagnostics.push(found.hint("give the sink another `name:`: deliveries are remembered under it"));
+        }
         if let Some(first) = sinks[..at].iter().find(|first| first.name == sink.name) {
             let found = Diagnostic::error("same-name", format!("two sinks have the name `{}`", sink.name));
             let found = found.at(&sink.span).note_at("the first is here", &first.span);
@@ -179,6 +201,7 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
         Position::Source => ("a source", &STAGE_KEYS),
         Position::Transform(_) => ("a transform", &TRANSFORM_KEYS),
         Position::Sink(_) => ("a sink", &STAGE_KEYS),
+        Position::Notice(_) => ("a notice", &NOTICE_KEYS),
     };
     let fields = reader.fields(node, what, keys)?;
     let retry = RetryWords::read(reader, fields.get("retry")).over(default);
@@ -196,7 +219,10 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
             check_name(reader, entry, &name);
             name
         }
-        None => component.clone(),
+        None => match position {
+            Position::Notice(event) => event.key().to_owned(),
+            _ => component.clone(),
+        },
     };
     Some(Stage {
         position,
@@ -211,6 +237,21 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
         retry,
         span: node.span.clone(),
     })
+}
+
+fn notice(reader: &mut Reader<'_>, entry: &Entry, event: Event, default: &Retry) -> Option<Notice> {
+    let stage = stage(reader, &entry.value, Position::Notice(event), default)?;
+    if stage.retry.on_exhausted != OnExhausted::Fail {
+        let found = Diagnostic::error("useless-key", "a notice that cannot be told is kept for the next run");
+        reader.diagnostics.push(found.at(&entry.key_span).hint("remove `on_exhausted:` from its `retry:`"));
+    }
+    let every = entry.value.entries().iter().find(|entry| entry.key == "every");
+    if let (Some(every), false) = (every, event == Event::Failure) {
+        let found = Diagnostic::error("useless-key", format!("`{}` is told each time", event.key()));
+        reader.diagnostics.push(found.at(&every.key_span).hint("remove `every:`, which belongs to `on_failure:`"));
+    }
+    let every = every.and_then(|entry| reader.duration(entry)).unwrap_or(Notice::EVERY);
+    Some(Notice { event, stage, every })
 }
 
 /// The config under `with:`, and the connection that it names.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use engine_abi::ComponentKind;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::config_check::Examination;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::grants::ResolvedSandbox;
 use crate::node::Config;
-use crate::pipeline::{FormatUse, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase};
+use crate::pipeline::{Event, FormatUse, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase};
 use crate::references::Environment;
 use crate::render::url_passwords;
 use crate::sandbox::SandboxWords;
@@ -38,15 +39,29 @@ pub struct ResolvedPipeline {
     pub on_schema_change: OnSchemaChange,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
+    /// Who is told of its runs.
+    pub notices: Vec<ResolvedNotice>,
     /// What `engine test` runs.
     pub tests: Vec<TestCase>,
 }
 
 impl ResolvedPipeline {
-    /// Source, transforms and sinks, in this order.
+    /// Source, transforms and sinks, in this order, and the sinks of notices.
     pub fn stages(&self) -> impl Iterator<Item = &ResolvedStage> {
-        std::iter::once(&self.source).chain(&self.transforms).chain(&self.sinks)
+        let notices = self.notices.iter().map(|notice| &notice.stage);
+        std::iter::once(&self.source).chain(&self.transforms).chain(&self.sinks).chain(notices)
     }
+}
+
+/// Who is told of an event.
+#[derive(Debug, Clone)]
+pub struct ResolvedNotice {
+    /// Of what.
+    pub event: Event,
+    /// The sink that tells it.
+    pub stage: ResolvedStage,
+    /// Failures: how long it says nothing of further ones.
+    pub every: Duration,
 }
 
 /// One component at work, with its values.
@@ -154,6 +169,12 @@ pub fn resolve(
     let source = work.stage(&pipeline.source);
     let transforms: Vec<_> = pipeline.transforms.iter().map(|stage| work.stage(stage)).collect();
     let sinks: Vec<_> = pipeline.sinks.iter().map(|stage| work.stage(stage)).collect();
+    let notices = pipeline.notices.iter().map(|notice| ResolvedNotice {
+        event: notice.event,
+        stage: work.stage(&notice.stage),
+        every: notice.every,
+    });
+    let notices: Vec<_> = notices.collect();
     let mut diagnostics = work.diagnostics;
     if diagnostics.has_errors() {
         diagnostics.sort();
@@ -168,6 +189,7 @@ pub fn resolve(
         parallelism: pipeline.parallelism,
         on_schema_change: pipeline.on_schema_change,
         spool: pipeline.spool.clone(),
+        notices,
         tests: pipeline.tests.clone(),
     })
 }

@@ -110,7 +110,7 @@ fn explain(template: &str, error: &Error) -> Fault {
 }
 
 /// The filter `date`: an RFC 3339 text in the given strftime form.
-fn date(value: &str, form: &str) -> Result<String, Error> {
+fn date(value: &str, form: &str, zone: Option<&str>) -> Result<String, Error> {
     let refused = |message: String| Error::new(ErrorKind::InvalidOperation, message);
     let time = DateTime::parse_from_rfc3339(value)
         .map_err(|_| refused("`date` needs a time, such as `run.started`".to_owned()))?;
@@ -119,7 +119,15 @@ fn date(value: &str, form: &str) -> Result<String, Error> {
         return Err(refused(format!("`{form}` is no form of a date; an example is `%Y-%m-%d`")));
     }
     let mut text = String::new();
-    let written = write!(text, "{}", time.format_with_items(items.into_iter()));
+    let written = match zone {
+        None => write!(text, "{}", time.format_with_items(items.into_iter())),
+        Some(zone) => {
+            let known: chrono_tz::Tz = zone
+                .parse()
+                .map_err(|_| refused(format!("`{zone}` is no time zone; an example is `Europe/Dublin`")))?;
+            write!(text, "{}", time.with_timezone(&known).format_with_items(items.into_iter()))
+        }
+    };
     written.map_err(|_| refused(format!("`{form}` is no form of a date; an example is `%Y-%m-%d`")))?;
     Ok(text)
 }
@@ -155,6 +163,20 @@ mod tests {
     fn names_and_dates_are_put_in() {
         let template = "{{ pipeline.name }}-{{ run.started | date(\"%Y%m%d\") }}-{{ window.id }}\n";
         assert_eq!(render_template(template, &variables()).unwrap(), "avaya_cdr-20250917-7\n");
+    }
+
+    #[test]
+    fn a_date_is_that_of_a_time_zone_where_one_is_named() {
+        let of = |started: &str, template: &str| {
+            let variables = TemplateVariables { run_started: started.into(), ..variables() };
+            render_template(template, &variables)
+        };
+        let in_india = "{{ run.started | date('%Y-%m-%d %H:%M', 'Asia/Kolkata') }}";
+        assert_eq!(of("2026-03-01T18:30:00Z", in_india).unwrap(), "2026-03-02 00:00");
+        // Clocks go forward that night.
+        let in_ireland = "{{ run.started | date('%H:%M', 'Europe/Dublin') }}";
+        assert_eq!(of("2026-03-29T01:30:00Z", in_ireland).unwrap(), "02:30");
+        assert!(check("{{ run.started | date('%Y', 'Asia/Kolkatta') }}").unwrap_err().message.contains("Kolkatta"));
     }
 
     #[test]

@@ -8,16 +8,19 @@ use serde_json::Value;
 use crate::State;
 use crate::error::Step;
 use crate::ledger::{Delivery, refuse_unplanned};
+use crate::notices;
 use crate::store::{int, json_from, json_text};
 
 impl State {
     /// Keeps an answer, until the delivery is settled.
     ///
     /// # Errors
-    /// `Internal` when the delivery is not one of its window.
+    /// `Internal` when the delivery is neither one of its window nor that of a notice.
     pub fn add_answer(&self, delivery: &Delivery, answer: &Value) -> Result<()> {
         self.write("keep an answer", |transaction| {
-            refuse_unplanned(transaction, delivery)?;
+            if !notices::is_one(transaction, delivery)? {
+                refuse_unplanned(transaction, delivery)?;
+            }
             transaction
                 .prepare_cached(
                     "INSERT INTO answers (pipeline, window, sink, split, position, answer) \

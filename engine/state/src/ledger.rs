@@ -5,12 +5,14 @@ use engine_abi::message::{Receipt, Sealed};
 use engine_abi::{Error, ErrorKind, Result, Unit};
 use fail::fail_point;
 use rusqlite::{OptionalExtension, Transaction, params};
+use serde_json::Value;
 
 use crate::State;
 use crate::answers;
 use crate::cursors;
 use crate::dead_letters;
 use crate::error::Step;
+use crate::notices;
 use crate::store::{int, json_from_optional, json_text, now_text, time_from};
 use crate::windows;
 
@@ -135,6 +137,22 @@ impl State {
     /// `Internal` when the receipt is for another artefact than the sealed or the settled
     /// one, or the delivery is not one of its window.
     pub fn settle(&self, delivery: &Delivery, receipt: &Receipt, rows: u64, bytes: u64) -> Result<bool> {
+        self.settle_telling(delivery, receipt, rows, bytes, Vec::new())
+    }
+
+    /// As [`State::settle`], and stores what is to be told of the delivery, unless it was settled before: events
+    /// with their records.
+    ///
+    /// # Errors
+    /// Those of [`State::settle`].
+    pub fn settle_telling(
+        &self,
+        delivery: &Delivery,
+        receipt: &Receipt,
+        rows: u64,
+        bytes: u64,
+        notices: Vec<(String, Value)>,
+    ) -> Result<bool> {
         let finished = self.write("settle a delivery", |transaction| {
             refuse_unplanned(transaction, delivery)?;
             if let Some(record) = load(transaction, delivery)? {
@@ -153,6 +171,9 @@ impl State {
                 }
             }
             store_receipt(transaction, delivery, receipt, rows, bytes)?;
+            if !notices.is_empty() {
+                notices::note(transaction, &delivery.pipeline, |_| notices)?;
+            }
             answers::forget(transaction, delivery)?;
             dead_letters::finalise(transaction, delivery)?;
             let missing: i64 = transaction

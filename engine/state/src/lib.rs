@@ -36,6 +36,7 @@ mod error;
 mod ledger;
 mod lock;
 mod mirror;
+mod notices;
 mod operations;
 mod retention;
 mod runs;
@@ -51,6 +52,7 @@ pub use dead_letters::{
 };
 pub use ledger::{Delivery, DeliveryRecord, RUN_SPLIT};
 pub use mirror::Mirror;
+pub use notices::{Health, KEPT_NOTICES, Notice};
 pub use retention::KEPT_WINDOWS;
 pub use runs::{KEPT_RUNS, Outcome, Run, RunFilter};
 pub use spool::{Spool, SpoolOptions};

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::State;
 use crate::error::{Fault, Step};
+use crate::notices::{self, Health};
 use crate::store::{json_from_optional, json_text, now_text, time_from, time_text};
 
 /// Ended runs kept a pipeline; older ones go when a newer one ends.
@@ -96,15 +97,33 @@ impl State {
     /// # Errors
     /// `Internal` when the run never began or has ended already.
     pub fn end_run(&self, run: &str, outcome: Outcome, report: &Value) -> Result<()> {
+        self.end_run_telling(run, outcome, report, |_| Vec::new())
+    }
+
+    /// Stores how a run ended, how its pipeline is since, and what is to be told of that: events with
+    /// their records, of which `tell` decides.
+    ///
+    /// # Errors
+    /// Those of [`State::end_run`].
+    pub fn end_run_telling(
+        &self,
+        run: &str,
+        outcome: Outcome,
+        report: &Value,
+        tell: impl FnOnce(&mut Health) -> Vec<(String, Value)>,
+    ) -> Result<()> {
         self.write("end a run", |transaction| {
-            let changed = transaction
+            let pipeline: Option<String> = transaction
                 .prepare_cached(
-                    "UPDATE runs SET ended = ?2, outcome = ?3, report = ?4 WHERE id = ?1 AND ended IS NULL",
+                    "UPDATE runs SET ended = ?2, outcome = ?3, report = ?4 WHERE id = ?1 AND ended IS NULL \
+                     RETURNING pipeline",
                 )?
-                .execute(params![run, now_text(), outcome.as_str(), json_text(report)?])?;
-            if changed == 0 {
+                .query_row(params![run, now_text(), outcome.as_str(), json_text(report)?], |row| row.get(0))
+                .optional()?;
+            let Some(pipeline) = pipeline else {
                 return Err(Error::new(ErrorKind::Internal, format!("run {run} is not one that runs")).into());
-            }
+            };
+            notices::note(transaction, &pipeline, tell)?;
             forget_old_runs(transaction, run, KEPT_RUNS)
         })?;
         fail_point!("state::run_ended");

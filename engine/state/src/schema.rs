@@ -7,7 +7,7 @@ use engine_abi::{Error, ErrorKind};
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -183,6 +183,26 @@ const ANSWERS: &str = "
         position  INTEGER NOT NULL,
         answer    TEXT NOT NULL,
         PRIMARY KEY (pipeline, window, sink, split, position)
+    ) WITHOUT ROWID;
+";
+
+const NOTICES: &str = "
+    -- How pipelines have been. Outlives a reset, so that no number of a notice is ever used twice.
+    CREATE TABLE health (
+        pipeline       TEXT PRIMARY KEY,
+        failing_since  TEXT,
+        failures       INTEGER NOT NULL,
+        told           TEXT,
+        next_notice    INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- What somebody is still to be told of a pipeline.
+    CREATE TABLE notices (
+        pipeline  TEXT NOT NULL,
+        number    INTEGER NOT NULL,
+        event     TEXT NOT NULL,
+        record    TEXT NOT NULL,
+        PRIMARY KEY (pipeline, number)
     ) WITHOUT ROWID;
 ";
 
