@@ -87,15 +87,20 @@ impl Records {
         &self.bytes
     }
 
+    /// One of them.
+    pub fn record(&self, at: usize) -> &[u8] {
+        let begin = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.bytes[begin..self.ends[at]]
+    }
+
     /// The body with the records from `from` to `to`.
     pub fn body(&self, shape: &Shape, from: usize, to: usize) -> Vec<u8> {
-        let begin = |at: usize| if at == 0 { 0 } else { self.ends[at - 1] };
         let mut body = shape.before.clone();
         for at in from..to {
             if at > from {
                 body.push(b',');
             }
-            body.extend_from_slice(&self.bytes[begin(at)..self.ends[at]]);
+            body.extend_from_slice(self.record(at));
         }
         body.extend_from_slice(&shape.after);
         body

@@ -1,6 +1,6 @@
 //! Which requests of a delivery were taken: they are not sent again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use engine_sdk::hexadecimal;
@@ -53,6 +53,10 @@ pub struct Ledger {
     answered: std::collections::HashSet<Id>,
     /// Those that are to be kept.
     fresh: Vec<Id>,
+    /// The numbers that answers have told, those of earlier attempts too.
+    pub figures: BTreeMap<String, i64>,
+    /// What of them is to be kept.
+    fresh_figures: BTreeMap<String, i64>,
     kept: Instant,
     noted: usize,
     /// Requests so far.
@@ -63,7 +67,11 @@ impl Ledger {
     /// That of a delivery with this key; `answered` is what earlier attempts have kept.
     pub fn new(key: &str, answered: &[Value]) -> Result<Self> {
         let mut found = std::collections::HashSet::new();
+        let mut figures = BTreeMap::new();
         for part in answered {
+            for (name, number) in part.get("figures").and_then(Value::as_object).into_iter().flatten() {
+                add(&mut figures, name, number.as_i64().unwrap_or_default());
+            }
             let text = part.get("requests").and_then(Value::as_str).unwrap_or_default();
             found.extend(ids(text).ok_or_else(|| {
                 Error::internal("what was kept of an earlier attempt cannot be read")
@@ -76,6 +84,8 @@ impl Ledger {
             seen: HashMap::new(),
             answered: found,
             fresh: vec![],
+            figures,
+            fresh_figures: BTreeMap::new(),
             kept: Instant::now(),
             noted,
             count: 0,
@@ -127,8 +137,12 @@ impl Ledger {
         false
     }
 
-    /// Notes a request that was taken.
-    pub fn taken(&mut self, id: Id, cx: &Context) -> Result<()> {
+    /// Notes a request that was taken, with the numbers that its answer told.
+    pub fn taken(&mut self, id: Id, figures: &BTreeMap<String, i64>, cx: &Context) -> Result<()> {
+        for (name, number) in figures {
+            add(&mut self.figures, name, *number);
+            add(&mut self.fresh_figures, name, *number);
+        }
         if self.noted < MOST {
             self.noted += 1;
             self.fresh.push(id);
@@ -143,8 +157,18 @@ impl Ledger {
             return Ok(());
         }
         let text: String = self.fresh.drain(..).map(Id::text).collect();
-        cx.receipt(&json!({"requests": text}))
+        let mut part = json!({"requests": text});
+        let figures = std::mem::take(&mut self.fresh_figures);
+        if !figures.is_empty() {
+            part["figures"] = json!(figures);
+        }
+        cx.receipt(&part)
     }
+}
+
+fn add(sums: &mut BTreeMap<String, i64>, name: &str, number: i64) {
+    let sum = sums.entry(name.to_owned()).or_default();
+    *sum = sum.saturating_add(number);
 }
 
 /// Ids, one behind the other.

@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod client;
 mod ledger;
+mod rules;
 mod sender;
 mod sink;
 #[cfg(test)]

@@ -9,10 +9,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Client, Method, Url};
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Refusal};
 use crate::body::{Records, Shape};
 use crate::client::Api;
 use crate::ledger::Id;
+use crate::rules::{Rules, names};
 
 /// A request on its way.
 pub struct Request {
@@ -44,6 +45,7 @@ pub struct Way {
     pub shape: Shape,
     pub concurrency: usize,
     pub idempotency_header: Option<HeaderName>,
+    pub rules: Rules,
 }
 
 /// Requests go in, outcomes come out.
@@ -133,7 +135,7 @@ async fn send(way: &Way, client: &Client, mut request: Request) -> Outcome {
         let bytes = body.len() as u64;
         let id = request.id.part(from, to, count);
         match post(way, client, id, body).await {
-            Ok(Answer::Refused { .. }) if to - from > 1 => {
+            Ok(Answer::Refused(refusal)) if to - from > 1 && !is_about_all(&refusal, &request.records, from, to) => {
                 let (first, second) = halves(from, to);
                 waiting.extend([second, first]);
             }
@@ -142,6 +144,15 @@ async fn send(way: &Way, client: &Client, mut request: Request) -> Outcome {
         }
     }
     Outcome { request, parts, ended: Ok(()) }
+}
+
+/// Whether a refusal names each of the records: then none need be tried without the others.
+fn is_about_all(refusal: &Refusal, records: &Records, from: usize, to: usize) -> bool {
+    let is_meant = |at: usize| {
+        let record = serde_json::from_slice(records.record(at)).unwrap_or_default();
+        refusal.of.iter().all(|(column, value)| names(&record, column, value))
+    };
+    !refusal.of.is_empty() && (from..to).all(is_meant)
 }
 
 /// The parts that records are sent in when they were refused together.
@@ -157,5 +168,5 @@ async fn post(way: &Way, client: &Client, id: Id, body: Vec<u8>) -> Result<Answe
         request = request.header(header, id.text());
     }
     let response = request.send().await.map_err(|error| way.api.unanswered(&error))?;
-    answer::read(&way.api.shown(), response, |text| way.api.hide(text)).await
+    answer::read(&way.api.shown(), response, &way.rules, |text| way.api.hide(text)).await
 }

@@ -1,5 +1,6 @@
 //! The sink: settings, and one delivery from its first request to its last answer.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use engine_sdk::prelude::*;
@@ -8,14 +9,17 @@ use engine_sdk::{Runtime, counted};
 use indexmap::IndexMap;
 use serde_json::Map;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Refusal};
 use crate::body::{Body, Cutter, Records, Shape};
 use crate::client::{Api, Settings, idempotency_header as idempotency_header_of};
 use crate::ledger::{Id, Ledger};
+use crate::rules::{Rule, Rules};
 use crate::sender::{Outcome, Request, Sender, Way};
 
 /// As many connections as one client should ask of one server.
 const MOST_AT_A_TIME: usize = 64;
+/// As many things as somebody can be told of one delivery.
+const MOST_ALERTS: usize = 1_000;
 /// As many records as fit into a body that a server still takes.
 const LARGEST_BATCH: usize = 10_000;
 
@@ -76,7 +80,9 @@ pub struct Config {
     #[serde(default)]
     records_at: Option<String>,
     /// Further members of the object that `records_at` makes, with their values.
+    /// Texts may be templates.
     #[serde(default)]
+    #[schemars(schema_with = "fields_schema")]
     fields: Map<String, Value>,
     /// Leaves members without a value out, instead of writing `null`.
     #[serde(default)]
@@ -90,6 +96,20 @@ pub struct Config {
     /// `null`: none.
     #[serde(default = "default_idempotency_header")]
     idempotency_header: Option<String>,
+    /// What answers mean where the status alone does not say it. The first rule
+    /// that fits decides.
+    #[serde(default)]
+    answers: Vec<Rule>,
+    /// Numbers of the answers that the run's report adds up, by name: a JSON
+    /// Pointer to each, such as `matched: /matched`. A list counts by its length.
+    #[serde(default)]
+    figures: IndexMap<String, String>,
+}
+
+fn fields_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let text = json!({"type": "string", "format": "template"});
+    let other = json!({"type": ["null", "boolean", "number", "array", "object"]});
+    schemars::json_schema!({"type": "object", "additionalProperties": {"anyOf": [text, other]}})
 }
 
 fn default_connect_timeout() -> Duration {
@@ -117,6 +137,8 @@ pub struct HttpSink {
     runtime: Runtime,
     /// What earlier attempts at the delivery have kept.
     answered: Vec<Value>,
+    /// What the answers to the delivery have told.
+    told: Receipt,
     cx: Context,
 }
 
@@ -162,8 +184,9 @@ impl Component for HttpSink {
             Method::Patch => reqwest::Method::PATCH,
         };
         let idempotency_header = idempotency_header.transpose()?;
-        let way = Way { api, method, shape, concurrency: config.concurrency, idempotency_header };
-        Ok(Self { way, runtime: Runtime::new()?, answered: vec![], cx })
+        let rules = Rules::new(config.answers, config.figures)?;
+        let way = Way { api, method, shape, concurrency: config.concurrency, idempotency_header, rules };
+        Ok(Self { way, runtime: Runtime::new()?, answered: vec![], told: Receipt::default(), cx })
     }
 
     /// Asks without sending anything. An API that takes only what it is made for answers this in many
@@ -208,6 +231,7 @@ impl Sink for HttpSink {
             again: 0,
             is_over: false,
             error: None,
+            alerts: BTreeMap::new(),
         };
         std::thread::scope(|scope| {
             let sender = Sender::start(scope, &self.way, &self.runtime, &self.cx)?;
@@ -225,6 +249,8 @@ impl Sink for HttpSink {
         if let Some(error) = tally.error {
             return Err(error);
         }
+        let alerts = tally.alerts.into_iter().map(|(key, message)| Alert { key, message });
+        self.told = Receipt { figures: tally.ledger.figures, alerts: alerts.collect(), ..Receipt::default() };
         if tally.again > 0 {
             let requests = counted(tally.again, "request");
             self.cx.log(Level::Info, format!("{requests} had been taken before and were not sent again"));
@@ -236,7 +262,8 @@ impl Sink for HttpSink {
     fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
         let sealed = delivery.sealed.clone().unwrap_or_default();
         let location = Some(self.way.api.shown());
-        Ok(Receipt { rows: sealed.rows, bytes: sealed.bytes, location, ..Receipt::default() })
+        let told = std::mem::take(&mut self.told);
+        Ok(Receipt { rows: sealed.rows, bytes: sealed.bytes, location, ..told })
     }
 
     /// What was taken cannot be taken back.
@@ -266,6 +293,8 @@ struct Tally<'a> {
     is_over: bool,
     /// The first error of a request.
     error: Option<Error>,
+    /// What somebody should know, by its key.
+    alerts: BTreeMap<String, String>,
 }
 
 impl Tally<'_> {
@@ -311,15 +340,20 @@ impl Tally<'_> {
         for part in parts {
             let (from, to) = part.records;
             match part.answer {
-                Answer::Accepted => {
+                Answer::Accepted { figures } => {
                     self.rows += (to - from) as u64;
                     self.bytes += part.bytes;
-                    self.ledger.taken(request.id.part(from, to, request.records.count()), self.cx)?;
+                    self.ledger.taken(request.id.part(from, to, request.records.count()), &figures, self.cx)?;
                 }
                 // A dead letter of this attempt is forgotten if it fails: the record is sent again, and refused again.
-                Answer::Refused { status, reason } => {
+                Answer::Refused(Refusal { code, reason, alert, .. }) => {
                     for rows in request.records.rows(from, to) {
-                        self.cx.reject_rows(&rows, &format!("http_{status}"), &reason)?;
+                        self.cx.reject_rows(&rows, &code, &reason)?;
+                    }
+                    if let Some(Alert { key, message }) = alert
+                        && self.alerts.len() < MOST_ALERTS
+                    {
+                        self.alerts.entry(key).or_insert(message);
                     }
                 }
             }

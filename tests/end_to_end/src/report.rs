@@ -40,6 +40,9 @@ pub struct SinkReport {
     /// Rows that it refused.
     #[serde(default)]
     pub dead_letters: u64,
+    /// Numbers that the other side told.
+    #[serde(default)]
+    pub figures: std::collections::BTreeMap<String, i64>,
     /// Its first error.
     #[serde(default)]
     pub error: Option<Value>,

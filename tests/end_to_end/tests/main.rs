@@ -15,6 +15,7 @@ mod locks;
 mod memory;
 mod messages;
 mod modules;
+mod notices;
 mod outages;
 mod parallel;
 mod quickstart;

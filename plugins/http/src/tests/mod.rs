@@ -3,6 +3,7 @@
 mod answers;
 mod requests;
 mod retries;
+mod rules;
 
 use std::sync::{Arc, Mutex};
 
