@@ -3,17 +3,21 @@
 //!
 //! - `database`: opening files, what SQLite's errors mean, names in SQL
 //! - `kind`: declared types of columns, and values to Arrow
-//! - `source`, with `plan` for what a run reads; `sink`, with `bind` for what is written and `table` for where
+//! - `source`, with `plan` for what a run reads and `watch` for what takes too long
+//! - `sink`, with `bind` for what is written, `table` for where, `commits` for the keys and `replace` for the mode
 
 mod bind;
+mod commits;
 mod database;
 mod kind;
 mod plan;
+mod replace;
 mod sink;
 mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use sink::SqliteSink;
 use source::SqliteSource;

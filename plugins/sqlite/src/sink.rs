@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use engine_sdk::database::{Create, Ddl};
+use engine_sdk::database::{Create, Ddl, Mode};
 use engine_sdk::prelude::*;
 use engine_sdk::types;
 use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{Connection, Statement};
 
 use crate::bind::{Values, values};
+use crate::commits;
 use crate::database::{Access, default_busy_timeout, failure, is_refusal, open, quote, quote_list};
-use crate::table::{self, COMMITS};
+use crate::replace;
+use crate::table;
 
 /// Rows of one INSERT. More gain nothing.
 const ROWS_A_STATEMENT: usize = 64;
@@ -42,25 +44,16 @@ pub struct SinkConfig {
     busy_timeout: types::Duration,
 }
 
-/// What happens to rows that are there already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// They stay, and every row of the stream is added.
-    #[default]
-    Append,
-    /// A row of the stream takes the place of the one with the same `key`; of
-    /// several with one key in the stream the last one stays.
-    Upsert,
-}
-
 pub struct SqliteSink {
     path: PathBuf,
     table: String,
+    mode: Mode,
     key: Vec<String>,
     create: Create,
     busy_timeout: types::Duration,
     connection: Option<Connection>,
+    /// The window whose rows take the place of the table's.
+    replacing: Option<SinkRun>,
     /// The delivery whose rows are in the open transaction.
     open: Option<(String, Receipt)>,
     cx: Context,
@@ -84,23 +77,16 @@ impl Component for SqliteSink {
     }
 
     fn open(config: SinkConfig, cx: Context) -> Result<Self> {
-        match (config.mode, config.key.is_empty()) {
-            (Mode::Upsert, true) => {
-                return Err(Error::config("`mode: upsert` needs `key`").hint("write `key: [COLUMN]`"));
-            }
-            (Mode::Append, false) => {
-                return Err(Error::config("`key` means nothing in `mode: append`")
-                    .hint("leave it out, or write `mode: upsert`"));
-            }
-            _ => {}
-        }
+        config.mode.check_key(&config.key)?;
         Ok(Self {
             path: cx.resolve(&*config.path),
             table: config.table,
+            mode: config.mode,
             key: config.key,
             create: config.create,
             busy_timeout: config.busy_timeout,
             connection: None,
+            replacing: None,
             open: None,
             cx,
         })
@@ -124,28 +110,32 @@ impl Component for SqliteSink {
 impl Sink for SqliteSink {
     const PROMISE: Promise = Promise::EffectivelyOnce;
 
+    fn begin_run(&mut self, run: &SinkRun) -> Result<()> {
+        self.replacing = (self.mode == Mode::Replace && !run.replay).then(|| run.clone());
+        if let Some(run) = &self.replacing.clone() {
+            self.roll_back();
+            let table = self.table.clone();
+            replace::prepare(self.connect()?, run, &table)?;
+        }
+        Ok(())
+    }
+
+    fn finish_run(&mut self, _: &SinkRun) -> Result<()> {
+        if let Some(run) = &self.replacing.clone() {
+            self.roll_back();
+            let table = self.table.clone();
+            replace::finish(self.connect()?, run, &table)?;
+        }
+        Ok(())
+    }
+
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
         self.roll_back();
         if self.may_create() && !self.path.exists() {
             return Ok(Begun::New);
         }
-        let connection = self.connect()?;
-        if table::find(connection, COMMITS)?.is_none() {
-            return Ok(Begun::New);
-        }
-        let receipt: Option<String> = connection
-            .query_row(
-                "SELECT receipt FROM _engine_commits \
-                 WHERE state = ?1 AND pipeline = ?2 AND sink = ?3 AND win = ?4 AND split = ?5",
-                (&delivery.state, &delivery.pipeline, &delivery.sink, window(delivery.window)?, &delivery.split),
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(failure)?;
-        // An older or newer engine's receipt is still a commit.
-        Ok(receipt.map_or(Begun::New, |receipt| Begun::Committed {
-            receipt: serde_json::from_str(&receipt).unwrap_or_default(),
-        }))
+        let receipt = commits::find(self.connect()?, delivery)?;
+        Ok(receipt.map_or(Begun::New, |receipt| Begun::Committed { receipt }))
     }
 
     fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
@@ -166,7 +156,7 @@ impl Sink for SqliteSink {
     fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
         let open = self.open.take().filter(|(key, _)| *key == delivery.key);
         let committed = match (open, &self.connection) {
-            (Some((_, receipt)), Some(connection)) => add_key(connection, delivery, &receipt).map(|()| receipt),
+            (Some((_, receipt)), Some(connection)) => commits::add(connection, delivery, &receipt).map(|()| receipt),
             _ => Err(Error::unavailable(format!("the transaction of delivery {} is gone", delivery.key))
                 .hint("the rows must be written again")),
         };
@@ -216,16 +206,11 @@ impl SqliteSink {
     fn load(&mut self, input: Batches) -> Result<(u64, u64)> {
         let schema = input.schema();
         let (cx, name, key, create) = (self.cx.clone(), self.table.clone(), self.key.clone(), self.create.clone());
+        let replacing = self.replacing.clone();
         let connection = self.connect()?;
         // At once, so that two writers wait for each other here and not in the middle.
         connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
-        connection
-            .execute_batch(
-                "CREATE TABLE IF NOT EXISTS _engine_commits (state TEXT, pipeline TEXT, sink TEXT, win INTEGER, \
-                 split TEXT, receipt TEXT NOT NULL, committed_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, \
-                 PRIMARY KEY (state, pipeline, sink, win, split)) WITHOUT ROWID",
-            )
-            .map_err(failure)?;
+        commits::make(connection)?;
         if table::find(connection, &name)?.is_none() {
             let ddl = match &create {
                 Create::Derived(false) => None,
@@ -237,11 +222,18 @@ impl SqliteSink {
                 made.map_err(|error| failure(error).context(format!("table `{name}` cannot be created")))?;
             }
         }
-        let table = table::require(connection, &name)?;
+        let mut table = table::require(connection, &name)?;
         table::fit(&schema, &table, &key)?;
+        let mut renamed = None;
+        if let Some(run) = &replacing {
+            let beside = replace::beside(run, &name);
+            replace::make(connection, &table, &beside)?;
+            renamed = Some((beside.clone(), std::mem::replace(&mut table.name, beside)));
+        }
         let rows = ROWS_A_STATEMENT.min(MAX_VALUES / schema.fields().len().max(1)).max(1);
-        let prepare = |rows| connection.prepare(&insert(&name, &schema, &key, rows)).map_err(failure);
-        let mut loader = Loader { connection, cx: &cx, many: prepare(rows)?, one: prepare(1)?, rows, loaded: 0 };
+        let prepare = |rows| connection.prepare(&insert(&table.name, &schema, &key, rows)).map_err(failure);
+        let mut loader =
+            Loader { connection, cx: &cx, many: prepare(rows)?, one: prepare(1)?, rows, loaded: 0, renamed };
         let mut bytes = 0;
         for batch in input {
             cx.check_cancelled()?;
@@ -251,45 +243,6 @@ impl SqliteSink {
         }
         Ok((loader.loaded, bytes))
     }
-}
-
-/// Adds a delivery's key, forgets those that never come again, and commits.
-fn add_key(connection: &Connection, delivery: &Delivery, receipt: &Receipt) -> Result<()> {
-    let text = serde_json::to_string(receipt)
-        .map_err(|error| Error::internal(format!("a receipt cannot be written: {error}")))?;
-    let (state, pipeline, sink) = (&delivery.state, &delivery.pipeline, &delivery.sink);
-    let inserted = connection.execute(
-        "INSERT INTO _engine_commits (state, pipeline, sink, win, split, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (state, pipeline, sink, window(delivery.window)?, &delivery.split, text),
-    );
-    if let Err(error) = inserted {
-        return Err(if is_refusal(&error) {
-            Error::unavailable(format!("delivery {} was committed by somebody else meanwhile", delivery.key))
-        } else {
-            failure(error)
-        });
-    }
-    connection
-        .execute(
-            "DELETE FROM _engine_commits WHERE state = ?1 AND pipeline = ?2 AND sink = ?3 AND win < ?4",
-            (state, pipeline, sink, window(delivery.settled_before)?),
-        )
-        .map_err(failure)?;
-    connection.execute_batch("COMMIT").map_err(|error| {
-        if is_refusal(&error) {
-            // Deferred constraints are checked here, and cannot tell which row broke them:
-            // to refuse the delivery would cost all of its rows.
-            Error::config(failure(error).message).hint(
-                "a deferred constraint is broken by a row that it cannot name; make it immediate, or mend the data",
-            )
-        } else {
-            failure(error)
-        }
-    })
-}
-
-fn window(number: u64) -> Result<i64> {
-    i64::try_from(number).map_err(|_| Error::internal(format!("window {number} is too large a number")))
 }
 
 /// An INSERT of some rows.
@@ -320,6 +273,8 @@ struct Loader<'a> {
     one: Statement<'a>,
     rows: usize,
     loaded: u64,
+    /// What the table is called in SQLite's words, and what it is to be called.
+    renamed: Option<(String, String)>,
 }
 
 impl Loader<'_> {
@@ -352,7 +307,10 @@ impl Loader<'_> {
                 match run(self.connection, &mut self.one, &columns, &[*row])? {
                     None => self.loaded += 1,
                     Some(refused) => {
-                        let reason = failure(refused).message;
+                        let mut reason = failure(refused).message;
+                        if let Some((name, shown)) = &self.renamed {
+                            reason = reason.replace(name, shown);
+                        }
                         self.cx.reject_rows(&batch.slice(*row, 1), "constraint", &reason)?;
                     }
                 }

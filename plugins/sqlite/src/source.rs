@@ -4,22 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use arrow_array::{ArrayRef, BooleanArray, StringArray};
 use engine_sdk::database::{Cursor, Extraction, Parameters, Quoting, Selection, Window, default_batch};
 use engine_sdk::prelude::*;
-use engine_sdk::types;
+use engine_sdk::{too_late, types};
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, InterruptHandle};
 
 use crate::database::{Access, default_busy_timeout, failure, open};
 use crate::kind::{Column, Kind, text_of};
 use crate::plan::{Declared, Piece, statement, window};
+use crate::watch::{LOOK, watched};
 
 /// A batch is handed on when it has taken in this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
-/// How often a waiting reader looks whether it should stop.
-const CANCEL_CHECK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Reads a table or the rows of a query.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,6 +47,9 @@ pub struct SourceConfig {
     /// How long to wait while another program holds the file.
     #[serde(default = "default_busy_timeout")]
     busy_timeout: types::Duration,
+    /// How long the next rows may take. Unset: as long as they take.
+    #[serde(default)]
+    timeout: Option<types::Duration>,
 }
 
 pub struct SqliteSource {
@@ -54,6 +57,7 @@ pub struct SqliteSource {
     extraction: Extraction,
     batch: usize,
     busy_timeout: types::Duration,
+    timeout: Option<std::time::Duration>,
     cx: Context,
 }
 
@@ -85,6 +89,7 @@ impl Component for SqliteSource {
             extraction,
             batch: usize::try_from(config.batch.get()).unwrap_or(usize::MAX),
             busy_timeout: config.busy_timeout,
+            timeout: config.timeout.map(|timeout| timeout.0),
             cx,
         })
     }
@@ -93,7 +98,7 @@ impl Component for SqliteSource {
         let connection = self.connect()?;
         let columns = statement(&connection, &self.piece(None))?.1.len();
         if self.extraction.cursor().is_some() {
-            window(&connection, &self.extraction, &PlanRequest::default())?;
+            self.window(&connection, &PlanRequest::default())?;
         }
         let what = match self.extraction.selection() {
             Selection::Table(table) => format!("table {table} with {}", engine_sdk::counted(columns, "column")),
@@ -106,6 +111,10 @@ impl Component for SqliteSource {
 impl SqliteSource {
     fn connect(&self) -> Result<Connection> {
         open(&self.path, Access::Read, self.busy_timeout)
+    }
+
+    fn window(&self, connection: &Connection, request: &PlanRequest) -> Result<Option<Window>> {
+        watched(connection, &self.cx, self.timeout, || window(connection, &self.extraction, request))
     }
 
     fn piece(&self, window: Option<Window>) -> Piece {
@@ -123,7 +132,7 @@ impl Source for SqliteSource {
         statement(&connection, &self.piece(None))?;
         self.extraction.check_request(request)?;
         let window = match self.extraction.cursor() {
-            Some(_) => match window(&connection, &self.extraction, request)? {
+            Some(_) => match self.window(&connection, request)? {
                 Some(window) => Some(window),
                 // Nothing new.
                 None => return Ok(Plan { upper: None, splits: vec![] }),
@@ -140,7 +149,8 @@ impl Source for SqliteSource {
         // One snapshot for finding out the types and for reading.
         connection.execute_batch("BEGIN").map_err(failure)?;
         let (sql, columns) = statement(&connection, &piece)?;
-        let columns = typed(&connection, &sql, columns, self.batch)?;
+        let typed = || typed(&connection, &sql, columns, self.batch);
+        let columns = watched(&connection, &self.cx, self.timeout, typed)?;
         let fields: Vec<_> = columns.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect();
         let schema = Arc::new(Schema::new(fields));
         let interrupt = connection.get_interrupt_handle();
@@ -155,7 +165,8 @@ impl Source for SqliteSource {
             .name("sqlite reader".into())
             .spawn(move || reader.run(&connection, &sql))
             .map_err(|error| Error::from(error).context("a thread for reading cannot be started"))?;
-        let rows = Rows { receiver: Some(receiver), interrupt, thread: Some(thread), cx: self.cx.clone() };
+        let (timeout, cx) = (self.timeout, self.cx.clone());
+        let rows = Rows { receiver: Some(receiver), interrupt, thread: Some(thread), timeout, cx };
         Ok(Batches::new(schema, rows))
     }
 }
@@ -319,6 +330,7 @@ struct Rows {
     receiver: Option<Receiver<Result<Chunk>>>,
     interrupt: InterruptHandle,
     thread: Option<JoinHandle<()>>,
+    timeout: Option<std::time::Duration>,
     cx: Context,
 }
 
@@ -326,13 +338,14 @@ impl Iterator for Rows {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let begun = Instant::now();
         let received = loop {
             let receiver = self.receiver.as_ref()?;
             // Before every batch: rows may come so fast that nobody ever waits for them.
             if let Err(cancelled) = self.cx.check_cancelled() {
                 break Err(cancelled);
             }
-            match receiver.recv_timeout(CANCEL_CHECK) {
+            match receiver.recv_timeout(LOOK) {
                 Ok(received) => break received.and_then(|chunk| self.hand_on(chunk)),
                 Err(RecvTimeoutError::Disconnected) => {
                     self.receiver = None;
@@ -344,6 +357,9 @@ impl Iterator for Rows {
                 Err(RecvTimeoutError::Timeout) => {
                     if self.cx.deadline().is_some_and(|left| left.is_zero()) {
                         break Err(Error::unavailable("the query did not give its next rows in time"));
+                    }
+                    if let Some(limit) = self.timeout.filter(|limit| begun.elapsed() > *limit) {
+                        break Err(too_late(limit));
                     }
                 }
             }

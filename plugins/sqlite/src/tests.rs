@@ -211,6 +211,101 @@ fn upsert_replaces_rows_by_key_and_the_last_of_a_key_stays() {
     assert_eq!(scratch.rows("SELECT * FROM calls ORDER BY id"), ["1|last", "2|b"]);
 }
 
+/// Makes all deliveries of a window, each with its rows.
+fn replace(sink: &mut SqliteSink, number: u64, splits: &[RecordBatch]) {
+    let run = SinkRun {
+        state: "state".into(),
+        pipeline: "test".into(),
+        sink: "sqlite".into(),
+        window: number,
+        ..SinkRun::default()
+    };
+    sink.begin_run(&run).unwrap();
+    for (at, rows) in splits.iter().enumerate() {
+        let delivery = Delivery { split: at.to_string(), key: format!("key/{number}/{at}"), ..delivery(number) };
+        if sink.begin_split(&delivery).unwrap() == Begun::New {
+            sink.write(&delivery, Batches::once(rows.clone())).unwrap();
+            sink.commit(&delivery).unwrap();
+        }
+    }
+}
+
+fn finish(sink: &mut SqliteSink, window: u64) -> Result<()> {
+    let (state, pipeline, name) = ("state".into(), "test".into(), "sqlite".into());
+    sink.finish_run(&SinkRun { state, pipeline, sink: name, window, ..SinkRun::default() })
+}
+
+#[test]
+fn replace_shows_the_old_rows_until_all_new_ones_are_there() {
+    let scratch = Scratch::new(
+        "CREATE TABLE \"calls\" (id INTEGER PRIMARY KEY, number TEXT CHECK (number <> 'bad'), made TEXT DEFAULT 'now');
+         CREATE UNIQUE INDEX [by number] ON calls(number);
+         CREATE INDEX plain ON calls(made);
+         CREATE VIEW shown AS SELECT number FROM calls;
+         CREATE TABLE notes (of INTEGER REFERENCES calls);
+         INSERT INTO calls (id, number) VALUES (1, 'old'), (7, 'older');
+         INSERT INTO notes VALUES (1)",
+    );
+    let shown = || scratch.rows("SELECT number FROM shown ORDER BY number");
+    let mut sink = scratch.sink(json!({"mode": "replace"}));
+    let (first, second) = (calls([(1, Some("a")), (2, Some("bad"))]), calls([(3, Some("a")), (4, Some("b"))]));
+    replace(&mut sink, 1, &[first.clone(), second.clone()]);
+    assert_eq!(shown(), ["old", "older"]);
+    let reasons: Vec<_> = scratch.host.rejections().into_iter().map(|it| (it.code, it.reason)).collect();
+    let told = |reason: &str| ("constraint".to_owned(), format!("SQLite refused: {reason}"));
+    let expected = [told("CHECK constraint failed: number <> 'bad'"), told("UNIQUE constraint failed: calls.number")];
+    assert_eq!(reasons, expected, "what the table would refuse is refused beside it, under its name");
+
+    // The engine dies before the end of the window, and comes back.
+    drop(sink);
+    let mut sink = scratch.sink(json!({"mode": "replace"}));
+    replace(&mut sink, 1, &[first, second]);
+    finish(&mut sink, 1).unwrap();
+    finish(&mut sink, 1).unwrap();
+    assert_eq!(scratch.rows("SELECT id, number, made FROM calls ORDER BY id"), ["1|a|now", "4|b|now"]);
+    assert_eq!(scratch.rows("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%engine_replace%'"), ["0"]);
+
+    // An earlier window left something: it is not in the way of the next one.
+    replace(&mut sink, 2, &[calls([(1, Some("left"))])]);
+    replace(&mut sink, 3, &[calls([(1, Some("new"))])]);
+    finish(&mut sink, 3).unwrap();
+    assert_eq!(shown(), ["new"]);
+    // A row that another table needs cannot go; then all stay.
+    replace(&mut sink, 4, &[calls([(9, Some("c"))])]);
+    let error = finish(&mut sink, 4).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config, "{error}");
+    assert_eq!(shown(), ["new"]);
+    // A replay adds to what is there.
+    let run = SinkRun { window: 5, replay: true, ..SinkRun::default() };
+    sink.begin_run(&run).unwrap();
+    deliver(&mut sink, 5, calls([(2, Some("replayed"))])).unwrap();
+    sink.finish_run(&run).unwrap();
+    assert_eq!(shown(), ["new", "replayed"]);
+}
+
+#[test]
+fn replace_makes_a_missing_table_and_refuses_a_view() {
+    let scratch = Scratch::without_file();
+    let mut sink = scratch.sink(json!({"mode": "replace", "create": true}));
+    replace(&mut sink, 1, &[calls([(1, Some("a"))])]);
+    finish(&mut sink, 1).unwrap();
+    assert_eq!(scratch.rows("SELECT * FROM calls"), ["1|a"]);
+    // No delivery at all: what is there stays. One without rows: nothing stays.
+    replace(&mut sink, 2, &[]);
+    finish(&mut sink, 2).unwrap();
+    assert_eq!(scratch.rows("SELECT * FROM calls"), ["1|a"]);
+    replace(&mut sink, 3, &[calls([])]);
+    finish(&mut sink, 3).unwrap();
+    assert!(scratch.rows("SELECT * FROM calls").is_empty());
+
+    let scratch = Scratch::new("CREATE TABLE t (id INTEGER, number TEXT); CREATE VIEW calls AS SELECT * FROM t");
+    let mut sink = scratch.sink(json!({"mode": "replace"}));
+    sink.begin_run(&SinkRun::default()).unwrap();
+    let error = sink.write(&delivery(1), Batches::once(calls([(1, None)]))).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(error.hint.as_deref().unwrap_or_default().contains("views"), "{error}");
+}
+
 #[test]
 fn a_missing_table_is_made_by_a_statement_once() {
     let scratch = Scratch::without_file();
@@ -332,6 +427,32 @@ fn a_query_that_takes_forever_stops_when_the_engine_wants_to() {
     scratch.host.cancel();
     assert_eq!(rows.next().unwrap().unwrap_err().kind, ErrorKind::Cancelled);
     assert!(rows.next().is_none());
+}
+
+#[test]
+fn a_query_that_takes_longer_than_it_may_is_stopped_wherever_it_runs() {
+    let scratch = Scratch::new("CREATE TABLE calls (id INTEGER); INSERT INTO calls VALUES (1)");
+    let endless =
+        "(SELECT count(*) FROM (WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n))";
+    let timeout = json!({"timeout": "100ms"});
+    let source = |more: Value| {
+        let mut config = timeout.clone();
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        scratch.source(config)
+    };
+    let late =
+        |error: Error| assert!(error.kind == ErrorKind::Unavailable && error.message.contains("100ms"), "{error}");
+    // While rows are read.
+    let mut reading = source(json!({"query": format!("SELECT id FROM calls WHERE {endless} = 0")}));
+    let plan = reading.plan(&PlanRequest::default()).unwrap();
+    late(reading.read(&plan.splits[0]).unwrap().next().unwrap().unwrap_err());
+    // While the types of a result are found out.
+    let mut typing = source(json!({"query": format!("SELECT {endless} AS id FROM calls")}));
+    let plan = typing.plan(&PlanRequest::default()).unwrap();
+    late(typing.read(&plan.splits[0]).unwrap_err());
+    // While the window is looked for.
+    let query = format!("SELECT id FROM calls WHERE {endless} = 0");
+    late(source(json!({"query": query, "cursor": {"column": "id"}})).plan(&PlanRequest::default()).unwrap_err());
 }
 
 fn cells<T: std::fmt::Debug + 'static>(value: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Vec<Option<T>>> {
