@@ -230,6 +230,14 @@ typedef struct EngineHost {
    */
   EngineStatus (*receipt)(void *context, EngineText part);
   /*
+   * Keeps a value for this stage of the pipeline, as JSON, in the place of the one
+   * before: what would be costly to get again, such as a login. It is stored before
+   * the call returns, readable to the engine's user alone, and comes with `open` as
+   * `remembered`, also in later runs. `null` forgets it. It may be gone at any time:
+   * on another machine there is none.
+   */
+  EngineStatus (*remember)(void *context, EngineText value);
+  /*
    * Push sources: takes a record over. It returns when the record is in the
    * spool's buffer; the next group commit makes it durable. It blocks while
    * the spool is full. `*sequence` (may be NULL) is set to the place to pass
@@ -374,11 +382,14 @@ typedef struct EngineComponent {
 
   /*
    * Sinks. `delivery`: {"key", "state", "pipeline", "sink", "window", "split",
-   * "settled_before", "sealed", "answered"?}. `key` is what the other side keeps;
-   * windows below `settled_before` never come again, so what is kept about them
-   * can go. `sealed` is what `write` answered before a crash, if it got so far;
-   * `answered` are the parts of the receipt that earlier attempts have kept, and
-   * comes here only.
+   * "settled_before", "sealed", "answered"?, "given_up"?: {"code", "reason"}}.
+   * `key` is what the other side keeps; windows below `settled_before` never come
+   * again, so what is kept about them can go. `sealed` is what `write` answered
+   * before a crash, if it got so far; `answered` are the parts of the receipt that
+   * earlier attempts have kept, and comes here only. With `given_up` the attempts
+   * are spent, and something was answered in one of them: `write` tries nothing
+   * any more, counts rows that `answered` names as taken, and refuses the others
+   * with this code and reason.
    * Answers {"status": "new"} | {"status": "sealed"} |
    * {"status": "committed", "receipt": {…}}.
    */

@@ -190,6 +190,8 @@ pub struct Host {
     pub reject: unsafe extern "C" fn(context: *mut c_void, rejection: *const Rejection) -> Status,
     /// Adds a part to the delivery's receipt.
     pub receipt: unsafe extern "C" fn(context: *mut c_void, part: Text) -> Status,
+    /// Keeps a value for the stage.
+    pub remember: unsafe extern "C" fn(context: *mut c_void, value: Text) -> Status,
     /// Push sources: takes a record over.
     pub append: unsafe extern "C" fn(context: *mut c_void, record: *const Record, sequence: *mut u64) -> Status,
     /// Push sources: waits until it is on disk.

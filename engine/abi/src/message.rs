@@ -16,7 +16,7 @@ pub fn write(message: &impl Serialize) -> Result<String> {
 }
 
 /// `open`: what an instance is made of.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct OpenRequest {
     /// The configuration: checked, with secrets and templates filled in.
     pub config: Value,
@@ -29,6 +29,9 @@ pub struct OpenRequest {
     /// The folder that relative paths are relative to. Empty: the process's own.
     #[serde(default)]
     pub folder: String,
+    /// What the stage has kept with `remember` last.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub remembered: Value,
 }
 
 /// What a module that does not share the engine's process may do. By default
@@ -240,6 +243,18 @@ pub struct Delivery {
     /// `begin_split`: the parts of the receipt that earlier attempts have kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answered: Vec<Value>,
+    /// Nothing more is to be tried: why the rows that `answered` does not name are to be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
+}
+
+/// Why a delivery is not tried any more; for the dead letters of its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// The kind of the last attempt's error.
+    pub code: String,
+    /// What it said.
+    pub reason: String,
 }
 
 /// `begin_split`: how far this delivery has got at the other side.

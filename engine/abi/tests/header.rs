@@ -53,7 +53,7 @@ fn every_struct_has_the_size_and_offsets_of_the_header() {
         "EngineRejection" = Rejection { size, reason, code, name, data, rows, schema }
         "EngineRecord" = Record { size, state, connection, records, peer, data }
         "EngineHost" = Host {
-            size, context, log, cancelled, deadline, progress, filtered, reject, receipt, append, durable,
+            size, context, log, cancelled, deadline, progress, filtered, reject, receipt, remember, append, durable,
         }
         "EngineComponent" = Component {
             size, kind, name, describe, open, check, plan, read, listen, apply, begin_run, begin_split, write, commit,

@@ -107,6 +107,12 @@ fn try_out(modules: &Modules, around: &Around, connection: &Connection, folder: 
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new("connections", &connection.component, &Stop::new(), letters);
     let folder = std::path::absolute(folder).map_err(Error::from)?.display().to_string();
-    let request = OpenRequest { config, pipeline: "connections".into(), stage: connection.component.clone(), folder };
+    let request = OpenRequest {
+        config,
+        pipeline: "connections".into(),
+        stage: connection.component.clone(),
+        folder,
+        ..OpenRequest::default()
+    };
     Ok(component.open(&request, &Sandbox::default(), host)?.check()?.summary)
 }

@@ -37,7 +37,8 @@ pub const FILE: &str = "conformance.json";
 /// then the component passes the suite with each. Texts may hold `${folder}` (a
 /// new empty folder for every check), `${unique}` (a word that no other check
 /// uses, for names on shared servers), `${window}` (the window's number) and
-/// `${env:NAME}`.
+/// `${env:NAME}`; a text that is nothing but `${number:NAME}` is the variable as a
+/// number.
 #[derive(Clone, Default)]
 pub struct Fixtures {
     /// The file that they stand in, for messages.
@@ -196,7 +197,10 @@ impl Place {
     /// A configuration with its placeholders filled in.
     pub fn fill(&self, config: &Value, window: u64) -> Result<Value, Stop> {
         Ok(match config {
-            Value::String(text) => Value::String(self.fill_text(text, window)?),
+            Value::String(text) => match number(text)? {
+                Some(number) => number.into(),
+                None => Value::String(self.fill_text(text, window)?),
+            },
             Value::Array(items) => {
                 Value::Array(items.iter().map(|item| self.fill(item, window)).collect::<Result<_, _>>()?)
             }
@@ -238,6 +242,16 @@ fn file(folder: &Path, name: &str) -> Result<File, Stop> {
 
 fn unwritten(name: &str, error: &std::io::Error) -> Stop {
     Stop::NotRun(format!("the file {name} of the fixture cannot be written: {error}"))
+}
+
+/// A text that is nothing but `${number:NAME}`: the variable as a whole number.
+fn number(text: &str) -> Result<Option<u64>, Stop> {
+    let name = text.strip_prefix("${number:").and_then(|rest| rest.strip_suffix('}'));
+    let Some(name) = name else { return Ok(None) };
+    let text = environment(&format!("env:{name}"))?;
+    text.parse()
+        .map(Some)
+        .map_err(|_| Stop::Failed(format!("conformance.json: the variable {name} is no whole number")))
 }
 
 fn environment(placeholder: &str) -> Result<String, Stop> {

@@ -65,6 +65,7 @@ fn delivery_of(description: &ComponentDescription, place: &Place, window: u64, s
         settled_before: window,
         sealed: None,
         answered: Vec::new(),
+        given_up: None,
     }
 }
 

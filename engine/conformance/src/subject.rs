@@ -138,6 +138,7 @@ pub(crate) fn request(place: &Place, config: &Value) -> OpenRequest {
         pipeline: "conformance".into(),
         stage: "conformance".into(),
         folder: place.folder().display().to_string(),
+        ..OpenRequest::default()
     }
 }
 

@@ -68,7 +68,7 @@ fn measure(module: &Path) -> Result<()> {
 
 fn open(component: &Arc<Component>) -> Result<engine_host::Instance> {
     let config = serde_json::json!({});
-    let request = OpenRequest { config, pipeline: String::new(), stage: String::new(), folder: String::new() };
+    let request = OpenRequest { config, ..OpenRequest::default() };
     component.open(&request, &Sandbox::default(), Arc::new(Silent))
 }
 
@@ -128,6 +128,10 @@ impl Host for Silent {
         Err(Error::internal(format!("a line was refused: {}", rejection.reason)))
     }
     fn receipt(&self, _: serde_json::Value) -> Result<()> {
+        Ok(())
+    }
+
+    fn remember(&self, _: serde_json::Value) -> Result<()> {
         Ok(())
     }
     fn append(&self, _: Arrival<'_>) -> Result<u64> {

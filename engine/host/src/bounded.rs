@@ -107,6 +107,10 @@ impl Host for Bounded {
         self.host.receipt(part)
     }
 
+    fn remember(&self, value: serde_json::Value) -> Result<()> {
+        self.host.remember(value)
+    }
+
     fn append(&self, arrival: Arrival<'_>) -> Result<u64> {
         self.host.append(arrival)
     }

@@ -137,6 +137,8 @@ pub trait Host: Send + Sync {
     fn reject(&self, rejection: Rejection) -> Result<()>;
     /// Adds a part to the present delivery's receipt.
     fn receipt(&self, part: serde_json::Value) -> Result<()>;
+    /// Keeps a value for the stage, in the place of the one before.
+    fn remember(&self, value: serde_json::Value) -> Result<()>;
     /// Takes over what a push source received; answers with its place.
     fn append(&self, arrival: Arrival<'_>) -> Result<u64>;
     /// Returns when everything up to `sequence` is on disk.
@@ -168,6 +170,7 @@ impl Table {
                 filtered,
                 reject,
                 receipt,
+                remember,
                 append,
                 durable,
             },
@@ -261,6 +264,17 @@ unsafe extern "C" fn receipt(context: *mut c_void, part: Text) -> Status {
             let part = serde_json::from_slice(part.bytes())
                 .map_err(|error| Error::internal(format!("a receipt is not JSON: {error}")));
             status(part.and_then(|part| host.receipt(part)))
+        })
+    }
+}
+
+unsafe extern "C" fn remember(context: *mut c_void, value: Text) -> Status {
+    // SAFETY: plugin.h: our context; the text lives for the call.
+    unsafe {
+        with(context, ErrorKind::Internal.status(), |host| {
+            let value = serde_json::from_slice(value.bytes())
+                .map_err(|error| Error::internal(format!("what is to be remembered is not JSON: {error}")));
+            status(value.and_then(|value| host.remember(value)))
         })
     }
 }

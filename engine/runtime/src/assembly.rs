@@ -98,7 +98,7 @@ impl Part {
     fn try_open(&self) -> Result<Instance> {
         let letters = Letters::Collected(Arc::new(Collected::default()));
         let host = StageHost::new(&self.pipeline, &self.stage, &Stop::new(), letters);
-        self.open(self.render(&imagined(&self.pipeline, 1))?, host)
+        self.open(self.render(&imagined(&self.pipeline, 1))?, Value::Null, host)
     }
 
     /// Transforms: how much of the stream it must see.
@@ -127,13 +127,14 @@ impl Part {
         rendered(1) != rendered(2)
     }
 
-    /// Opens an instance with a rendered configuration.
-    pub fn open(&self, config: Value, host: Arc<dyn Host>) -> Result<Instance> {
+    /// Opens an instance with a rendered configuration, and what its stage has kept.
+    pub fn open(&self, config: Value, remembered: Value, host: Arc<dyn Host>) -> Result<Instance> {
         let request = OpenRequest {
             config,
             pipeline: self.pipeline.clone(),
             stage: self.stage.clone(),
             folder: self.folder.display().to_string(),
+            remembered,
         };
         self.component.open(&request, &self.sandbox, host).map_err(|error| error.at(&self.stage))
     }

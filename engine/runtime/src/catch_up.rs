@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_abi::{Error, ErrorKind, Result, Unit};
 use engine_spec::OnExhausted;
-use engine_state::RUN_SPLIT;
+use engine_state::{RUN_SPLIT, Window};
 
 use crate::letters::At;
 use crate::outlet::{Outlet, Target};
@@ -96,7 +96,7 @@ pub(crate) fn catch_up(
         let id = next.window.id;
         let answered = || shared.state.answered(shared.pipeline(), id);
         let before = (delivered(&next, sink), answered()?);
-        match attempt(shared, sink, next, &mut solo, in_order, &mut several, stop) {
+        match attempt(shared, sink, next, &mut solo, in_order, &mut several, stop, |_| {}) {
             Ok(()) => {
                 budget.succeeded();
                 reading.succeeded();
@@ -152,6 +152,8 @@ fn misses_several(shared: &Shared, sink: &str, window: Option<u64>) -> Result<bo
 }
 
 /// `in_order`: the splits one after the other, whatever the sink would take. `several`: whether they were not.
+/// `prepare`: what the sink is to know before.
+#[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
 fn attempt(
     shared: &Arc<Shared>,
     sink: &str,
@@ -160,12 +162,14 @@ fn attempt(
     in_order: bool,
     several: &mut bool,
     stop: &Stop,
+    prepare: impl FnOnce(&mut Outlet),
 ) -> Result<(), Failure> {
     let mut context = shared.pass(&job, stop)?;
     if in_order {
         context.most_readers = 1;
     }
-    let outlet = shared.outlet(&job.assembly, sink, stop)?;
+    let mut outlet = shared.outlet(&job.assembly, sink, stop)?;
+    prepare(&mut outlet);
     let solo = shared.solo(solo, &job, stop);
     let end = pass::run(&context, &mut solo.upstream, vec![outlet]);
     *several = end.several;
@@ -196,8 +200,6 @@ fn bury(
     let context = shared.pass(&job, stop)?;
     let target = Target { window: &job.window, variables: &context.variables, run: &context.run };
     let mut outlet: Outlet = shared.outlet(&job.assembly, sink, stop)?;
-    let solo = shared.solo(solo, &job, stop);
-    solo.upstream.bind(stop, context.queue_bytes);
     let missing = outlet.missing(&job.window);
     let Some(first) = missing.first() else { return Ok(()) };
     let last = missing.len() == 1;
@@ -208,6 +210,16 @@ fn bury(
         Ok(false) => {}
         Err(error) => tracing::warn!(pipeline = shared.pipeline(), sink, "not known whether it was delivered: {error}"),
     }
+    if outlet.has_pieces(&job.window, first)? {
+        drop(outlet);
+        if refuse_rest(shared, sink, &job, first, why, solo, stop)? {
+            return Ok(());
+        }
+        outlet = shared.outlet(&job.assembly, sink, stop)?;
+        outlet.begin_run(&target)?;
+    }
+    let solo = shared.solo(solo, &job, stop);
+    solo.upstream.bind(stop, context.queue_bytes);
     let whole = first == RUN_SPLIT;
     let splits: Vec<_> = job.window.splits.iter().filter(|split| whole || split.id == *first).collect();
     // One split at a time, so that one bad split does not take its neighbours along.
@@ -223,4 +235,31 @@ fn bury(
         })?;
     }
     Ok(())
+}
+
+/// Settles a delivery of which a part has arrived: the sink, which knows that part, refuses the rest. False: it
+/// knows no better than to try again, and that has failed.
+fn refuse_rest(
+    shared: &Arc<Shared>,
+    sink: &str,
+    job: &Job,
+    split: &str,
+    why: &Error,
+    solo: &mut Option<Solo>,
+    stop: &Stop,
+) -> Result<bool> {
+    let id = job.window.id;
+    let again = shared.job(Window::clone(&job.window))?;
+    let Err(failure) = attempt(shared, sink, again, solo, true, &mut false, stop, |it| it.give_up(split, why)) else {
+        return Ok(true);
+    };
+    // The attempt went on with other splits; what one of them has failed with is not about this one.
+    let is_missing = |window: Window| window.sink(sink).is_some_and(|sink| !sink.committed.contains(split));
+    let failed = shared.fresh(id)?.is_some_and(is_missing);
+    match failure {
+        Failure::Sink(error) | Failure::Source(error) if is_stop(&error) => Err(error),
+        _ if !failed => Ok(true),
+        Failure::Sink(error) if error.kind.is_retryable() || error.kind == ErrorKind::Rejected => Ok(false),
+        Failure::Sink(error) | Failure::Source(error) => Err(error),
+    }
 }

@@ -207,7 +207,8 @@ impl Teller<'_> {
     fn attempt(&self) -> Result<()> {
         let stage = &self.part.sink.part.stage;
         let refused = Arc::new(Collected::default());
-        let host = StageHost::new(&self.assembly.name, stage, self.stop, Letters::Collected(Arc::clone(&refused)));
+        let letters = Letters::Collected(Arc::clone(&refused));
+        let host = StageHost::with_memory(&self.assembly.name, stage, self.state, self.stop, letters);
         host.set_deadline(self.part.sink.retry.deadline);
         let delivery = self.delivery();
         let mut message = Message {
@@ -220,9 +221,11 @@ impl Teller<'_> {
             settled_before: delivery.window,
             sealed: None,
             answered: host.begin_delivery(self.state, &delivery)?,
+            given_up: None,
         };
         let variables = self.variables();
-        let mut sink = self.part.sink.part.open(self.part.sink.part.render(&variables)?, host)?;
+        let config = self.part.sink.part.render(&variables)?;
+        let mut sink = self.part.sink.part.open(config, host.remembered()?, host)?;
         let delivered = self.deliver(&mut sink, &mut message, &variables);
         if delivered.is_err()
             && let Err(second) = sink.abort(&message)
@@ -257,7 +260,7 @@ impl Teller<'_> {
                 let formats = self.part.sink.encoder.iter().chain(&self.part.sink.compression);
                 let mut open = Vec::new();
                 for part in formats {
-                    open.push(part.open(part.render(variables)?, self.format_host(part))?);
+                    open.push(part.open(part.render(variables)?, serde_json::Value::Null, self.format_host(part))?);
                 }
                 for format in &mut open {
                     stream = format.apply(Direction::Encode, stream)?;

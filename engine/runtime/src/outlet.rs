@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_abi::message::{Begun, Delivery as Message, Receipt, RunBegun, Sealed, SinkRun};
+use engine_abi::message::{Begun, Delivery as Message, GivenUp, Receipt, RunBegun, Sealed, SinkRun};
 use engine_abi::stream::Batches;
 use engine_abi::{Error, Promise, Result, Shape, Unit};
 use engine_host::{Direction, Payload, Rejection};
@@ -38,6 +38,8 @@ pub(crate) struct Outlet {
     queue_bytes: usize,
     /// Whether somebody is told of alerts.
     tells: bool,
+    /// The delivery that is not tried any more, by its split, and why.
+    given_up: Option<(String, GivenUp)>,
 }
 
 /// A window as one sink sees it while it delivers.
@@ -51,7 +53,7 @@ impl Outlet {
     pub(crate) fn new(assembly: &Assembly, sink: &SinkPart, state: &Arc<State>, stop: &Stop, meters: &Meters) -> Self {
         let stage = &sink.part.stage;
         let letters = Arc::new(Stored::new(state, &assembly.name, stage));
-        let host = |letters| StageHost::new(&assembly.name, stage, stop, letters);
+        let host = |letters| StageHost::with_memory(&assembly.name, stage, state, stop, letters);
         let stored = || host(Letters::Stored(Arc::clone(&letters)));
         Self {
             slot: Slot::new(&sink.part, stored()),
@@ -64,6 +66,7 @@ impl Outlet {
             into: Edge::default(),
             queue_bytes: QUEUE_BYTES,
             tells: notices::tells_of_alerts(assembly),
+            given_up: None,
         }
     }
 
@@ -106,6 +109,17 @@ impl Outlet {
         all.into_iter().filter(|split| !sink.committed.contains(split)).collect()
     }
 
+    /// Whether something of a delivery is known to have arrived, piece by piece.
+    pub(crate) fn has_pieces(&self, window: &Window, split: &str) -> Result<bool> {
+        Ok(!self.state.answers(&self.delivery(window, split))?.is_empty())
+    }
+
+    /// Has the sink refuse what has not arrived of a delivery, instead of trying it again.
+    pub(crate) fn give_up(&mut self, split: &str, why: &Error) {
+        let given_up = GivenUp { code: why.kind.to_string(), reason: why.message.clone() };
+        self.given_up = Some((split.to_owned(), given_up));
+    }
+
     pub(crate) fn begin_run(&mut self, target: &Target<'_>) -> Result<RunBegun> {
         let message = self.run_message(target.window);
         let stage = self.sink.part.stage.clone();
@@ -143,6 +157,7 @@ impl Outlet {
             settled_before: self.state.settled_before(&delivery.pipeline, &delivery.sink)?,
             sealed: self.state.sealed(delivery)?,
             answered: Vec::new(),
+            given_up: self.given_up.as_ref().filter(|(of, _)| *of == delivery.split).map(|(_, why)| why.clone()),
         })
     }
 
@@ -365,6 +380,15 @@ impl Outlet {
             rows = receipt.rows,
             "delivered"
         );
+        if let Some(why) = &message.given_up {
+            tracing::error!(
+                pipeline = delivery.pipeline,
+                sink = delivery.sink,
+                window = delivery.window,
+                "given up after the last attempt; the {dead} rows that had not arrived are dead letters: {}",
+                why.reason
+            );
+        }
         Ok(())
     }
 

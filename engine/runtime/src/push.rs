@@ -378,14 +378,17 @@ impl Listener {
         let (sender, result) = channel();
         // What a push source refuses goes through the spool; it has no split to reject into.
         let letters = Letters::Collected(Arc::new(Collected::default()));
-        let host = StageHost::with_spool(&assembly.name, &shared.stop, letters, Arc::clone(spool));
+        let host = StageHost::with_spool(&assembly.name, &shared.state, &shared.stop, letters, Arc::clone(spool));
         let part = assembly.source.part.clone();
         let config = part.render(&shared.variables_before())?;
         let mut budget = Budget::new(&assembly.source.retry);
         let stop: Stop = shared.stop.clone();
         let pipeline = assembly.name.clone();
         let mut listen = move || loop {
-            let listened = part.open(config.clone(), Arc::clone(&host) as _).and_then(|mut source| source.listen());
+            let listened = host
+                .remembered()
+                .and_then(|remembered| part.open(config.clone(), remembered, Arc::clone(&host) as _))
+                .and_then(|mut source| source.listen());
             match listened {
                 Ok(()) => break Ok(()),
                 Err(error) if stop.draining() && is_stop(&error) => break Ok(()),

@@ -57,7 +57,13 @@ impl RemoteState {
     pub fn open(component: &Arc<Component>, config: serde_json::Value, folder: &Path, beside: &Path) -> Result<Self> {
         let host = StageHost::new("state", "state", &Stop::new(), Letters::Nowhere);
         let beside = beside.display().to_string();
-        let request = OpenRequest { config, pipeline: "state".into(), stage: "state".into(), folder: beside };
+        let request = OpenRequest {
+            config,
+            pipeline: "state".into(),
+            stage: "state".into(),
+            folder: beside,
+            ..OpenRequest::default()
+        };
         let instance = component.open(&request, &Sandbox::default(), host).map_err(|error| error.at("state.yaml"))?;
         let held = Held { instance, sequence: 0, last_sign: Instant::now(), is_over: false };
         let holder = uuid::Uuid::new_v4().to_string();

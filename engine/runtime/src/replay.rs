@@ -24,6 +24,11 @@ use crate::upstream::{Feed, Replayed, files};
 
 /// The most letters in one window: it is one transaction of a target.
 const WINDOW_LETTERS: usize = 10_000;
+/// How many letters are read at a time, and how many bytes of their rows.
+const PAGE_LETTERS: usize = 256;
+const PAGE_BYTES: usize = 1 << 20;
+/// What only a damaged state has.
+const MIXED: &str = "dead letters of one replay have different columns";
 
 /// Replays that a running pipeline is asked for.
 pub struct Requests(Mutex<Option<VecDeque<Request>>>);
@@ -194,13 +199,13 @@ pub(crate) fn feed(state: &Arc<State>, window: &Window) -> Result<Feed> {
         None => 0,
     };
     let (state, pipeline, id) = (Arc::clone(state), window.pipeline.clone(), window.id);
-    let open = move || open(&state, &pipeline, id, raw);
+    let open = move || open(&state, &pipeline, id);
     let letters = window.splits.first().and_then(|split| split.estimated_rows).unwrap_or_default();
     Ok(Feed::Replay(Arc::new(Replayed { transform, raw, letters, open: Box::new(open) })))
 }
 
 /// The claimed letters of a window, page by page.
-fn open(state: &Arc<State>, pipeline: &str, window: u64, raw: bool) -> Result<Batches> {
+fn open(state: &Arc<State>, pipeline: &str, window: u64) -> Result<Batches> {
     let page = {
         let (state, pipeline) = (Arc::clone(state), pipeline.to_owned());
         move |after: Option<i64>| -> Result<Option<(i64, RecordBatch)>> {
@@ -208,13 +213,11 @@ fn open(state: &Arc<State>, pipeline: &str, window: u64, raw: bool) -> Result<Ba
                 pipeline: Some(pipeline.clone()),
                 replayed_by: Some(window),
                 after,
-                // Rows come one by one: each has a schema instance of its own.
-                limit: if raw { 256 } else { 1 },
+                limit: PAGE_LETTERS,
                 ..engine_state::DeadLetterFilter::default()
             })?;
-            let Some(last) = letters.last() else { return Ok(None) };
-            let last = last.id;
-            let mut pieces = files::Pieces::default();
+            let Some(mut last) = letters.last().map(|letter| letter.id) else { return Ok(None) };
+            let (mut pieces, mut rows, mut bytes) = (files::Pieces::default(), Vec::new(), 0);
             for letter in &letters {
                 match payload(&state, letter.id)? {
                     // A record lost its end when it was framed.
@@ -225,10 +228,20 @@ fn open(state: &Arc<State>, pipeline: &str, window: u64, raw: bool) -> Result<Ba
                         // Each is a file of its own.
                         pieces.push(&format!("{name} (dead letter {})", letter.id), &bytes);
                     }
-                    Payload::Row { ipc } => return Ok(Some((last, from_ipc(&ipc)?))),
+                    Payload::Row { ipc } => {
+                        bytes += ipc.len();
+                        rows.push(from_ipc(&ipc)?);
+                    }
+                }
+                if bytes >= PAGE_BYTES {
+                    last = letter.id;
+                    break;
                 }
             }
-            Ok(Some((last, pieces.finish())))
+            let Some(first) = rows.first() else { return Ok(Some((last, pieces.finish()))) };
+            let together = arrow_select::concat::concat_batches(&first.schema(), &rows);
+            let together = together.map_err(|error| Error::internal(format!("{MIXED}: {error}")))?;
+            Ok(Some((last, together)))
         }
     };
     let first = page(None)?;
@@ -236,20 +249,18 @@ fn open(state: &Arc<State>, pipeline: &str, window: u64, raw: bool) -> Result<Ba
     let mut next = first;
     let mut failed = None;
     let of = Arc::clone(&schema);
-    let batches =
-        std::iter::from_fn(move || {
-            if let Some(error) = failed.take() {
-                return Some(Err(error));
-            }
-            let (last, batch) = next.take()?;
-            match page(Some(last)) {
-                Ok(page) => next = page,
-                Err(error) => failed = Some(error),
-            }
-            // Equal, but not the same: what follows compares by pointer first.
-            Some(RecordBatch::try_new(Arc::clone(&of), batch.columns().to_vec()).map_err(|error| {
-                Error::internal(format!("dead letters of one replay have different columns: {error}"))
-            }))
-        });
+    let batches = std::iter::from_fn(move || {
+        if let Some(error) = failed.take() {
+            return Some(Err(error));
+        }
+        let (last, batch) = next.take()?;
+        match page(Some(last)) {
+            Ok(page) => next = page,
+            Err(error) => failed = Some(error),
+        }
+        // Equal, but not the same: what follows compares by pointer first.
+        let batch = RecordBatch::try_new(Arc::clone(&of), batch.columns().to_vec());
+        Some(batch.map_err(|error| Error::internal(format!("{MIXED}: {error}"))))
+    });
     Ok(Batches::new(schema, batches))
 }

@@ -29,7 +29,7 @@ impl Slot {
         let (_, instance) = match self.open.take() {
             Some(open) if open.0 == config => self.open.insert(open),
             _ => {
-                let instance = self.part.open(config.clone(), Arc::clone(&self.host) as _)?;
+                let instance = self.part.open(config.clone(), self.host.remembered()?, Arc::clone(&self.host) as _)?;
                 self.open.insert((config, instance))
             }
         };

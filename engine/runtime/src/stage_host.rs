@@ -16,6 +16,9 @@ use crate::stop::Stop;
 /// back in one message.
 const RECEIPT_BYTES: usize = 64 << 20;
 
+/// What a stage may remember: a login, not data.
+const REMEMBERED_BYTES: usize = 64 << 10;
+
 /// Where the parts of a delivery's receipt are kept.
 struct Receipts {
     state: Arc<State>,
@@ -78,6 +81,8 @@ pub struct StageHost {
     stage: String,
     stop: Mutex<Stop>,
     letters: Letters,
+    /// Where the stage keeps what it wants to have again.
+    memory: Option<Arc<State>>,
     spool: Option<Arc<Spool>>,
     until: Mutex<Option<Instant>>,
     receipts: Mutex<Option<Receipts>>,
@@ -88,25 +93,44 @@ pub struct StageHost {
 impl StageHost {
     /// A stage whose refused records go to `letters`.
     pub fn new(pipeline: &str, stage: &str, stop: &Stop, letters: Letters) -> Arc<Self> {
-        Self::make(pipeline, stage, stop, letters, None)
+        Arc::new(Self::make(pipeline, stage, stop, letters))
+    }
+
+    /// A stage that finds again in `state` what it remembers.
+    pub fn with_memory(pipeline: &str, stage: &str, state: &Arc<State>, stop: &Stop, letters: Letters) -> Arc<Self> {
+        Arc::new(Self { memory: Some(Arc::clone(state)), ..Self::make(pipeline, stage, stop, letters) })
     }
 
     /// A push source, whose records go to `spool`.
-    pub fn with_spool(pipeline: &str, stop: &Stop, letters: Letters, spool: Arc<Spool>) -> Arc<Self> {
-        Self::make(pipeline, "source", stop, letters, Some(spool))
+    pub fn with_spool(
+        pipeline: &str,
+        state: &Arc<State>,
+        stop: &Stop,
+        letters: Letters,
+        spool: Arc<Spool>,
+    ) -> Arc<Self> {
+        let memory = Some(Arc::clone(state));
+        Arc::new(Self { memory, spool: Some(spool), ..Self::make(pipeline, "source", stop, letters) })
     }
 
-    fn make(pipeline: &str, stage: &str, stop: &Stop, letters: Letters, spool: Option<Arc<Spool>>) -> Arc<Self> {
-        Arc::new(Self {
+    fn make(pipeline: &str, stage: &str, stop: &Stop, letters: Letters) -> Self {
+        Self {
             pipeline: pipeline.into(),
             stage: stage.into(),
             stop: Mutex::new(stop.clone()),
             letters,
-            spool,
+            memory: None,
+            spool: None,
             until: Mutex::default(),
             receipts: Mutex::default(),
             counts: Counts::default(),
-        })
+        }
+    }
+
+    /// What the stage has kept last.
+    pub fn remembered(&self) -> Result<serde_json::Value> {
+        let Some(state) = &self.memory else { return Ok(serde_json::Value::Null) };
+        state.remembered(&self.pipeline, &self.stage)
     }
 
     /// Binds the stage to a pass that can be stopped alone.
@@ -177,6 +201,16 @@ impl Host for StageHost {
             None => Err(Error::internal("a part of a receipt came outside of a delivery")
                 .hint("this is a bug in the module; report it to its author")),
         }
+    }
+
+    fn remember(&self, value: serde_json::Value) -> Result<()> {
+        let bytes = value.to_string().len();
+        if bytes > REMEMBERED_BYTES {
+            return Err(Error::internal(format!("{bytes} bytes are to be remembered, more than {REMEMBERED_BYTES}"))
+                .hint("this is a bug in the module; report it to its author"));
+        }
+        // Where nothing is kept, as in a check, there is nothing to come back to.
+        self.memory.as_ref().map_or(Ok(()), |state| state.remember(&self.pipeline, &self.stage, &value))
     }
 
     fn append(&self, arrival: Arrival<'_>) -> Result<u64> {

@@ -78,7 +78,7 @@ impl Upstream {
     pub(crate) fn new(assembly: &Assembly, state: &Arc<State>, stop: &Stop, policy: OnSchemaChange) -> Self {
         let mut letters = vec![Arc::new(Stored::new(state, &assembly.name, "source"))];
         let at_source = Letters::Stored(Arc::clone(&letters[0]));
-        let host = |stage: &str, letters: Letters| StageHost::new(&assembly.name, stage, stop, letters);
+        let host = |stage: &str, letters: Letters| StageHost::with_memory(&assembly.name, stage, state, stop, letters);
         let source = Slot::new(&assembly.source.part, host("source", at_source));
         let compression = assembly.source.compression.as_ref();
         let compression = compression.map(|part| Slot::new(part, host("source", Letters::Nowhere)));

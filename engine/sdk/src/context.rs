@@ -30,6 +30,7 @@ pub struct Context {
     pipeline: String,
     stage: String,
     folder: PathBuf,
+    remembered: serde_json::Value,
 }
 
 // SAFETY: `plugin.h` allows every function of the host table from any thread
@@ -63,6 +64,7 @@ impl Context {
             pipeline: request.pipeline.clone(),
             stage: request.stage.clone(),
             folder: PathBuf::from(&request.folder),
+            remembered: request.remembered.clone(),
         }
     }
 
@@ -174,6 +176,22 @@ impl Context {
         let part = part.to_string();
         // SAFETY: the text lives for the call.
         status(unsafe { (host.receipt)(host.context, Text::new(&part)) }, "a receipt could not be kept")
+    }
+
+    /// Keeps a value for this stage, in the place of the one before, durably and
+    /// readable to the engine's user alone: what would be costly to get again, such
+    /// as a login. `null` forgets it.
+    pub fn remember(&self, value: &serde_json::Value) -> Result<()> {
+        let host = self.host();
+        let value = value.to_string();
+        // SAFETY: the text lives for the call.
+        status(unsafe { (host.remember)(host.context, Text::new(&value)) }, "a value could not be kept")
+    }
+
+    /// What this stage had kept with [`Context::remember`] when it was opened; `null`
+    /// where there is none: on another machine, or where it was forgotten.
+    pub fn remembered(&self) -> &serde_json::Value {
+        &self.remembered
     }
 
     /// Push sources: hands over what was received. Returns the place to pass to

@@ -80,6 +80,8 @@ pub mod export;
 mod lookup;
 mod manifest;
 pub mod marks;
+#[cfg(feature = "record-template")]
+pub mod record_template;
 mod rows;
 #[cfg(feature = "async")]
 mod runtime;
@@ -93,6 +95,8 @@ pub use context::{Arrival, Context, Level};
 pub use engine_abi::{Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
 pub use engine_abi::{hexadecimal, message};
 pub use lookup::{find_column, find_text_column};
+#[cfg(feature = "record-template")]
+pub use minijinja;
 pub use rows::{Verdict, map_text};
 #[cfg(feature = "async")]
 pub use runtime::Runtime;
@@ -109,7 +113,7 @@ pub mod prelude {
     pub use arrow_array::{Array, RecordBatch};
     pub use arrow_schema::{DataType, Field, Schema, SchemaRef};
     pub use engine_abi::message::{
-        Alert, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split,
+        Alert, Begun, CheckReport, Delivery, GivenUp, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -58,6 +58,7 @@ struct Seen {
     appended: Mutex<Vec<Appended>>,
     log: Mutex<Vec<(i32, String)>>,
     receipts: Mutex<Vec<serde_json::Value>>,
+    remembered: Mutex<serde_json::Value>,
 }
 
 /// An engine of the test's own: it collects what a component tells it.
@@ -93,6 +94,7 @@ impl Host {
             filtered,
             reject,
             receipt,
+            remember,
             append,
             durable,
         });
@@ -112,8 +114,13 @@ impl Host {
 
     /// What a component with this configuration is opened with.
     pub(crate) fn context(&self, config: serde_json::Value) -> Context {
-        let request =
-            OpenRequest { config, pipeline: "test".into(), stage: "test".into(), folder: self.folder.clone() };
+        let request = OpenRequest {
+            config,
+            pipeline: "test".into(),
+            stage: "test".into(),
+            folder: self.folder.clone(),
+            remembered: self.remembered(),
+        };
         // SAFETY: the table stays at its address; tests drop the component first.
         unsafe { Context::new(&raw const *self.table, &request) }
     }
@@ -146,6 +153,16 @@ impl Host {
     /// What was logged so far: `(level, message)`.
     pub fn log(&self) -> Vec<(i32, String)> {
         lock(&self.seen.log).clone()
+    }
+
+    /// What was kept with [`Context::remember`] last.
+    pub fn remembered(&self) -> serde_json::Value {
+        lock(&self.seen.remembered).clone()
+    }
+
+    /// Puts a value in the place of what was kept with [`Context::remember`].
+    pub fn remember(&self, value: serde_json::Value) {
+        *lock(&self.seen.remembered) = value;
     }
 
     /// Parts of receipts so far.
@@ -214,6 +231,14 @@ unsafe extern "C" fn receipt(context: *mut c_void, part: Text) -> Status {
     unsafe {
         let part = serde_json::from_slice(part.bytes()).expect("a receipt is JSON");
         lock(&seen(context).receipts).push(part);
+    }
+    ffi::OK
+}
+
+unsafe extern "C" fn remember(context: *mut c_void, value: Text) -> Status {
+    // SAFETY: our own context; the text lives for the call.
+    unsafe {
+        *lock(&seen(context).remembered) = serde_json::from_slice(value.bytes()).expect("what is kept is JSON");
     }
     ffi::OK
 }

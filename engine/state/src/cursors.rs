@@ -135,6 +135,7 @@ impl State {
                 "DELETE FROM windows WHERE pipeline = ?1",
                 "DELETE FROM cursors WHERE pipeline = ?1",
                 "DELETE FROM backfills WHERE pipeline = ?1",
+                "DELETE FROM remembered WHERE pipeline = ?1",
                 "DELETE FROM dead_letters WHERE pipeline = ?1 AND status = 'pending'",
                 "UPDATE pipelines SET position = NULL, columns = NULL WHERE name = ?1",
             ] {

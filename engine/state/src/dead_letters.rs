@@ -330,7 +330,8 @@ fn page(filter: &DeadLetterFilter) -> (String, Vec<Column>) {
         ("status = ?", filter.status.map(|status| Column::Text(status.as_str().to_owned()))),
         ("window = ?", filter.window.map(|window| Column::Integer(int(window)))),
         (
-            "id IN (SELECT letter FROM replays WHERE replays.pipeline = dead_letters.pipeline AND replays.window = ?)",
+            // Not looked up again for every letter.
+            "(pipeline, id) IN (SELECT replays.pipeline, replays.letter FROM replays WHERE replays.window = ?)",
             filter.replayed_by.map(|window| Column::Integer(int(window))),
         ),
         ("id > ?", filter.after.map(Column::Integer)),

@@ -25,8 +25,10 @@
 //! - A cursor moves in window order, in the transaction that stores the last
 //!   receipt it waited for.
 //! - A dead letter that is final is never overwritten and never removed.
-//! - This crate knows nothing of pipeline files, modules or the network, and never
-//!   sees a secret: callers keep them out of definitions, contexts and reports.
+//! - This crate knows nothing of pipeline files, modules or the network, and sees one
+//!   kind of secret, the logins that stages remember: they are in the file, which is
+//!   its user's alone, and in no mirror. Callers keep all others out of definitions,
+//!   contexts and reports.
 
 mod answers;
 mod backfill;
@@ -38,6 +40,7 @@ mod lock;
 mod mirror;
 mod notices;
 mod operations;
+mod remembered;
 mod retention;
 mod runs;
 mod schema;

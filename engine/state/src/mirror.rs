@@ -22,6 +22,8 @@ use crate::schema;
 
 /// How many rows are written to a mirror at a time when it is filled for the first time.
 const FILL_ROWS: usize = 1_000;
+/// Which table holds logins; no mirror has it.
+const SECRETS: &str = "remembered";
 /// Which table says how far the file has got; no mirror has it.
 const OWN: &str = "mirror";
 
@@ -291,9 +293,9 @@ impl Tables {
     fn of(connection: &Connection) -> Step<Self> {
         let mut tables = BTreeMap::new();
         let mut names = connection.prepare(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> ?1",
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT IN (?1, ?2)",
         )?;
-        for name in names.query_map([OWN], |row| row.get::<_, String>(0))? {
+        for name in names.query_map([OWN, SECRETS], |row| row.get::<_, String>(0))? {
             let name = name?;
             let mut info =
                 connection.prepare("SELECT name, type = 'BLOB', pk FROM pragma_table_info(?1) ORDER BY cid")?;

@@ -7,7 +7,7 @@ use engine_abi::{Error, ErrorKind};
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES, REMEMBERED];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -203,6 +203,16 @@ const NOTICES: &str = "
         event     TEXT NOT NULL,
         record    TEXT NOT NULL,
         PRIMARY KEY (pipeline, number)
+    ) WITHOUT ROWID;
+";
+
+const REMEMBERED: &str = "
+    -- What stages keep for themselves, such as a login. In no mirror: it is a secret, and can be had again.
+    CREATE TABLE remembered (
+        pipeline  TEXT NOT NULL,
+        stage     TEXT NOT NULL,
+        value     TEXT NOT NULL,
+        PRIMARY KEY (pipeline, stage)
     ) WITHOUT ROWID;
 ";
 

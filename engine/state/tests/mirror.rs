@@ -280,3 +280,23 @@ fn a_letter_of_any_bytes_comes_back_as_it_was() {
     let there = State::open_mirrored(second.path(), memory.other(2)).unwrap();
     assert_eq!(all(&there), all(&state));
 }
+
+#[test]
+fn what_stages_remember_is_in_no_mirror_and_outlives_a_new_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = memory();
+    let state = open(folder.path(), &memory).unwrap();
+    work(&state);
+    let before = memory.stored.lock().unwrap().sequence;
+    state.remember("p", "source", &json!({"token": "canary"})).unwrap();
+    {
+        let stored = memory.stored.lock().unwrap();
+        assert_eq!(stored.sequence, before, "nothing was handed on");
+        assert!(!format!("{:?}", stored.documents).contains("canary"));
+    }
+    memory.fails(&[Fault::Unanswered]);
+    assert!(state.begin_run("q", "command", Utc::now()).is_err());
+    drop(state);
+    let again = open(folder.path(), &memory).unwrap();
+    assert_eq!(again.remembered("p", "source").unwrap(), json!({"token": "canary"}));
+}

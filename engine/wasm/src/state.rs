@@ -350,6 +350,11 @@ impl host::Host for State {
         // SAFETY: the text lives for the call.
         self.engine.ask(|host| unsafe { (host.receipt)(host.context, Text::new(&part)) })
     }
+
+    fn remember(&mut self, value: String) -> Result<(), types::Error> {
+        // SAFETY: the text lives for the call.
+        self.engine.ask(|host| unsafe { (host.remember)(host.context, Text::new(&value)) })
+    }
 }
 
 impl State {

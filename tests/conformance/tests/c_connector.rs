@@ -17,7 +17,7 @@ fn module() -> std::path::PathBuf {
 }
 
 fn open(component: &Arc<Component>, config: Value, host: &Arc<Recorder>) -> engine_host::Instance {
-    let request = OpenRequest { config, pipeline: "test".into(), stage: "test".into(), folder: String::new() };
+    let request = OpenRequest { config, pipeline: "test".into(), stage: "test".into(), ..OpenRequest::default() };
     component.open(&request, &Sandbox::default(), Arc::clone(host) as Arc<dyn engine_host::Host>).unwrap()
 }
 

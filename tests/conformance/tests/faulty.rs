@@ -143,7 +143,7 @@ fn open(name: &str) -> Instance {
     let modules = Modules::discover(&[module().parent().unwrap().to_owned()], None);
     let component = modules.component(ComponentKind::Transform, name).unwrap();
     let request =
-        OpenRequest { config: json!({}), pipeline: "test".into(), stage: "test".into(), folder: String::new() };
+        OpenRequest { config: json!({}), pipeline: "test".into(), stage: "test".into(), ..OpenRequest::default() };
     component.open(&request, &Sandbox::default(), Arc::new(Recorder::default()) as Arc<dyn Host>).unwrap()
 }
 

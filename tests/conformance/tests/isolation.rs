@@ -29,7 +29,7 @@ fn engine() -> PathBuf {
 }
 
 fn request(config: Value) -> OpenRequest {
-    OpenRequest { config, pipeline: "test".into(), stage: "test".into(), folder: String::new() }
+    OpenRequest { config, pipeline: "test".into(), stage: "test".into(), ..OpenRequest::default() }
 }
 
 fn limits(deadline: Duration, mebibytes: u64) -> Sandbox {
@@ -233,6 +233,10 @@ impl Host for Lines {
         Ok(())
     }
     fn receipt(&self, _: Value) -> Result<()> {
+        Ok(())
+    }
+
+    fn remember(&self, _: Value) -> Result<()> {
         Ok(())
     }
     fn append(&self, _: Arrival<'_>) -> Result<u64> {

@@ -21,7 +21,7 @@ const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 /// Reads what the probe found, one text a try.
 fn probe(language: Language, config: Value, permissions: Permissions, deadline_ms: u64) -> Result<Vec<Option<String>>> {
     let component = Modules::from_file(&probe_module(language))?.component(ComponentKind::Source, "probe")?;
-    let request = OpenRequest { config, pipeline: "probe".into(), stage: "source".into(), folder: String::new() };
+    let request = OpenRequest { config, pipeline: "probe".into(), stage: "source".into(), ..OpenRequest::default() };
     let sandbox = Sandbox { permissions, limits: Limits { deadline_ms, ..Limits::default() } };
     let mut instance = component.open(&request, &sandbox, Arc::new(Recorder::default()) as Arc<dyn Host>)?;
     let plan = instance.plan(&Default::default())?;

@@ -30,7 +30,7 @@ fn open_with(component: &Arc<Component>, does: &str, host: Arc<Recorder>) -> Res
         config: json!({"does": does}),
         pipeline: "hostile".into(),
         stage: "transforms.hostile".into(),
-        folder: String::new(),
+        ..OpenRequest::default()
     };
     let limits = Limits { deadline_ms: DEADLINE.as_millis() as u64, memory_bytes: 64 << 20 };
     let sandbox = Sandbox { limits, ..Sandbox::default() };

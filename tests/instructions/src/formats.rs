@@ -46,6 +46,10 @@ impl Host for Counting {
         Ok(())
     }
 
+    fn remember(&self, _: Value) -> Result<()> {
+        Ok(())
+    }
+
     fn append(&self, _arrival: Arrival<'_>) -> Result<u64> {
         Err(Error::internal("a format receives nothing"))
     }
@@ -68,7 +72,7 @@ fn pass(
     let mut modules = Modules::discover(&[], None);
     modules.add_bundled(program.parent().unwrap_or(&program));
     let component = modules.component(ComponentKind::Format, format)?;
-    let request = OpenRequest { config, pipeline: String::new(), stage: String::new(), folder: String::new() };
+    let request = OpenRequest { config, ..OpenRequest::default() };
     let mut instance = component.open(&request, &Sandbox::default(), Arc::new(Counting::default()))?;
     for batch in instance.apply(direction, input)? {
         take(&batch?);

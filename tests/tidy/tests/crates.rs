@@ -6,9 +6,9 @@ use engine_tidy_tests::cargo::{self, Crate};
 use engine_tidy_tests::{files, report};
 
 /// The engine's tower: each crate and the crates of this workspace that it may use. Edges point down.
-const TOWER: [(&str, &[&str]); 10] = [
+const TOWER: [(&str, &[&str]); 11] = [
     ("engine-abi", &[]),
-    ("engine-spec", &["engine-abi"]),
+    ("engine-spec", &["engine-abi", "engine-template"]),
     ("engine-state", &["engine-abi"]),
     ("engine-host", &["engine-abi"]),
     ("engine-runtime", &["engine-abi", "engine-spec", "engine-state", "engine-host"]),
@@ -27,7 +27,8 @@ const TOWER: [(&str, &[&str]); 10] = [
             "engine-author",
         ],
     ),
-    ("engine-sdk", &["engine-abi"]),
+    ("engine-template", &[]),
+    ("engine-sdk", &["engine-abi", "engine-template"]),
 ];
 
 /// All that a connector sees of the engine.

@@ -710,8 +710,10 @@ static void host_filtered(uint64_t rows);
 static EngineStatus host_reject_record(const char *code, const char *reason, EngineBytes name, EngineBytes data);
 static EngineStatus host_reject_rows(const char *code, const char *reason, EngineBytes rows);
 static EngineStatus host_receipt(EngineBytes part);
+static EngineStatus host_remember(EngineBytes value);
 
 static const char *folder = "";
+static const EngineValue *remembered;
 /* Rows that `write` refused; a sink's count is what it took less these. */
 static uint64_t refused_rows;
 /* Records that a decoder has framed and refused, in this call. */
@@ -740,6 +742,8 @@ EngineStatus engine_reject_record(const char *code, const char *reason, EngineBy
 }
 
 EngineStatus engine_receipt(const EngineValue *part) { return host_receipt(json_of(part)); }
+EngineStatus engine_remember(const EngineValue *value) { return host_remember(json_of(value)); }
+const EngineValue *engine_remembered(void) { return remembered; }
 
 const char *engine_path(const char *path) {
   while (strncmp(path, "./", 2) == 0) path += 2;
@@ -983,6 +987,7 @@ static EngineStatus call_open(EngineBytes text) {
   if (request == NULL) return not_json();
   EngineValue *config = engine_member(request, "config");
   folder = engine_text(engine_member(request, "folder"), "");
+  remembered = engine_member(request, "remembered");
   TRY(check_config(config));
   return engine_component.open == NULL ? ENGINE_OK : engine_component.open(config);
 }
@@ -1621,6 +1626,7 @@ IMPORT("reject-rows")
 void wit_reject_rows(const char *code, size_t code_length, const char *reason, size_t reason_length, const char *rows,
                      size_t length, Answer *answer);
 IMPORT("receipt") void wit_receipt(const char *part, size_t length, Answer *answer);
+IMPORT("remember") void wit_remember(const char *value, size_t length, Answer *answer);
 
 /* Passes on what the engine itself answered. */
 static EngineStatus passed_on(const Answer *answer) {
@@ -1664,6 +1670,12 @@ static EngineStatus host_reject_rows(const char *code, const char *reason, Engin
 static EngineStatus host_receipt(EngineBytes part) {
   Answer answer;
   wit_receipt(part.data, part.length, &answer);
+  return passed_on(&answer);
+}
+
+static EngineStatus host_remember(EngineBytes value) {
+  Answer answer;
+  wit_remember(value.data, value.length, &answer);
   return passed_on(&answer);
 }
 
@@ -1718,6 +1730,11 @@ static EngineStatus host_reject_rows(const char *code, const char *reason, Engin
 
 static EngineStatus host_receipt(EngineBytes part) {
   (void)part;
+  return ENGINE_OK;
+}
+
+static EngineStatus host_remember(EngineBytes value) {
+  (void)value;
   return ENGINE_OK;
 }
 

@@ -179,6 +179,11 @@ EngineStatus engine_reject_rows(const char *code, const char *reason, const Engi
 EngineStatus engine_reject_record(const char *code, const char *reason, EngineBytes data);
 /* Adds a part to the present delivery's receipt. */
 EngineStatus engine_receipt(const EngineValue *part);
+/* Keeps a value for this stage, also for later runs: what would be costly to get again, such as a login. A null
+ * forgets it. */
+EngineStatus engine_remember(const EngineValue *value);
+/* What was kept when the component was opened; NULL where there is none. */
+const EngineValue *engine_remembered(void);
 /* A path of the configuration: relative ones are relative to the pipeline file. */
 const char *engine_path(const char *path);
 

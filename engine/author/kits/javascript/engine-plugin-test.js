@@ -50,6 +50,8 @@ export class Test {
   rejected = [];
   logged = [];
   receipts = [];
+  /** What the component has kept for later runs. */
+  remembered = null;
   filtered = 0;
   records = 0;
   /** Set it to ask the component to stop. */
@@ -67,6 +69,7 @@ export class Test {
       rejectRecord: (code, reason, name, data) => test.rejected.push({ code, reason, name, data }),
       rejectRows: (code, reason, rows) => test.rejected.push({ code, reason, rows: JSON.parse(text(rows)) }),
       receipt: (part) => test.receipts.push(JSON.parse(part)),
+      remember: (value) => void (test.remembered = JSON.parse(value)),
     };
     connect({ host, files, environment: () => environment });
     await call("component", "open", kind, name, JSON.stringify({ config, folder }));

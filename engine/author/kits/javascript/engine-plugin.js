@@ -288,6 +288,7 @@ export function sink(name, component) {
 let surroundings;
 let open;
 let folder = "";
+let kept = null;
 let rejectedRows = 0;
 
 /** Tells the kit where it runs. Only the two other files of the kit call it. */
@@ -340,6 +341,13 @@ export function rejectRecord(code, reason, name, data) {
 }
 /** Adds a part to the present delivery's receipt: anything that JSON can write. */
 export const receipt = (part) => ask("receipt", JSON.stringify(part));
+/**
+ * Keeps a value for this stage, also for later runs: what would be costly to get again, such as a login.
+ * `null` forgets it.
+ */
+export const remember = (value) => ask("remember", JSON.stringify(value));
+/** What was kept with `remember` when the component was opened; null where there is none. */
+export const remembered = () => kept;
 /** An environment variable that the pipeline grants; undefined where it is not there. */
 export const environment = (name) => outside().environment()[name];
 
@@ -588,9 +596,10 @@ function find(kind, name) {
 export class Opened {
   static async open(kind, name, request) {
     const { component, description } = find(kind, name);
-    const { config, folder: place = "" } = JSON.parse(request);
+    const { config, folder: place = "", remembered: value = null } = JSON.parse(request);
     fits(description.schema, config, "the configuration");
     folder = place;
+    kept = value;
     const opened = new Opened();
     Object.assign(opened, { kind, name, description, records: 0, component: Object.create(component) });
     const filled = { ...config };

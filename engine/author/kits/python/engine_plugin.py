@@ -375,6 +375,7 @@ class _NoHost:
 
 _host = _GuestHost() if _wit_host else _NoHost()
 _folder = ""
+_remembered = None
 _rejected_rows = 0
 
 
@@ -420,6 +421,19 @@ def reject_record(code, reason, name, data):
 def receipt(part):
     """Adds a part to the present delivery's receipt: anything that JSON can write."""
     _host.receipt(json.dumps(part))
+
+
+def remember(value):
+    """
+    Keeps a value for this stage, also for later runs: what would be costly to get again, such as a login.
+    None forgets it.
+    """
+    _host.remember(json.dumps(value))
+
+
+def remembered():
+    """What was kept with `remember` when the component was opened; None where there is none."""
+    return _remembered
 
 
 def path(text):
@@ -641,7 +655,7 @@ class _Open:
     """One component between `open` and the end of its instance."""
 
     def __init__(self, kind, name, request):
-        global _folder
+        global _folder, _remembered
         made, self.description = _find(kind, name)
         self.kind, self.name, self.records = kind, name, 0
         request = json.loads(request)
@@ -650,6 +664,7 @@ class _Open:
         _fits(schema, config, "the configuration")
         defaults = {name: each["default"] for name, each in schema["properties"].items() if "default" in each}
         _folder = request.get("folder", "")
+        _remembered = request.get("remembered")
         self.component = made()
         self.has("open", lambda config: None)({**defaults, **config})
 
@@ -1051,7 +1066,7 @@ class Test:
     __test__ = False
 
     def __init__(self, kind, name, config, folder="."):
-        self.rejected, self.logged, self.receipts = [], [], []
+        self.rejected, self.logged, self.receipts, self.remembered = [], [], [], None
         self.filtered = self.records = 0
         self.cancel = False
         #: What `fetch` answers, by address: Response(200, {}, b"…").
@@ -1163,6 +1178,9 @@ class _TestHost:
 
     def receipt(self, part):
         self.test.receipts.append(json.loads(part))
+
+    def remember(self, value):
+        self.test.remembered = json.loads(value)
 
 
 def _columns_of(rows, columns):

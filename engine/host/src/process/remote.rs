@@ -121,6 +121,10 @@ impl Host for Remote {
         self.ask(Kind::Receipt, |token| attach(token, &()), &json(&part)?).map(drop)
     }
 
+    fn remember(&self, value: serde_json::Value) -> Result<()> {
+        self.ask(Kind::Remember, |token| attach(token, &()), &json(&value)?).map(drop)
+    }
+
     fn append(&self, arrival: Arrival<'_>) -> Result<u64> {
         let Arrival { state, connection, records, peer, data } = arrival;
         let arrived = Arrived { state: state.number(), connection, records, peer: peer.to_owned() };

@@ -41,6 +41,11 @@ pub fn serve(host: &dyn Host, frame: &Frame) -> Result<HostAnswer> {
             let kept = read_json(data).and_then(|part| host.receipt(part));
             Ok(HostAnswer { token, status: status(kept), sequence: 0 })
         }
+        Kind::Remember => {
+            let (token, (), data) = detach(&frame.payload)?;
+            let kept = read_json(data).and_then(|value| host.remember(value));
+            Ok(HostAnswer { token, status: status(kept), sequence: 0 })
+        }
         Kind::Append => {
             let (token, arrived, data) = detach::<Arrived>(&frame.payload)?;
             let Arrived { state, connection, records, peer } = arrived;

@@ -87,6 +87,8 @@ kinds! {
     Append = 29,
     /// From the process, wants a [`HostAnswer`]: waits for a place of the spool.
     Durable = 30,
+    /// From the process, wants a [`HostAnswer`]: what the stage is to remember.
+    Remember = 31,
 }
 
 /// One frame.

@@ -46,7 +46,7 @@ fn through(
     way: Direction,
     input: Batches,
 ) -> Result<(Duration, usize)> {
-    let request = OpenRequest { config, pipeline: String::new(), stage: String::new(), folder: String::new() };
+    let request = OpenRequest { config, ..OpenRequest::default() };
     let mut instance = component.open(&request, &Sandbox::default(), Arc::new(Recorder::default()))?;
     let began = Instant::now();
     let mut rows = 0;
@@ -131,8 +131,7 @@ fn load() -> Result<()> {
 fn memory() -> Result<()> {
     const INSTANCES: usize = 50;
     let wasm = component(&guest("engine_plugin_avaya_cdr"), ComponentKind::Format, "avaya_cdr")?;
-    let request =
-        OpenRequest { config: json!({}), pipeline: String::new(), stage: String::new(), folder: String::new() };
+    let request = OpenRequest { config: json!({}), ..OpenRequest::default() };
     let open = || wasm.open(&request, &Sandbox::default(), Arc::new(Recorder::default()));
     let _first = open()?;
     let before = resident();

@@ -24,6 +24,7 @@ pub(super) fn table() -> *const Host {
         filtered,
         reject,
         receipt,
+        remember,
         append,
         durable,
     });
@@ -98,6 +99,11 @@ unsafe extern "C" fn reject(_: *mut c_void, rejection: *const Rejection) -> Stat
 unsafe extern "C" fn receipt(_: *mut c_void, part: Text) -> Status {
     // SAFETY: the text lives for the call.
     status(host::receipt(&unsafe { part.read() }))
+}
+
+unsafe extern "C" fn remember(_: *mut c_void, value: Text) -> Status {
+    // SAFETY: the text lives for the call.
+    status(host::remember(&unsafe { value.read() }))
 }
 
 unsafe extern "C" fn append(_: *mut c_void, record: *const Record, sequence: *mut u64) -> Status {
