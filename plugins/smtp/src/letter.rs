@@ -1,0 +1,207 @@
+//! From records to messages.
+
+use std::time::SystemTime;
+
+use engine_sdk::counted;
+use engine_sdk::minijinja::{Value, context};
+use engine_sdk::prelude::{Error, Result};
+use engine_sdk::record_template::{Escape, RecordTemplate, Text};
+use lettre::Message;
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+
+use crate::ledger::Id;
+use crate::table;
+
+/// The longest subject, in characters: more than mail programs show.
+const LONGEST_SUBJECT: usize = 400;
+/// What templates may name.
+pub const NAMES: [&str; 5] = ["record", "records", "count", "pipeline", "window"];
+
+/// How messages are made.
+pub struct Form {
+    pub from: Mailbox,
+    pub reply_to: Vec<Mailbox>,
+    pub to: Vec<Text>,
+    pub cc: Vec<Text>,
+    pub bcc: Vec<Text>,
+    pub subject: Option<Text>,
+    pub text: Option<Text>,
+    pub html: Option<Text>,
+    /// A message of its own for each receiver in `to`.
+    pub each: bool,
+}
+
+/// What a message is about.
+pub struct Matter<'a> {
+    /// The records, or the first of them.
+    pub records: &'a [Value],
+    /// How many there are.
+    pub count: u64,
+    pub pipeline: &'a str,
+    pub window: u64,
+}
+
+/// A message, not yet in the form in which it is sent.
+pub struct Letter {
+    to: Vec<Mailbox>,
+    cc: Vec<Mailbox>,
+    bcc: Vec<Mailbox>,
+    subject: String,
+    text: Option<String>,
+    html: Option<String>,
+}
+
+/// Why there is no message.
+pub enum Flaw {
+    /// An address that records gave is none.
+    Address(String),
+    /// Something that concerns all of them.
+    Error(Error),
+}
+
+impl From<Error> for Flaw {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A fixed address.
+pub fn mailbox(setting: &str, text: &str) -> Result<Mailbox> {
+    text.parse().map_err(|_| {
+        Error::config(format!("`{setting}`: `{text}` is no mail address"))
+            .hint("write `name@example.com`, or `Name <name@example.com>`")
+    })
+}
+
+/// Addresses that records may fill in. One that is no template is looked at now.
+pub fn addresses(setting: &str, list: &[RecordTemplate]) -> Result<Vec<Text>> {
+    let text = |address: &RecordTemplate| {
+        if address.is_fixed() {
+            mailbox(setting, address.as_str())?;
+        }
+        address.compile(setting, &NAMES, Escape::Nothing)
+    };
+    list.iter().map(text).collect()
+}
+
+impl Form {
+    /// The messages about something: one, or one for each receiver.
+    pub fn compose(&self, matter: &Matter<'_>) -> std::result::Result<Vec<Letter>, Flaw> {
+        let &Matter { records, count, pipeline, window } = matter;
+        // Where there is one record, it has a name of its own.
+        let values = match records {
+            [record] if count == 1 => context! { record, records, count, pipeline, window },
+            _ => context! { records, count, pipeline, window },
+        };
+        let (to, cc, bcc) = (filled(&self.to, &values)?, filled(&self.cc, &values)?, filled(&self.bcc, &values)?);
+        let text = match (&self.text, &self.html) {
+            (Some(text), _) => Some(text.fill(&values)?),
+            (None, Some(_)) => None,
+            (None, None) => Some(table::plain(records, count)),
+        };
+        let html = self.html.as_ref().map(|html| html.fill(&values)).transpose()?;
+        let whole = Letter { to, cc, bcc, subject: one_line(&self.subject(matter, &values)?), text, html };
+        if self.each && whole.to.len() > 1 { Ok(whole.apart()) } else { Ok(vec![whole]) }
+    }
+
+    fn subject(&self, matter: &Matter<'_>, values: &Value) -> Result<String> {
+        if let Some(subject) = &self.subject {
+            return subject.fill(values);
+        }
+        // What the engine tells of a run has a summary.
+        let summary = match matter.records {
+            [record] => record.get_attr("summary").ok().filter(|it| !it.is_none() && !it.is_undefined()),
+            _ => None,
+        };
+        let count = counted(matter.count as usize, "record");
+        Ok(summary.map_or_else(|| format!("{}: {count}", matter.pipeline), |summary| summary.to_string()))
+    }
+}
+
+impl Letter {
+    /// A message for each receiver. Copies go with the first: who gets a copy wants one.
+    fn apart(self) -> Vec<Self> {
+        let Self { to, mut cc, mut bcc, subject, text, html } = self;
+        let one = |receiver| Self {
+            to: vec![receiver],
+            cc: std::mem::take(&mut cc),
+            bcc: std::mem::take(&mut bcc),
+            subject: subject.clone(),
+            text: text.clone(),
+            html: html.clone(),
+        };
+        to.into_iter().map(one).collect()
+    }
+
+    /// What tells it from others of its delivery.
+    pub fn content(&self) -> Vec<String> {
+        let addresses = self.to.iter().chain(&self.cc).chain(&self.bcc).map(ToString::to_string);
+        let texts = [Some(&self.subject), self.text.as_ref(), self.html.as_ref()];
+        addresses.chain(texts.into_iter().map(|text| text.cloned().unwrap_or_default())).collect()
+    }
+
+    /// Everybody who gets it, each once.
+    pub fn receivers(&self) -> Vec<lettre::Address> {
+        let mut all: Vec<lettre::Address> = Vec::new();
+        for mailbox in self.to.iter().chain(&self.cc).chain(&self.bcc) {
+            if !all.contains(&mailbox.email) {
+                all.push(mailbox.email.clone());
+            }
+        }
+        all
+    }
+
+    /// As it is sent: without those who get it unseen.
+    pub fn bytes(&self, form: &Form, id: Id) -> Result<Vec<u8>> {
+        let domain = form.from.email.domain();
+        let mut builder = Message::builder()
+            .message_id(Some(format!("<{}@{domain}>", id.text())))
+            .date(SystemTime::now())
+            .from(form.from.clone())
+            .subject(self.subject.clone());
+        for mailbox in &form.reply_to {
+            builder = builder.reply_to(mailbox.clone());
+        }
+        for mailbox in &self.to {
+            builder = builder.to(mailbox.clone());
+        }
+        for mailbox in &self.cc {
+            builder = builder.cc(mailbox.clone());
+        }
+        // Its headers name no receiver where all of them are unseen, and lettre wants to know one.
+        let envelope = lettre::address::Envelope::new(Some(form.from.email.clone()), self.receivers());
+        let envelope = envelope.map_err(|error| Error::internal(format!("a message has no envelope: {error}")))?;
+        let builder = builder.envelope(envelope);
+        let message = match (&self.text, &self.html) {
+            (Some(text), Some(html)) => {
+                builder.multipart(MultiPart::alternative_plain_html(text.clone(), html.clone()))
+            }
+            (None, Some(html)) => builder.singlepart(SinglePart::html(html.clone())),
+            (text, None) => builder.singlepart(SinglePart::plain(text.clone().unwrap_or_default())),
+        };
+        let message = message.map_err(|error| Error::internal(format!("a message cannot be made: {error}")))?;
+        Ok(message.formatted())
+    }
+}
+
+/// The addresses that are there; an empty text is none.
+fn filled(list: &[Text], values: &Value) -> std::result::Result<Vec<Mailbox>, Flaw> {
+    let mut found = Vec::new();
+    for address in list {
+        let text = address.fill(values)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        // A line break would begin another header.
+        let mailbox = text.trim().parse().ok().filter(|_| !text.chars().any(char::is_control));
+        found.push(mailbox.ok_or_else(|| Flaw::Address(format!("{text:?} is no mail address")))?);
+    }
+    Ok(found)
+}
+
+/// What stands in one header: no line break can begin another.
+fn one_line(text: &str) -> String {
+    let words: Vec<_> =
+        text.split(|it: char| it.is_control() || it.is_whitespace()).filter(|it| !it.is_empty()).collect();
+    words.join(" ").chars().take(LONGEST_SUBJECT).collect()
+}
