@@ -41,62 +41,168 @@ pub struct Refusal {
     pub alert: Option<Alert>,
 }
 
-/// Reads an answer. Errors are those of all requests, not of these records. `hide` takes
+/// What an answer says before its body.
+struct Head {
+    shown: String,
+    status: StatusCode,
+    /// Where requests are sent instead.
+    location: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Head {
+    fn of(shown: &str, response: &Response, hide: impl Fn(String) -> String) -> Self {
+        // Without its parameters, among which keys may have come back.
+        let location = header(response.headers(), LOCATION.as_str());
+        let location = location.map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned());
+        Self {
+            shown: shown.to_owned(),
+            status: response.status(),
+            location: location.map(|to| shortened(&hide(clean(&to)))),
+            retry_after: header(response.headers(), RETRY_AFTER.as_str()).and_then(|text| wait(&text)),
+        }
+    }
+
+    /// The error that a rule says an answer is. None: it is none.
+    fn ruled(&self, verdict: &Verdict, hide: impl Fn(String) -> String) -> Option<Error> {
+        let what =
+            |reason: &str| format!("{} answered {}: {}", self.shown, self.status, shortened(&hide(clean(reason))));
+        match verdict {
+            Verdict::Retry { reason } => Some(unavailable(what(reason), self.retry_after)),
+            Verdict::Fail { reason } => Some(
+                Error::config(what(reason))
+                    .hint("a rule of `answers` says that this fails: mend what the API says, or the rule"),
+            ),
+            Verdict::Accepted | Verdict::Refused { .. } => None,
+        }
+    }
+
+    /// What the status means where it is not about the records of a request. None: it may be. `said`: what the
+    /// other side said besides.
+    fn error(&self, said: &str) -> Option<Error> {
+        let what = format!("{} answered {}{said}", self.shown, self.status);
+        Some(match self.status {
+            status if status.is_redirection() => {
+                let to = self.location.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+                Error::config(format!("{} sends requests elsewhere{to} ({status})", self.shown))
+                    .hint("put the address that takes them into `url`")
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Error::denied(what).hint("check `login`, or the key in `headers` or `query`, and what it may do")
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
+                Error::config(what).hint("check `url` and `method`")
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Error::rate_limited(what, self.retry_after.unwrap_or(Duration::from_secs(1)))
+            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => unavailable(what, self.retry_after),
+            status if status.is_server_error() => unavailable(what, self.retry_after),
+            _ => return None,
+        })
+    }
+}
+
+/// Reads the answer to records. Errors are those of all requests, not of these records. `hide` takes
 /// out of the other side's words what it has got as a secret.
 pub async fn read(shown: &str, response: Response, rules: &Rules, hide: impl Fn(String) -> String) -> Result<Answer> {
-    let status = response.status();
-    let location = header(response.headers(), LOCATION.as_str());
-    let retry_after = header(response.headers(), RETRY_AFTER.as_str()).and_then(|text| wait(&text));
+    let head = Head::of(shown, &response, &hide);
+    let status = head.status;
     let body = body(shown, response, rules.read_answers()).await?;
-    let text = shortened(&hide(clean(&String::from_utf8_lossy(&body[..body.len().min(READ)]))));
-    let said = if text.is_empty() { String::new() } else { format!(": {text}") };
-    let what = format!("{shown} answered {status}{said}");
-    match rules.decide(status.as_u16(), &body, &text) {
-        None => {}
-        Some(Verdict::Accepted) => return Ok(accepted(rules, &body)),
-        Some(Verdict::Retry { reason }) => {
-            let reason = shortened(&hide(clean(&reason)));
-            return Err(unavailable(format!("{shown} answered {status}: {reason}"), retry_after));
+    let (text, said) = said(&body, &hide);
+    if let Some(verdict) = rules.decide(status.as_u16(), &body, &text) {
+        if let Some(error) = head.ruled(&verdict, &hide) {
+            return Err(error);
         }
-        Some(Verdict::Fail { reason }) => {
-            let reason = shortened(&hide(clean(&reason)));
-            return Err(Error::config(format!("{shown} answered {status}: {reason}"))
-                .hint("a rule of `answers` says that this fails: mend what the API says, or the rule"));
-        }
-        Some(Verdict::Refused { code, reason, of, alert }) => {
-            let reason = shortened(&hide(clean(&reason)));
-            let hidden = |text: String| shortened(&hide(clean(&text)));
-            let alert = alert.map(|Alert { key, message }| Alert { key: hidden(key), message: hidden(message) });
-            return Ok(Answer::Refused(Refusal { code, reason, of, alert }));
-        }
+        let Verdict::Refused { code, reason, of, alert } = verdict else { return Ok(accepted(rules, &body)) };
+        let hidden = |text: &str| shortened(&hide(clean(text)));
+        let alert = alert.map(|Alert { key, message }| Alert { key: hidden(&key), message: hidden(&message) });
+        return Ok(Answer::Refused(Refusal { code, reason: hidden(&reason), of, alert }));
     }
     if status.is_success() {
         return Ok(accepted(rules, &body));
     }
-    match status {
-        _ if status.is_redirection() => {
-            // Without its parameters, among which keys may have come back.
-            let to = location.map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned());
-            let to = to.map(|to| format!(" to {}", shortened(&hide(clean(&to))))).unwrap_or_default();
-            Err(Error::config(format!("{shown} sends requests elsewhere{to} ({status})"))
-                .hint("put the address that takes them into `url`"))
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            Err(Error::denied(what).hint("check the login or key in `headers` or `query`, and what it may do"))
-        }
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {
-            Err(Error::config(what).hint("check `url` and `method`"))
-        }
-        StatusCode::TOO_MANY_REQUESTS => Err(Error::rate_limited(what, retry_after.unwrap_or(Duration::from_secs(1)))),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => Err(unavailable(what, retry_after)),
-        _ if status.is_server_error() => Err(unavailable(what, retry_after)),
-        _ => Ok(Answer::Refused(Refusal {
+    match head.error(&said) {
+        Some(error) => Err(error),
+        None => Ok(Answer::Refused(Refusal {
             code: format!("http_{}", status.as_u16()),
             reason: format!("the API answered {status}{said}"),
             of: Vec::new(),
             alert: None,
         })),
     }
+}
+
+/// Reads the answer to a question: all that there is of it, but no more than so many bytes.
+pub async fn asked(
+    shown: &str,
+    response: Response,
+    rules: &Rules,
+    most: usize,
+    hide: impl Fn(String) -> String,
+) -> Result<Vec<u8>> {
+    let head = Head::of(shown, &response, &hide);
+    let status = head.status;
+    let body = if status.is_success() || rules.read_answers() {
+        whole(shown, response, most).await?
+    } else {
+        body(shown, response, false).await?
+    };
+    let (text, said) = said(&body, &hide);
+    match rules.decide(status.as_u16(), &body, &text) {
+        Some(verdict) => match head.ruled(&verdict, &hide) {
+            Some(error) => Err(error),
+            None => Ok(body),
+        },
+        None if status.is_success() => Ok(body),
+        None => Err(head.error(&said).unwrap_or_else(|| unasked(&head, &said))),
+    }
+}
+
+/// What is wrong where an answer cannot be read as it comes, or `None`.
+pub async fn not_well(shown: &str, response: Response, hide: impl Fn(String) -> String) -> Result<Response> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let head = Head::of(shown, &response, &hide);
+    let (_, said) = said(&body(shown, response, false).await?, &hide);
+    Err(head.error(&said).unwrap_or_else(|| unasked(&head, &said)))
+}
+
+fn unasked(head: &Head, said: &str) -> Error {
+    Error::config(format!("{} answered {}{said}", head.shown, head.status))
+        .hint("the API does not take the request: check `url`, `query`, `headers` and `body`")
+}
+
+/// What was said, to be shown: alone, and behind something else.
+fn said(body: &[u8], hide: impl Fn(String) -> String) -> (String, String) {
+    let text = shortened(&hide(clean(&String::from_utf8_lossy(&body[..body.len().min(READ)]))));
+    let said = if text.is_empty() { String::new() } else { format!(": {text}") };
+    (text, said)
+}
+
+/// A text as one short line.
+pub fn one_line(text: &str) -> String {
+    shortened(&clean(text))
+}
+
+/// All that was answered.
+pub async fn whole(shown: &str, mut response: Response, most: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken_off(shown, error))? {
+        if bytes.len() + chunk.len() > most {
+            return Err(Error::config(format!("{shown}: the answer is larger than {most} bytes"))
+                .hint("ask for fewer records at a time, or raise `max_answer`"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// What went wrong while an answer came.
+pub fn broken_off(shown: &str, error: reqwest::Error) -> Error {
+    Error::unavailable(format!("{shown}: the answer broke off: {}", error.without_url()))
+        .hint("the connection ended too early, or what came cannot be unpacked; it is asked again")
 }
 
 fn accepted(rules: &Rules, body: &[u8]) -> Answer {

@@ -1,7 +1,7 @@
 //! One API: its address, TLS, headers, timeouts, and what an error on the way means.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine_sdk::prelude::{Error, Result, Secret};
@@ -25,8 +25,11 @@ pub struct Api {
     tls: ClientConfig,
     connect_timeout: Duration,
     timeout: Duration,
-    /// Values that no message shows, as they are and as they stand in addresses.
-    secrets: Vec<String>,
+    asked_tls: Option<Tls>,
+    /// What is told of a request without an answer.
+    unanswered: &'static str,
+    /// Values that no message shows, as they are and as they stand in addresses; the longer ones first.
+    secrets: Mutex<Vec<String>>,
 }
 
 /// The settings that an [`Api`] is made of.
@@ -38,6 +41,8 @@ pub struct Settings<'a> {
     pub ca: Option<PathBuf>,
     pub connect_timeout: Duration,
     pub timeout: Duration,
+    /// What is told of a request without an answer.
+    pub unanswered: &'static str,
 }
 
 impl Api {
@@ -53,30 +58,62 @@ impl Api {
         for (name, value) in settings.query {
             url.query_pairs_mut().append_pair(name, value.reveal());
         }
-        let written = |secret: &Secret| {
-            let encoded = Url::parse_with_params("http://h", [("v", secret.reveal())]).ok();
-            let encoded = encoded.and_then(|url| url.query()?.strip_prefix("v=").map(str::to_owned));
-            [secret.reveal().to_owned(), encoded.unwrap_or_default()]
-        };
-        let secrets = settings.query.values().chain(settings.headers.values()).flat_map(written);
-        let mut secrets: Vec<_> = secrets.filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
-        // A longer one first: another can be a part of it.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Ok(Self {
+        let api = Self {
             url,
-            secrets,
             headers: headers(settings.headers)?,
             tls: trust(settings.ca.as_deref())?,
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
-        })
+            asked_tls: settings.tls,
+            unanswered: settings.unanswered,
+            secrets: Mutex::default(),
+        };
+        settings.query.values().chain(settings.headers.values()).for_each(|secret| api.keep_secret(secret.reveal()));
+        Ok(api)
+    }
+
+    /// Has a text shown nowhere.
+    pub fn keep_secret(&self, secret: &str) {
+        let encoded = Url::parse_with_params("http://h", [("v", secret)]).ok();
+        let encoded = encoded.and_then(|url| url.query()?.strip_prefix("v=").map(str::to_owned));
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        for secret in [Some(secret.to_owned()), encoded].into_iter().flatten() {
+            if secret.len() >= SHORTEST_SECRET && !secrets.contains(&secret) {
+                secrets.push(secret);
+            }
+        }
+        // A longer one first: another can be a part of it.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    }
+
+    /// Whether every request has this header.
+    pub fn has_header(&self, name: &HeaderName) -> bool {
+        self.headers.contains_key(name)
+    }
+
+    /// An address of a setting: a whole one, or a path on the API's own server.
+    pub fn join(&self, setting: &str, text: &str) -> Result<Url> {
+        let joined = self.url.join(text).map_err(|error| {
+            Error::config(format!("`{setting}`: `url` is no address: {error}"))
+                .hint("write https://HOST/PATH, or /PATH for the API's own server")
+        })?;
+        address(joined.as_str(), self.asked_tls).map_err(|error| error.context(format!("`{setting}`")))
     }
 
     /// A client with connections of its own.
     pub fn client(&self) -> Result<Client> {
+        self.made(self.headers.clone())
+    }
+
+    /// A client whose requests have none of the API's headers: for another server.
+    pub fn bare_client(&self) -> Result<Client> {
+        self.made(HeaderMap::new())
+    }
+
+    fn made(&self, headers: HeaderMap) -> Result<Client> {
         Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
-            .default_headers(self.headers.clone())
+            .default_headers(headers)
             .user_agent(concat!("engine/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
             .timeout(self.timeout)
@@ -98,14 +135,20 @@ impl Api {
         shown(&self.url)
     }
 
-    /// The other side's words without what it was told in secret.
-    pub fn hide(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"))
+    /// The same for another address.
+    pub fn shown_of(url: &Url) -> String {
+        shown(url)
     }
 
-    /// Why there was no answer.
-    pub fn unanswered(&self, error: &reqwest::Error) -> Error {
-        let (shown, timeout) = (self.shown(), self.timeout);
+    /// The other side's words without what it was told in secret.
+    pub fn hide(&self, text: String) -> String {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"))
+    }
+
+    /// Why there was no answer from an address.
+    pub fn unanswered(&self, url: &Url, error: &reqwest::Error) -> Error {
+        let (shown, timeout) = (shown(url), self.timeout);
         if let Some(found) = cause::<rustls::Error>(error) {
             return Error::denied(format!("{shown}: no verified TLS connection could be made: {found}")).hint(
                 "set `ca` to the PEM file of the authority that signed the server's certificate, and check the host \
@@ -117,8 +160,7 @@ impl Api {
                 .hint("check host and port in `url`, firewalls, and `connect_timeout`");
         }
         if error.is_timeout() {
-            return Error::unavailable(format!("{shown} did not answer within {timeout:?}"))
-                .hint("the request may have been taken; it is sent again with the same idempotency key");
+            return Error::unavailable(format!("{shown} did not answer within {timeout:?}")).hint(self.unanswered);
         }
         if error.is_dns() {
             return Error::unavailable(format!("{shown}: the name of the host is not known"))
@@ -129,8 +171,7 @@ impl Api {
             return Error::unavailable(format!("{shown}: nobody answers: {why}"))
                 .hint("check that the server runs and that host and port in `url` are right");
         }
-        Error::unavailable(format!("{shown}: the connection broke before the answer came: {why}"))
-            .hint("the request may have been taken; it is sent again with the same idempotency key")
+        Error::unavailable(format!("{shown}: the connection broke before the answer came: {why}")).hint(self.unanswered)
     }
 }
 
@@ -145,7 +186,7 @@ fn address(text: &str, tls: Option<Tls>) -> Result<Url> {
         Url::parse(text).map_err(|error| Error::config(format!("`url` is no address: {error}")).hint(SPELLING))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::config("`url` holds a login, which messages would show")
-            .hint("write it as a header: headers: { authorization: \"Basic ${env:API_LOGIN}\" }"));
+            .hint("write it apart: login: { basic: { username: …, password: … } }"));
     }
     if url.fragment().is_some() {
         return Err(Error::config("`url` has a part behind `#`, which no server gets").hint("leave it out"));
@@ -286,6 +327,7 @@ mod tests {
             ca: None,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
+            unanswered: "",
         };
         let api = Api::new(&settings).unwrap();
         assert_eq!(api.url().query(), Some("kind=1&auth_key=a+secret+%26+more"));

@@ -1,20 +1,33 @@
-//! Sends rows to an HTTP API, as JSON, one request for one or several rows.
+//! HTTP APIs: a sink that sends rows to them, as JSON, and a source that asks them.
 //!
-//! The sink builds requests (`body`) and gives them to a thread that sends several
-//! at a time (`sender`) with one client (`client`). What an answer means is
-//! decided in one place (`answer`); which requests need not be sent again when a
-//! delivery is repeated is in `ledger`.
+//! Both have one client (`client`), with its logins (`login`), and one place in which
+//! it is decided what an answer means (`answer`, with the pipeline's own `rules`).
+//!
+//! - The sink builds requests (`body`) and gives them to a thread that sends several
+//!   at a time (`sender`); which of them need not be sent again when a delivery is
+//!   repeated is in `ledger`.
+//! - The source asks (`asker`) for one page after the other (`paging`), and passes on
+//!   what stands at the place of the records (`records`). `leadpier` is the same with
+//!   the settings of one API, and makes rows of what it answers.
 
 mod answer;
+mod asker;
 mod body;
 mod client;
+mod leadpier;
 mod ledger;
+mod login;
+mod paging;
+mod records;
 mod rules;
 mod sender;
 mod sink;
+mod source;
 #[cfg(test)]
 mod tests;
 
+use leadpier::LeadPier;
 use sink::HttpSink;
+use source::HttpSource;
 
-engine_sdk::module!("http": sink "http" => HttpSink);
+engine_sdk::module!("http": source "http" => HttpSource, source "leadpier" => LeadPier, sink "http" => HttpSink);

@@ -31,10 +31,10 @@ pub struct Rule {
     alert: Option<String>,
 }
 
-/// Which answers a rule is for.
+/// Which answers are meant.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct When {
+pub struct When {
     /// The status.
     #[serde(default)]
     status: Option<u16>,
@@ -116,6 +116,11 @@ impl Rules {
         Ok(Self { rules, figures })
     }
 
+    /// Whether one of them refuses records.
+    pub fn reject(&self) -> bool {
+        self.rules.iter().any(|rule| rule.then == Then::Reject)
+    }
+
     /// Whether the text of an answer counts, besides its status.
     pub fn read_answers(&self) -> bool {
         !self.figures.is_empty() || self.rules.iter().any(Rule::reads)
@@ -177,6 +182,16 @@ impl Rule {
 }
 
 impl When {
+    /// Where it looks, if it does.
+    pub fn place(&self) -> Option<&str> {
+        self.at.as_deref()
+    }
+
+    /// Whether an answer is one of these, whatever its status.
+    pub fn holds_of(&self, answer: &Value) -> bool {
+        self.fits(self.status.unwrap_or(200), Some(answer), answer.to_string().as_bytes())
+    }
+
     fn fits(&self, status: u16, json: Option<&Value>, body: &[u8]) -> bool {
         if self.status.is_some_and(|wanted| wanted != status) {
             return false;
@@ -216,12 +231,17 @@ pub fn names(record: &Value, column: &str, value: &Value) -> bool {
     record.get(column).is_some_and(|found| is_same(found, value) || plain(found) == plain(value))
 }
 
+/// What stands at a JSON Pointer, as a text. None: nothing, or `null`.
+pub fn pointed(answer: &Value, pointer: &str) -> Option<String> {
+    answer.pointer(pointer).filter(|value| !value.is_null()).map(plain)
+}
+
 /// A text as it is, anything else as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn is_pointer(text: &str) -> bool {
+pub fn is_pointer(text: &str) -> bool {
     text.is_empty() || text.starts_with('/')
 }
 

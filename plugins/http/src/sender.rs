@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::thread::{Scope, ScopedJoinHandle};
 
+use bytes::Bytes;
 use engine_sdk::Runtime;
 use engine_sdk::prelude::{Context, Error, Result};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -13,6 +14,7 @@ use crate::answer::{self, Answer, Refusal};
 use crate::body::{Records, Shape};
 use crate::client::Api;
 use crate::ledger::Id;
+use crate::login::{Clients, Session, send};
 use crate::rules::{Rules, names};
 
 /// A request on its way.
@@ -41,6 +43,7 @@ pub struct Outcome {
 /// How requests are sent.
 pub struct Way {
     pub api: Api,
+    pub session: Option<Session>,
     pub method: Method,
     pub shape: Shape,
     pub concurrency: usize,
@@ -62,7 +65,7 @@ impl<'scope> Sender<'scope> {
         runtime: &'env Runtime,
         cx: &Context,
     ) -> Result<Self> {
-        let client = way.api.client()?;
+        let clients = Clients::of(&way.api)?;
         // One is made while others are on their way.
         let (queue, requests) = tokio::sync::mpsc::channel(1);
         let (give, outcomes) = mpsc::channel();
@@ -70,8 +73,9 @@ impl<'scope> Sender<'scope> {
         let thread = std::thread::Builder::new()
             .name("http sender".into())
             .spawn_scoped(scope, move || {
-                runtime.run(&cx, async move {
-                    send_all(way, &client, requests, &give).await;
+                runtime.run(&cx, async {
+                    let sending = Sending { way, clients, cx: &cx };
+                    send_all(&sending, requests, &give).await;
                     Ok(())
                 })
             })
@@ -97,9 +101,15 @@ impl<'scope> Sender<'scope> {
     }
 }
 
+/// What every request of a delivery needs.
+struct Sending<'a> {
+    way: &'a Way,
+    clients: Clients,
+    cx: &'a Context,
+}
+
 async fn send_all(
-    way: &Way,
-    client: &Client,
+    sending: &Sending<'_>,
     mut requests: tokio::sync::mpsc::Receiver<Request>,
     give: &mpsc::Sender<Outcome>,
 ) {
@@ -107,8 +117,8 @@ async fn send_all(
     let mut open = true;
     loop {
         tokio::select! {
-            request = requests.recv(), if open && flying.len() < way.concurrency => match request {
-                Some(request) => flying.push(send(way, client, request)),
+            request = requests.recv(), if open && flying.len() < sending.way.concurrency => match request {
+                Some(request) => flying.push(deliver(sending, request)),
                 None => open = false,
             },
             Some(outcome) = flying.next(), if !flying.is_empty() => {
@@ -125,16 +135,16 @@ async fn send_all(
 }
 
 /// Sends one request. Where several records were refused together, finds out which of them are.
-async fn send(way: &Way, client: &Client, mut request: Request) -> Outcome {
+async fn deliver(sending: &Sending<'_>, mut request: Request) -> Outcome {
     let mut parts = Vec::new();
     let count = request.records.count();
     let mut waiting = std::mem::take(&mut request.waiting);
     waiting.reverse();
     while let Some((from, to)) = waiting.pop() {
-        let body = request.records.body(&way.shape, from, to);
+        let body = request.records.body(&sending.way.shape, from, to);
         let bytes = body.len() as u64;
         let id = request.id.part(from, to, count);
-        match post(way, client, id, body).await {
+        match post(sending, id, body).await {
             Ok(Answer::Refused(refusal)) if to - from > 1 && !is_about_all(&refusal, &request.records, from, to) => {
                 let (first, second) = halves(from, to);
                 waiting.extend([second, first]);
@@ -161,12 +171,18 @@ pub fn halves(from: usize, to: usize) -> ((usize, usize), (usize, usize)) {
     ((from, middle), (middle, to))
 }
 
-async fn post(way: &Way, client: &Client, id: Id, body: Vec<u8>) -> Result<Answer> {
+async fn post(sending: &Sending<'_>, id: Id, body: Vec<u8>) -> Result<Answer> {
+    let Sending { way, clients, cx } = sending;
     let url: Url = way.api.url();
-    let mut request = client.request(way.method.clone(), url).header(CONTENT_TYPE, "application/json").body(body);
-    if let Some(header) = &way.idempotency_header {
-        request = request.header(header, id.text());
-    }
-    let response = request.send().await.map_err(|error| way.api.unanswered(&error))?;
+    let body = Bytes::from(body);
+    let make = |client: &Client| {
+        let request = client.request(way.method.clone(), url.clone());
+        let request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        match &way.idempotency_header {
+            Some(header) => request.header(header, id.text()),
+            None => request,
+        }
+    };
+    let response = send(way.session.as_ref(), &way.api, clients, cx, &url, make).await?;
     answer::read(&way.api.shown(), response, &way.rules, |text| way.api.hide(text)).await
 }

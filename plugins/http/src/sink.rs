@@ -13,6 +13,7 @@ use crate::answer::{Answer, Refusal};
 use crate::body::{Body, Cutter, Records, Shape};
 use crate::client::{Api, Settings, idempotency_header as idempotency_header_of};
 use crate::ledger::{Id, Ledger};
+use crate::login::{Clients, Login, Session, send};
 use crate::rules::{Rule, Rules};
 use crate::sender::{Outcome, Request, Sender, Way};
 
@@ -54,6 +55,9 @@ pub struct Config {
     /// in `url`, they are never shown.
     #[serde(default)]
     query: IndexMap<String, Secret>,
+    /// How requests say who sends them.
+    #[serde(default)]
+    login: Option<Login>,
     /// `disable`: another machine is reached without TLS. Unset: only this machine
     /// itself may be.
     #[serde(default)]
@@ -165,16 +169,21 @@ impl Component for HttpSink {
     fn open(config: Config, cx: Context) -> Result<Self> {
         within("batch", config.batch, LARGEST_BATCH)?;
         within("concurrency", config.concurrency, MOST_AT_A_TIME)?;
+        let (mut headers, mut query) = (config.headers, config.query);
+        if let Some(login) = &config.login {
+            login.add_to(&mut headers, &mut query)?;
+        }
         let idempotency_header = config.idempotency_header.as_deref();
-        let idempotency_header = idempotency_header.map(|name| idempotency_header_of(name, &config.headers));
+        let idempotency_header = idempotency_header.map(|name| idempotency_header_of(name, &headers));
         let api = Api::new(&Settings {
             url: &config.url,
-            query: &config.query,
-            headers: &config.headers,
+            query: &query,
+            headers: &headers,
             tls: config.tls,
             ca: config.ca.map(|path| cx.resolve(path)),
             connect_timeout: config.connect_timeout.0,
             timeout: config.timeout.0,
+            unanswered: "the request may have been taken; it is sent again with the same idempotency key",
         })?;
         let records_at = config.records_at.as_deref();
         let shape = Shape::new(config.body, config.batch, records_at, &config.fields, config.omit_nulls)?;
@@ -185,22 +194,26 @@ impl Component for HttpSink {
         };
         let idempotency_header = idempotency_header.transpose()?;
         let rules = Rules::new(config.answers, config.figures)?;
-        let way = Way { api, method, shape, concurrency: config.concurrency, idempotency_header, rules };
+        let session = match &config.login {
+            Some(login) => Session::new(login, &api, &cx)?,
+            None => None,
+        };
+        let way = Way { api, session, method, shape, concurrency: config.concurrency, idempotency_header, rules };
         Ok(Self { way, runtime: Runtime::new()?, answered: vec![], told: Receipt::default(), cx })
     }
 
     /// Asks without sending anything. An API that takes only what it is made for answers this in many
     /// ways; what counts is that it answers, and does not refuse the login.
     fn check(&mut self) -> Result<CheckReport> {
-        let api = &self.way.api;
-        let client = api.client()?;
+        let Way { api, session, .. } = &self.way;
+        let clients = Clients::of(api)?;
         let status = self.runtime.run(&self.cx, async {
-            let response = client.head(api.url()).send().await.map_err(|error| api.unanswered(&error))?;
-            Ok(response.status())
+            let ask = |client: &reqwest::Client| client.head(api.url());
+            Ok(send(session.as_ref(), api, &clients, &self.cx, &api.url(), ask).await?.status())
         })?;
         if matches!(status.as_u16(), 401 | 403 | 407) {
             return Err(Error::denied(format!("{} answered {status}", api.shown()))
-                .hint("check the login or key in `headers` or `query`, and what it may do"));
+                .hint("check `login`, or the key in `headers` or `query`, and what it may do"));
         }
         Ok(CheckReport { summary: format!("{} answers ({status} to HEAD)", api.shown()) })
     }
@@ -233,6 +246,12 @@ impl Sink for HttpSink {
             error: None,
             alerts: BTreeMap::new(),
         };
+        if let Some(given_up) = &delivery.given_up {
+            tally.refuse_rest(&self.way.shape, input, given_up)?;
+            let (sealed, told) = tally.end();
+            self.told = told;
+            return Ok(sealed);
+        }
         std::thread::scope(|scope| {
             let sender = Sender::start(scope, &self.way, &self.runtime, &self.cx)?;
             let read = tally.send(&sender, &self.way.shape, input);
@@ -249,13 +268,13 @@ impl Sink for HttpSink {
         if let Some(error) = tally.error {
             return Err(error);
         }
-        let alerts = tally.alerts.into_iter().map(|(key, message)| Alert { key, message });
-        self.told = Receipt { figures: tally.ledger.figures, alerts: alerts.collect(), ..Receipt::default() };
         if tally.again > 0 {
             let requests = counted(tally.again, "request");
             self.cx.log(Level::Info, format!("{requests} had been taken before and were not sent again"));
         }
-        Ok(Sealed { rows: tally.rows, bytes: tally.bytes, ..Sealed::default() })
+        let (sealed, told) = tally.end();
+        self.told = told;
+        Ok(sealed)
     }
 
     /// Every request was answered in `write`.
@@ -298,6 +317,13 @@ struct Tally<'a> {
 }
 
 impl Tally<'_> {
+    /// What the delivery came to, and what the answers have told beside.
+    fn end(self) -> (Sealed, Receipt) {
+        let alerts = self.alerts.into_iter().map(|(key, message)| Alert { key, message });
+        let told = Receipt { figures: self.ledger.figures, alerts: alerts.collect(), ..Receipt::default() };
+        (Sealed { rows: self.rows, bytes: self.bytes, ..Sealed::default() }, told)
+    }
+
     fn send(&mut self, sender: &Sender<'_>, shape: &Shape, input: Batches) -> Result<()> {
         let mut cutter = Cutter::new(shape);
         for batch in input {
@@ -313,6 +339,37 @@ impl Tally<'_> {
         }
     }
 
+    /// Sends nothing any more: counts what was taken, and refuses the rest.
+    fn refuse_rest(&mut self, shape: &Shape, input: Batches, why: &GivenUp) -> Result<()> {
+        let mut cutter = Cutter::new(shape);
+        let mut refuse = |records: Records| -> Result<()> {
+            let (_, waiting) = self.missing(&records);
+            for (from, to) in waiting {
+                for rows in records.rows(from, to) {
+                    self.cx.reject_rows(&rows, &why.code, &why.reason)?;
+                }
+            }
+            Ok(())
+        };
+        for batch in input {
+            cutter.add(&batch?, &mut refuse)?;
+        }
+        cutter.finish().map_or(Ok(()), refuse)
+    }
+
+    /// A request's id, and which of its records no earlier attempt has sent; the others are counted.
+    fn missing(&mut self, records: &Records) -> (Id, Vec<(usize, usize)>) {
+        let count = records.count();
+        let id = self.ledger.id(records.content());
+        let waiting = self.ledger.missing(id, count);
+        let missing: usize = waiting.iter().map(|(from, to)| to - from).sum();
+        if missing < count {
+            self.rows += (count - missing) as u64;
+            self.again += 1;
+        }
+        (id, waiting)
+    }
+
     fn submit(&mut self, sender: &Sender<'_>, records: Records) -> Result<()> {
         for outcome in sender.outcomes() {
             self.count(outcome)?;
@@ -320,14 +377,7 @@ impl Tally<'_> {
         if self.is_over {
             return Ok(());
         }
-        let count = records.count();
-        let id: Id = self.ledger.id(records.content());
-        let waiting = self.ledger.missing(id, count);
-        let missing: usize = waiting.iter().map(|(from, to)| to - from).sum();
-        if missing < count {
-            self.rows += (count - missing) as u64;
-            self.again += 1;
-        }
+        let (id, waiting) = self.missing(&records);
         // Where no more are sent, an outcome says why, or the sender itself at its end.
         if !waiting.is_empty() {
             self.is_over = !sender.send(Request { id, records, waiting });

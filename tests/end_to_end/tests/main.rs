@@ -2,6 +2,7 @@
 //! and one for each thing that goes wrong around them.
 
 mod backfill;
+mod call_records;
 mod commands;
 mod compression;
 mod conformance;
@@ -11,6 +12,7 @@ mod exchange;
 mod full_disk;
 mod incidents;
 mod isolation;
+mod leads;
 mod locks;
 mod memory;
 mod messages;

@@ -1,9 +1,11 @@
 //! Against a server of each test's own.
 
 mod answers;
+mod logins;
 mod requests;
 mod retries;
 mod rules;
+mod source;
 
 use std::sync::{Arc, Mutex};
 
@@ -82,8 +84,17 @@ fn stream(batches: Vec<RecordBatch>) -> Batches {
 
 /// Makes one delivery; `answered` is what earlier attempts have kept.
 fn deliver(host: &Host, config: Value, batches: Vec<RecordBatch>, answered: Vec<Value>) -> Result<Receipt> {
+    deliver_as(host, config, batches, Delivery { answered, ..delivery() })
+}
+
+/// Ends a delivery whose attempts are spent.
+fn give_up(host: &Host, config: Value, batches: Vec<RecordBatch>, answered: Vec<Value>) -> Result<Receipt> {
+    let given_up = GivenUp { code: "unavailable".into(), reason: "it was down".into() };
+    deliver_as(host, config, batches, Delivery { answered, given_up: Some(given_up), ..delivery() })
+}
+
+fn deliver_as(host: &Host, config: Value, batches: Vec<RecordBatch>, mut delivery: Delivery) -> Result<Receipt> {
     let mut sink: HttpSink = host.open(config)?;
-    let mut delivery = Delivery { answered, ..delivery() };
     assert_eq!(sink.begin_split(&delivery)?, Begun::New);
     delivery.answered.clear();
     match sink.write(&delivery, stream(batches)) {

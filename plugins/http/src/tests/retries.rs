@@ -142,3 +142,24 @@ fn of_a_batch_that_was_taken_in_part_only_the_rest_is_sent_again() {
         .collect();
     assert_eq!(again, [5, 8, 9, 10, 11, 12, 13, 14, 15], "what was taken in halves is not sent again");
 }
+
+#[test]
+fn of_a_delivery_that_is_given_up_only_what_was_not_taken_is_refused() {
+    // Of the second request only the half with record 7 is refused, together with everything from then on.
+    let api = Api::start(|request, number| match number {
+        0 | 2 => Answer::status(201),
+        1 => Answer::status(422),
+        _ if request.body.is_empty() => Answer::status(500),
+        _ => Answer::status(503),
+    });
+    let config = api.with(json!({"batch": 4}));
+    let (first, second) = (Host::new(), Host::new());
+    deliver(&first, config.clone(), vec![calls(0..10)], vec![]).unwrap_err();
+    let before = api.seen().len();
+    let receipt = give_up(&second, config, vec![calls(0..10)], first.receipts()).unwrap();
+    assert_eq!(api.seen().len(), before, "nothing is sent any more");
+    assert_eq!(receipt.rows, 6, "those of the first request, and half of the second");
+    let refused = second.rejections();
+    assert_eq!(refused.len(), 2, "the other half, and the last request");
+    assert!(refused.iter().all(|letter| letter.code == "unavailable" && letter.reason == "it was down"), "{refused:?}");
+}
