@@ -22,7 +22,7 @@ ROWS ?= 1000000
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-modules outage budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-push bench-modules outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -93,6 +93,10 @@ bench-databases: ## measure between databases, and what `sql` costs (ROUNDS=5 RO
 	  measure $(ROWS) maria-to-pg pg-to-maria pg-to-maria-sling pg-to-maria-ingestr sql; \
 	  measure $$(($(ROWS) / 5)) mongo-to-pg pg-to-mongo; \
 	  measure $$(($(ROWS) * 5)) group'
+
+bench-push: ## measure pushes to an HTTP API against a script with aiohttp (ROUNDS=5 ROWS=1000000)
+	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES) engine-plugin-http)
+	tests/services run --only postgres -- tests/bench/push --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
 
 bench-modules: ## measure what WASM and child processes cost against native modules
 	$(MAKE) --no-print-directory guests

@@ -77,6 +77,8 @@ mod context;
 pub mod database;
 #[doc(hidden)]
 pub mod export;
+#[cfg(feature = "listen")]
+pub mod listen;
 mod lookup;
 mod manifest;
 pub mod marks;

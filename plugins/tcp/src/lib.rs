@@ -7,16 +7,13 @@
 
 mod connection;
 mod framing;
-mod network;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-
+use engine_sdk::listen::{Network, bind, check_address};
 use engine_sdk::prelude::*;
 
-use network::Network;
 use server::Server;
 
 /// Takes in the lines that peers send over TCP.
@@ -85,11 +82,7 @@ impl Component for TcpSource {
     }
 
     fn open(config: Config, cx: Context) -> Result<Self> {
-        // The name is looked up later, and not by `engine validate`.
-        let port = config.listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-        if port.is_none_or(|port| port.parse::<u16>().is_err()) {
-            return Err(Error::config(format!("`listen`: `{}` is no address and port", config.listen)).hint(SPELLING));
-        }
+        check_address(&config.listen)?;
         let max_record = config.max_record.0;
         if !(1..=LARGEST_MAX_RECORD).contains(&max_record) {
             return Err(Error::config(format!("`max_record` is {max_record} bytes")).hint("give a size up to 16MiB"));
@@ -123,38 +116,6 @@ impl PushSource for TcpSource {
         }
         Server::new(&self.config, &self.cx).run(listener)
     }
-}
-
-/// What to do about an address that is none.
-const SPELLING: &str = "write address and port, such as 0.0.0.0:9000, 127.0.0.1:9000 or [::]:9000";
-
-/// Listens on `listen`, and tells the address that this came to.
-fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
-    let addresses: Vec<SocketAddr> = listen
-        .to_socket_addrs()
-        .map_err(|error| Error::config(format!("`listen`: `{listen}` is no address: {error}")).hint(SPELLING))?
-        .collect();
-    let refused = |error: std::io::Error| {
-        use std::io::ErrorKind as Io;
-        let (kind, hint) = match error.kind() {
-            Io::AddrInUse => (
-                ErrorKind::Unavailable,
-                "another program, or another pipeline, listens there; stop it or choose another port",
-            ),
-            Io::PermissionDenied => (
-                ErrorKind::Denied,
-                "ports below 1024 are reserved; choose a higher one, or give the engine CAP_NET_BIND_SERVICE",
-            ),
-            Io::AddrNotAvailable | Io::InvalidInput => {
-                (ErrorKind::Config, "the address must be one of this machine; 0.0.0.0 stands for all of them")
-            }
-            _ => (ErrorKind::Unavailable, "the system's message says what is missing"),
-        };
-        Error::new(kind, format!("cannot listen on {listen}: {error}")).hint(hint)
-    };
-    let listener = TcpListener::bind(&addresses[..]).map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
-    Ok((listener, address))
 }
 
 engine_sdk::module!("tcp": push_source "tcp" => TcpSource);

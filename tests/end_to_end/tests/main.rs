@@ -31,4 +31,5 @@ mod secrets;
 mod select;
 mod sql;
 mod stopping;
+mod webhooks;
 mod windows;

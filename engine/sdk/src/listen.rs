@@ -1,7 +1,9 @@
-//! Addresses and networks that may send.
+//! For sources that listen: where they do, and who may send.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use engine_abi::{Error, ErrorKind, Result};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
@@ -16,7 +18,7 @@ pub struct Network {
 
 impl Network {
     /// Reads `192.0.2.7`, `10.1.0.0/16`, `2001:db8::/32`.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let wrong = || format!("`{text}` is not an address or network; write for example 192.0.2.7 or 10.1.0.0/16");
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -48,7 +50,7 @@ impl Network {
 }
 
 impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
@@ -65,6 +67,54 @@ impl JsonSchema for Network {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "examples": ["192.0.2.7", "10.1.0.0/16", "2001:db8::/32"]})
     }
+}
+
+/// What to do about an address that is none.
+const SPELLING: &str = "write address and port, such as 0.0.0.0:9000, 127.0.0.1:9000 or [::]:9000";
+
+/// Whether a setting `listen` is an address with a port. Names are looked up later.
+///
+/// # Errors
+/// `Config`, with how one is written.
+pub fn check_address(listen: &str) -> Result<()> {
+    let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    if port.is_none_or(|port| port.parse::<u16>().is_err()) {
+        return Err(Error::config(format!("`listen`: `{listen}` is no address and port")).hint(SPELLING));
+    }
+    Ok(())
+}
+
+/// Listens on `listen`, and tells the address that this came to.
+///
+/// # Errors
+/// `Config` where it is no address of this machine, `Denied` where the port needs more rights, `Unavailable` where
+/// somebody else listens there.
+pub fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
+    let addresses: Vec<SocketAddr> = listen
+        .to_socket_addrs()
+        .map_err(|error| Error::config(format!("`listen`: `{listen}` is no address: {error}")).hint(SPELLING))?
+        .collect();
+    let refused = |error: std::io::Error| {
+        use std::io::ErrorKind as Io;
+        let (kind, hint) = match error.kind() {
+            Io::AddrInUse => (
+                ErrorKind::Unavailable,
+                "another program, or another pipeline, listens there; stop it or choose another port",
+            ),
+            Io::PermissionDenied => (
+                ErrorKind::Denied,
+                "ports below 1024 are reserved; choose a higher one, or give the engine CAP_NET_BIND_SERVICE",
+            ),
+            Io::AddrNotAvailable | Io::InvalidInput => {
+                (ErrorKind::Config, "the address must be one of this machine; 0.0.0.0 stands for all of them")
+            }
+            _ => (ErrorKind::Unavailable, "the system's message says what is missing"),
+        };
+        Error::new(kind, format!("cannot listen on {listen}: {error}")).hint(hint)
+    };
+    let listener = TcpListener::bind(&addresses[..]).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 #[cfg(test)]
