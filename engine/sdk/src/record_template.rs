@@ -232,21 +232,22 @@ pub fn records(batch: &RecordBatch) -> Result<impl Iterator<Item = Value>> {
     Ok((0..count).map(move |row| {
         line.clear();
         rows.write(row, false, &mut line);
-        serde_json::from_slice::<&RawValue>(&line).map(value).unwrap_or_default()
+        serde_json::from_slice::<&RawValue>(&line).map(json_value).unwrap_or_default()
     }))
 }
 
-fn value(raw: &RawValue) -> Value {
+/// A value of JSON as templates see it: every number that is no whole one of 64 bits is the text of its digits.
+pub fn json_value(raw: &RawValue) -> Value {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'{') => {
             let members: indexmap::IndexMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
-            let members = members.into_iter().map(|(name, member)| (name, value(member)));
+            let members = members.into_iter().map(|(name, member)| (name, json_value(member)));
             Value::from_object(Members(members.collect()))
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-            items.into_iter().map(value).collect::<Vec<_>>().into()
+            items.into_iter().map(json_value).collect::<Vec<_>>().into()
         }
         Some(b'"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
         Some(b't') => true.into(),

@@ -171,6 +171,7 @@ impl Asking {
             match &body {
                 // A text is sent as it is; its kind stands in `headers`.
                 Some(Value::String(text)) => request.body(text.clone()),
+                Some(json) if asker.api.has_header(&CONTENT_TYPE) => request.body(json.to_string()),
                 Some(json) => request.header(CONTENT_TYPE, "application/json").body(json.to_string()),
                 None => request,
             }

@@ -5,6 +5,8 @@ use engine_sdk::columns::{JsonRows, write_json_string};
 use engine_sdk::prelude::{Deserialize, Error, JsonSchema, Result, Value};
 use serde_json::Map;
 
+use crate::template::Template;
+
 /// What the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -20,6 +22,8 @@ pub enum Body {
 pub struct Shape {
     before: Vec<u8>,
     after: Vec<u8>,
+    /// A body that the pipeline has written itself, in the place of these.
+    pub template: Option<Template>,
     pub batch: usize,
     omit_nulls: bool,
 }
@@ -44,7 +48,7 @@ impl Shape {
                     .hint("leave `batch` out, or write `body: list`"));
             }
             let (before, after): (&[u8], &[u8]) = if body == Body::List { (b"[", b"]") } else { (b"", b"") };
-            return Ok(Self { before: before.into(), after: after.into(), batch, omit_nulls });
+            return Ok(Self { before: before.into(), after: after.into(), template: None, batch, omit_nulls });
         };
         if body == Some(Body::Record) {
             return Err(Error::config("`records_at` names a list of records, and `body: record` is none")
@@ -63,7 +67,12 @@ impl Shape {
         }
         write_json_string(name.as_bytes(), &mut before);
         before.extend_from_slice(b":[");
-        Ok(Self { before, after: b"]}".into(), batch, omit_nulls })
+        Ok(Self { before, after: b"]}".into(), template: None, batch, omit_nulls })
+    }
+
+    /// Bodies that the pipeline writes itself.
+    pub fn written(template: Template, batch: usize, omit_nulls: bool) -> Self {
+        Self { before: Vec::new(), after: Vec::new(), template: Some(template), batch, omit_nulls }
     }
 }
 
@@ -94,7 +103,10 @@ impl Records {
     }
 
     /// The body with the records from `from` to `to`.
-    pub fn body(&self, shape: &Shape, from: usize, to: usize) -> Vec<u8> {
+    pub fn body(&self, shape: &Shape, from: usize, to: usize) -> Result<Vec<u8>> {
+        if let Some(template) = &shape.template {
+            return template.body(self, from, to);
+        }
         let mut body = shape.before.clone();
         for at in from..to {
             if at > from {
@@ -103,7 +115,7 @@ impl Records {
             body.extend_from_slice(self.record(at));
         }
         body.extend_from_slice(&shape.after);
-        body
+        Ok(body)
     }
 
     /// The rows from `from` to `to`, in pieces.

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use engine_sdk::prelude::{Error, Result, Secret};
+use engine_sdk::prelude::{Deserialize, Error, JsonSchema, Result, Secret};
 use engine_sdk::types::{Tls, is_this_machine};
 use indexmap::IndexMap;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
-use rustls::pki_types::CertificateDer;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Proxy, Url};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// Shorter values, such as `1`, stand in texts by chance.
@@ -23,6 +23,7 @@ pub struct Api {
     url: Url,
     headers: HeaderMap,
     tls: ClientConfig,
+    proxy: Option<Proxy>,
     connect_timeout: Duration,
     timeout: Duration,
     asked_tls: Option<Tls>,
@@ -32,6 +33,16 @@ pub struct Api {
     secrets: Mutex<Vec<String>>,
 }
 
+/// A certificate and its key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// A PEM file with the certificate, and those between it and the authority.
+    pub certificate: PathBuf,
+    /// A PEM file with its key.
+    pub key: PathBuf,
+}
+
 /// The settings that an [`Api`] is made of.
 pub struct Settings<'a> {
     pub url: &'a str,
@@ -39,6 +50,9 @@ pub struct Settings<'a> {
     pub headers: &'a IndexMap<String, Secret>,
     pub tls: Option<Tls>,
     pub ca: Option<PathBuf>,
+    /// Certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    pub proxy: Option<&'a Secret>,
     pub connect_timeout: Duration,
     pub timeout: Duration,
     /// What is told of a request without an answer.
@@ -61,14 +75,16 @@ impl Api {
         let api = Self {
             url,
             headers: headers(settings.headers)?,
-            tls: trust(settings.ca.as_deref())?,
+            tls: trust(settings.ca.as_deref(), settings.identity.as_ref())?,
+            proxy: settings.proxy.map(proxy).transpose()?,
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
             asked_tls: settings.tls,
             unanswered: settings.unanswered,
             secrets: Mutex::default(),
         };
-        settings.query.values().chain(settings.headers.values()).for_each(|secret| api.keep_secret(secret.reveal()));
+        let secrets = settings.query.values().chain(settings.headers.values()).chain(settings.proxy);
+        secrets.for_each(|secret| api.keep_secret(secret.reveal()));
         Ok(api)
     }
 
@@ -111,7 +127,12 @@ impl Api {
     }
 
     fn made(&self, headers: HeaderMap) -> Result<Client> {
-        Client::builder()
+        let builder = match &self.proxy {
+            Some(proxy) => Client::builder().proxy(proxy.clone()),
+            // Not even one that stands in the environment.
+            None => Client::builder().no_proxy(),
+        };
+        builder
             .tls_backend_preconfigured(self.tls.clone())
             .default_headers(headers)
             .user_agent(concat!("engine/", env!("CARGO_PKG_VERSION")))
@@ -120,7 +141,6 @@ impl Api {
             .pool_idle_timeout(IDLE)
             // Where rows go is what the pipeline says, and nothing that a server answers.
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .build()
             .map_err(|error| Error::internal(format!("the HTTP client cannot be made: {}", error.without_url())))
     }
@@ -214,15 +234,17 @@ pub fn idempotency_header(name: &str, others: &IndexMap<String, Secret>) -> Resu
     let header = HeaderName::try_from(name).map_err(|_| {
         wrong("is no name of a header").hint("names are letters, digits and `-`; write `null` to send none")
     })?;
-    if OWN.contains(&header.as_str()) || others.keys().any(|other| other.eq_ignore_ascii_case(header.as_str())) {
+    if OWN.contains(&header.as_str())
+        || header == CONTENT_TYPE
+        || others.keys().any(|other| other.eq_ignore_ascii_case(header.as_str()))
+    {
         return Err(wrong("is another header").hint("choose another name, or write `null` to send no key"));
     }
     Ok(header)
 }
 
 /// Headers that belong to the connection, or are made of the request.
-const OWN: [&str; 7] =
-    ["host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "expect"];
+const OWN: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"];
 
 fn headers(settings: &IndexMap<String, Secret>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -244,7 +266,7 @@ fn headers(settings: &IndexMap<String, Secret>) -> Result<HeaderMap> {
 }
 
 /// Which certificates are believed: those that the system trusts, or that `ca` holds.
-fn trust(ca: Option<&Path>) -> Result<ClientConfig> {
+fn trust(ca: Option<&Path>, identity: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -269,7 +291,30 @@ fn trust(ca: Option<&Path>) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::internal(format!("TLS cannot be set up: {error}")))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let builder = builder.with_root_certificates(roots);
+    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let unreadable = |path: &Path, why: String| {
+        Error::config(format!("`identity`: {} cannot be read: {why}", path.display()))
+            .hint("give the path of a PEM file")
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(certificate, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| {
+        Error::config(format!("`identity`: certificate and key cannot be used: {error}"))
+            .hint("the key must be that of the certificate")
+    })
+}
+
+/// Through which requests go.
+fn proxy(setting: &Secret) -> Result<Proxy> {
+    let wrong = |what: String| Error::config(format!("`proxy` {what}")).hint("write http://HOST:PORT");
+    let url = Url::parse(setting.reveal()).map_err(|error| wrong(format!("is no address: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(format!("begins with `{}`", url.scheme())));
+    }
+    Proxy::all(url).map_err(|error| wrong(format!("cannot be used: {}", error.without_url())))
 }
 
 /// The innermost error of a type among those that led to this one.
@@ -325,6 +370,8 @@ mod tests {
             headers: &IndexMap::new(),
             tls: None,
             ca: None,
+            identity: None,
+            proxy: None,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             unanswered: "",

@@ -3,7 +3,7 @@
 //! Both have one client (`client`), with its logins (`login`), and one place in which
 //! it is decided what an answer means (`answer`, with the pipeline's own `rules`).
 //!
-//! - The sink builds requests (`body`) and gives them to a thread that sends several
+//! - The sink builds requests (`body`, `template`) and gives them to a thread that sends several
 //!   at a time (`sender`); which of them need not be sent again when a delivery is
 //!   repeated is in `ledger`.
 //! - The source asks (`asker`) for one page after the other (`paging`), and passes on
@@ -23,6 +23,7 @@ mod rules;
 mod sender;
 mod sink;
 mod source;
+mod template;
 #[cfg(test)]
 mod tests;
 

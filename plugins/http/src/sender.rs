@@ -16,6 +16,7 @@ use crate::client::Api;
 use crate::ledger::Id;
 use crate::login::{Clients, Session, send};
 use crate::rules::{Rules, names};
+use crate::template::Template;
 
 /// A request on its way.
 pub struct Request {
@@ -141,7 +142,10 @@ async fn deliver(sending: &Sending<'_>, mut request: Request) -> Outcome {
     let mut waiting = std::mem::take(&mut request.waiting);
     waiting.reverse();
     while let Some((from, to)) = waiting.pop() {
-        let body = request.records.body(&sending.way.shape, from, to);
+        let body = match request.records.body(&sending.way.shape, from, to) {
+            Ok(body) => body,
+            Err(error) => return Outcome { request, parts, ended: Err(error) },
+        };
         let bytes = body.len() as u64;
         let id = request.id.part(from, to, count);
         match post(sending, id, body).await {
@@ -176,8 +180,12 @@ async fn post(sending: &Sending<'_>, id: Id, body: Vec<u8>) -> Result<Answer> {
     let url: Url = way.api.url();
     let body = Bytes::from(body);
     let make = |client: &Client| {
-        let request = client.request(way.method.clone(), url.clone());
-        let request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        let mut request = client.request(way.method.clone(), url.clone()).body(body.clone());
+        if !way.api.has_header(&CONTENT_TYPE) {
+            let is_text = way.shape.template.as_ref().is_some_and(Template::is_text);
+            request =
+                request.header(CONTENT_TYPE, if is_text { "text/plain; charset=utf-8" } else { "application/json" });
+        }
         match &way.idempotency_header {
             Some(header) => request.header(header, id.text()),
             None => request,

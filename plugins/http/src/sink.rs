@@ -11,11 +11,12 @@ use serde_json::Map;
 
 use crate::answer::{Answer, Refusal};
 use crate::body::{Body, Cutter, Records, Shape};
-use crate::client::{Api, Settings, idempotency_header as idempotency_header_of};
+use crate::client::{Api, Identity, Settings, idempotency_header as idempotency_header_of};
 use crate::ledger::{Id, Ledger};
 use crate::login::{Clients, Login, Session, send};
 use crate::rules::{Rule, Rules};
 use crate::sender::{Outcome, Request, Sender, Way};
+use crate::template::Template;
 
 /// As many connections as one client should ask of one server.
 const MOST_AT_A_TIME: usize = 64;
@@ -66,6 +67,13 @@ pub struct Config {
     /// certificate. Trusted in the place of the system's own.
     #[serde(default)]
     ca: Option<PathBuf>,
+    /// The certificate with which the engine shows itself to the server.
+    #[serde(default)]
+    identity: Option<Identity>,
+    /// The proxy through which requests go: `http://HOST:PORT`. Unset: none, also
+    /// where the environment names one.
+    #[serde(default)]
+    proxy: Option<Secret>,
     /// How long to wait for a connection.
     #[serde(default = "default_connect_timeout")]
     connect_timeout: Duration,
@@ -88,6 +96,10 @@ pub struct Config {
     #[serde(default)]
     #[schemars(schema_with = "fields_schema")]
     fields: Map<String, Value>,
+    /// The body, written out: an object or a list as JSON, or a text. Its texts may be
+    /// templates, such as `{ text: "{{ record.summary }}" }`.
+    #[serde(default)]
+    template: Option<Value>,
     /// Leaves members without a value out, instead of writing `null`.
     #[serde(default)]
     omit_nulls: bool,
@@ -181,12 +193,26 @@ impl Component for HttpSink {
             headers: &headers,
             tls: config.tls,
             ca: config.ca.map(|path| cx.resolve(path)),
+            identity: config.identity.map(|it| (cx.resolve(it.certificate), cx.resolve(it.key))),
+            proxy: config.proxy.as_ref(),
             connect_timeout: config.connect_timeout.0,
             timeout: config.timeout.0,
             unanswered: "the request may have been taken; it is sent again with the same idempotency key",
         })?;
         let records_at = config.records_at.as_deref();
-        let shape = Shape::new(config.body, config.batch, records_at, &config.fields, config.omit_nulls)?;
+        let shape = match &config.template {
+            None => Shape::new(config.body, config.batch, records_at, &config.fields, config.omit_nulls)?,
+            Some(_) if config.body.is_some() || records_at.is_some() || !config.fields.is_empty() => {
+                return Err(Error::config(
+                    "`template` is the whole body, and `body`, `records_at` or `fields` are there too",
+                )
+                .hint("put everything into `template`: {{ records }} is the list of records"));
+            }
+            Some(template) => {
+                let template = Template::new(template, config.batch == 1, cx.pipeline())?;
+                Shape::written(template, config.batch, config.omit_nulls)
+            }
+        };
         let method = match config.method {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,

@@ -15,7 +15,7 @@ use reqwest::header::ETAG;
 
 use crate::answer;
 use crate::asker::{Asker, Asking, Piece, Window};
-use crate::client::{Api, Settings};
+use crate::client::{Api, Identity, Settings};
 use crate::login::{Login, Session};
 use crate::paging::{Paging, Place};
 use crate::rules::{Rule, Rules, is_pointer};
@@ -92,6 +92,13 @@ pub struct Config {
     /// certificate. Trusted in the place of the system's own.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// The certificate with which the engine shows itself to the server.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// The proxy through which requests go: `http://HOST:PORT`. Unset: none, also
+    /// where the environment names one.
+    #[serde(default)]
+    pub proxy: Option<Secret>,
     /// How long to wait for a connection.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Duration,
@@ -179,6 +186,8 @@ impl Questions {
             headers: &headers,
             tls: config.tls,
             ca: config.ca.map(|path| cx.resolve(path)),
+            identity: config.identity.map(|it| (cx.resolve(it.certificate), cx.resolve(it.key))),
+            proxy: config.proxy.as_ref(),
             connect_timeout: config.connect_timeout.0,
             timeout: config.timeout.0,
             unanswered: "it is asked again, as the pipeline's `retry` says",

@@ -155,3 +155,53 @@ fn a_check_sends_no_record_and_tells_a_refused_login() {
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("nobody answers"), "{error}");
 }
+
+#[test]
+fn a_body_can_be_written_out_and_no_digit_is_lost() {
+    let amount = arrow_array::Decimal128Array::from(vec![110, 12_345_678_901_234_567_890]);
+    let columns: [(&str, ArrayRef); 2] = [
+        ("n", Arc::new(Int64Array::from(vec![1, 2]))),
+        ("amount", Arc::new(amount.with_precision_and_scale(38, 2).unwrap())),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let sent = |settings: Value| {
+        let api = Api::taking();
+        deliver(&Host::new(), api.with(settings), vec![rows.clone()], vec![]).unwrap();
+        api.seen()
+    };
+    let template = json!({"text": "{{ pipeline }}: {{ record.n }} of {{ count }}", "all": ["{{ record }}"], "a": "{{ record.amount }}", "m": "{{ record.n * 2 }}", "fixed": null});
+    let seen = sent(json!({"template": template}));
+    assert_eq!(
+        String::from_utf8_lossy(&seen[1].body),
+        r#"{"text":"test: 2 of 1","all":[{"n":2,"amount":123456789012345678.90}],"a":123456789012345678.90,"m":4,"fixed":null}"#
+    );
+    let seen = sent(json!({"batch": 10, "template": {"data": "{{ records }}", "count": "{{ count }}"}}));
+    assert_eq!(
+        String::from_utf8_lossy(&seen[0].body),
+        r#"{"data":[{"n":1,"amount":1.10},{"n":2,"amount":123456789012345678.90}],"count":2}"#
+    );
+    let seen = sent(json!({"template": "<n>{{ record.n }}</n>"}));
+    assert_eq!(
+        (&seen[0].body[..], seen[0].header("content-type")),
+        (&b"<n>1</n>"[..], Some("text/plain; charset=utf-8"))
+    );
+    let seen =
+        sent(json!({"template": "n={{ record.n }}", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}));
+    assert_eq!(seen[0].header("content-type"), Some("application/x-www-form-urlencoded"));
+}
+
+#[test]
+fn a_body_that_cannot_be_written_is_told() {
+    let api = Api::taking();
+    for (settings, says) in [
+        (json!({"template": {}, "fields": {"a": 1}}), "whole body"),
+        (json!({"template": "{{ recrod.n }}"}), "knows no `recrod`"),
+        (json!({"batch": 2, "template": "{{ record.n }}"}), "knows no `record`"),
+        (json!({"template": {"a": "{{ record.none }}"}}), "no `none`"),
+        (json!({"template": "n = {{ record.none }}"}), "cannot be filled in"),
+    ] {
+        let error = deliver(&Host::new(), api.with(settings), vec![calls([1])], vec![]).unwrap_err();
+        assert!(error.kind == ErrorKind::Config && error.message.contains(says), "{error}");
+    }
+    assert!(api.seen().is_empty());
+}
