@@ -10,8 +10,8 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use crate::answer;
 use crate::client::Api;
-use crate::login::{Clients, Session, send};
 use crate::paging::{Answered, Paging, Place};
+use crate::pledge::{Clients, Pledge, send};
 use crate::records::{self, Found};
 use crate::rules::Rules;
 
@@ -39,7 +39,7 @@ pub struct Window {
 /// What is asked, and how the answers are read.
 pub struct Asker {
     pub api: Api,
-    pub session: Option<Session>,
+    pub pledge: Pledge,
     pub method: Method,
     pub query: Vec<(String, JsonTemplate)>,
     pub body: Option<JsonTemplate>,
@@ -176,7 +176,7 @@ impl Asking {
                 None => request,
             }
         };
-        let response = send(asker.session.as_ref(), &asker.api, &self.clients, &self.cx, &url, make).await?;
+        let response = send(&asker.pledge, &asker.api, &self.clients, &self.cx, &url, make).await?;
         Ok((response, url))
     }
 }

@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::asker::{Asking, Page};
 use crate::paging::Place;
-use crate::source::{self, Questions, default_connect_timeout, default_timeout};
+use crate::questions::Questions;
+use crate::source::{self, default_connect_timeout, default_timeout};
 
 /// What LeadPier tells of a source, and the columns that it becomes.
 const COLUMNS: [(&str, ColumnType); 8] = [
@@ -144,7 +145,7 @@ impl Component for LeadPier {
 
     /// Logs in and asks for the first page.
     fn check(&mut self) -> Result<CheckReport> {
-        source::check(&self.questions, &self.runtime, &self.cx)
+        self.questions.check(&self.runtime, &self.cx)
     }
 }
 

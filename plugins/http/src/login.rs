@@ -8,17 +8,16 @@ use engine_sdk::record_template::{Escape, RecordTemplate, Text};
 use engine_sdk::types;
 use indexmap::IndexMap;
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
+use crate::aws::Aws;
 use crate::client::Api;
 use crate::rules::{When, pointed};
 
 /// A token is renewed this long before it ends, or earlier where it lives for a short time only.
 const BEFORE: Duration = Duration::from_secs(60);
-/// How often a login is renewed that the API does not take.
-const RENEWALS: u32 = 2;
 /// How much of the answer to a login is read.
 const MOST_ANSWER: usize = 1 << 20;
 
@@ -34,6 +33,8 @@ pub enum Login {
     ApiKey(ApiKey),
     /// A token of an OAuth 2.0 server: for client credentials, or for a refresh token.
     Oauth2(OAuth2),
+    /// A signature in every request, as AWS wants it.
+    Aws(Aws),
     /// A token for which credentials are posted, as many APIs of their own have it.
     Session(SessionLogin),
 }
@@ -143,7 +144,7 @@ impl Login {
                 return Err(Error::config("`login.api_key` stands in a header or in the address")
                     .hint("name one of `header` and `query`"));
             }
-            Self::Oauth2(_) | Self::Session(_) => return Ok(()),
+            Self::Oauth2(_) | Self::Aws(_) | Self::Session(_) => return Ok(()),
         };
         if map.keys().any(|known| known.eq_ignore_ascii_case(name)) {
             return Err(Error::config(format!("`{name}` stands in `login` and in `{what}`")).hint("remove one of them"));
@@ -229,7 +230,7 @@ impl Session {
                 let ask = Ask::Json(it.body.clone());
                 (&it.url, ask, it.token_at.clone(), it.success.clone(), lifetime, header, value, who)
             }
-            Login::Basic(_) | Login::Bearer(_) | Login::ApiKey(_) => return Ok(None),
+            Login::Basic(_) | Login::Bearer(_) | Login::ApiKey(_) | Login::Aws(_) => return Ok(None),
         };
         let pointers = [Some(token_at.as_str()), success.as_ref().and_then(When::place)];
         if let Some(wrong) = pointers.into_iter().flatten().find(|it| !it.is_empty() && !it.starts_with('/')) {
@@ -353,48 +354,6 @@ impl Session {
             _ => Error::denied(what).hint("check the credentials in `login`"),
         })
     }
-}
-
-/// The clients of an API: with its headers, and without them for whoever gives out tokens.
-pub struct Clients {
-    pub api: Client,
-    pub bare: Client,
-}
-
-impl Clients {
-    pub fn of(api: &Api) -> Result<Self> {
-        Ok(Self { api: api.client()?, bare: api.bare_client()? })
-    }
-}
-
-/// Sends a request with the login, which is renewed and the request sent again where the API does not take it.
-/// `make` is asked for the request each time.
-pub async fn send(
-    session: Option<&Session>,
-    api: &Api,
-    clients: &Clients,
-    cx: &Context,
-    url: &Url,
-    make: impl Fn(&Client) -> RequestBuilder,
-) -> Result<Response> {
-    let mut refused: Option<Pass> = None;
-    for left in (0..=RENEWALS).rev() {
-        let mut request = make(&clients.api);
-        let pass = match session {
-            Some(session) => Some(session.pass(api, &clients.bare, cx, refused.as_ref()).await?),
-            None => None,
-        };
-        if let Some(pass) = &pass {
-            request = request.header(pass.header.clone(), pass.value.clone());
-        }
-        let response = request.send().await.map_err(|error| api.unanswered(url, &error))?;
-        let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        match pass {
-            Some(pass) if is_refused && left > 0 => refused = Some(pass),
-            _ => return Ok(response),
-        }
-    }
-    Err(Error::internal("a request was neither taken nor refused"))
 }
 
 fn form(request: RequestBuilder, parameters: &[(String, String)], refresh: Option<&str>) -> Result<RequestBuilder> {

@@ -14,7 +14,7 @@ use crate::answer::{self, Answer, Refusal};
 use crate::body::{Records, Shape};
 use crate::client::Api;
 use crate::ledger::Id;
-use crate::login::{Clients, Session, send};
+use crate::pledge::{Clients, Pledge, send};
 use crate::rules::{Rules, names};
 use crate::template::Template;
 
@@ -44,7 +44,7 @@ pub struct Outcome {
 /// How requests are sent.
 pub struct Way {
     pub api: Api,
-    pub session: Option<Session>,
+    pub pledge: Pledge,
     pub method: Method,
     pub shape: Shape,
     pub concurrency: usize,
@@ -191,6 +191,6 @@ async fn post(sending: &Sending<'_>, id: Id, body: Vec<u8>) -> Result<Answer> {
             None => request,
         }
     };
-    let response = send(way.session.as_ref(), &way.api, clients, cx, &url, make).await?;
+    let response = send(&way.pledge, &way.api, clients, cx, &url, make).await?;
     answer::read(&way.api.shown(), response, &way.rules, |text| way.api.hide(text)).await
 }

@@ -1,6 +1,5 @@
 //! The sink: settings, and one delivery from its first request to its last answer.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use engine_sdk::prelude::*;
@@ -9,19 +8,18 @@ use engine_sdk::{Runtime, counted};
 use indexmap::IndexMap;
 use serde_json::Map;
 
-use crate::answer::{Answer, Refusal};
-use crate::body::{Body, Cutter, Records, Shape};
+use crate::body::{Body, Shape};
 use crate::client::{Api, Identity, Settings, idempotency_header as idempotency_header_of};
-use crate::ledger::{Id, Ledger};
-use crate::login::{Clients, Login, Session, send};
+use crate::ledger::Ledger;
+use crate::login::Login;
+use crate::pledge::{Clients, Pledge, send};
 use crate::rules::{Rule, Rules};
-use crate::sender::{Outcome, Request, Sender, Way};
+use crate::sender::{Sender, Way};
+use crate::tally::Tally;
 use crate::template::Template;
 
 /// As many connections as one client should ask of one server.
 const MOST_AT_A_TIME: usize = 64;
-/// As many things as somebody can be told of one delivery.
-const MOST_ALERTS: usize = 1_000;
 /// As many records as fit into a body that a server still takes.
 const LARGEST_BATCH: usize = 10_000;
 
@@ -220,22 +218,19 @@ impl Component for HttpSink {
         };
         let idempotency_header = idempotency_header.transpose()?;
         let rules = Rules::new(config.answers, config.figures)?;
-        let session = match &config.login {
-            Some(login) => Session::new(login, &api, &cx)?,
-            None => None,
-        };
-        let way = Way { api, session, method, shape, concurrency: config.concurrency, idempotency_header, rules };
+        let pledge = Pledge::new(config.login.as_ref(), &api, &cx)?;
+        let way = Way { api, pledge, method, shape, concurrency: config.concurrency, idempotency_header, rules };
         Ok(Self { way, runtime: Runtime::new()?, answered: vec![], told: Receipt::default(), cx })
     }
 
     /// Asks without sending anything. An API that takes only what it is made for answers this in many
     /// ways; what counts is that it answers, and does not refuse the login.
     fn check(&mut self) -> Result<CheckReport> {
-        let Way { api, session, .. } = &self.way;
+        let Way { api, pledge, .. } = &self.way;
         let clients = Clients::of(api)?;
         let status = self.runtime.run(&self.cx, async {
             let ask = |client: &reqwest::Client| client.head(api.url());
-            Ok(send(session.as_ref(), api, &clients, &self.cx, &api.url(), ask).await?.status())
+            Ok(send(pledge, api, &clients, &self.cx, &api.url(), ask).await?.status())
         })?;
         if matches!(status.as_u16(), 401 | 403 | 407) {
             return Err(Error::denied(format!("{} answered {status}", api.shown()))
@@ -262,16 +257,8 @@ impl Sink for HttpSink {
 
     fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
         check_columns(&input.schema())?;
-        let mut tally = Tally {
-            ledger: Ledger::new(&delivery.key, &std::mem::take(&mut self.answered))?,
-            cx: &self.cx,
-            rows: 0,
-            bytes: 0,
-            again: 0,
-            is_over: false,
-            error: None,
-            alerts: BTreeMap::new(),
-        };
+        let ledger = Ledger::new(&delivery.key, &std::mem::take(&mut self.answered))?;
+        let mut tally = Tally::new(ledger, &self.cx);
         if let Some(given_up) = &delivery.given_up {
             tally.refuse_rest(&self.way.shape, input, given_up)?;
             let (sealed, told) = tally.end();
@@ -323,126 +310,5 @@ fn check_columns(schema: &Schema) -> Result<()> {
         Some((_, name)) => Err(Error::config(format!("two columns are named `{name}`, but a record can have one"))
             .hint("rename one of them before")),
         None => Ok(()),
-    }
-}
-
-/// A delivery at work.
-struct Tally<'a> {
-    ledger: Ledger,
-    cx: &'a Context,
-    rows: u64,
-    bytes: u64,
-    /// Requests that an earlier attempt had sent.
-    again: usize,
-    /// Nothing more is sent.
-    is_over: bool,
-    /// The first error of a request.
-    error: Option<Error>,
-    /// What somebody should know, by its key.
-    alerts: BTreeMap<String, String>,
-}
-
-impl Tally<'_> {
-    /// What the delivery came to, and what the answers have told beside.
-    fn end(self) -> (Sealed, Receipt) {
-        let alerts = self.alerts.into_iter().map(|(key, message)| Alert { key, message });
-        let told = Receipt { figures: self.ledger.figures, alerts: alerts.collect(), ..Receipt::default() };
-        (Sealed { rows: self.rows, bytes: self.bytes, ..Sealed::default() }, told)
-    }
-
-    fn send(&mut self, sender: &Sender<'_>, shape: &Shape, input: Batches) -> Result<()> {
-        let mut cutter = Cutter::new(shape);
-        for batch in input {
-            self.cx.check_cancelled()?;
-            cutter.add(&batch?, |records| self.submit(sender, records))?;
-            if self.is_over {
-                return Ok(());
-            }
-        }
-        match cutter.finish() {
-            Some(records) => self.submit(sender, records),
-            None => Ok(()),
-        }
-    }
-
-    /// Sends nothing any more: counts what was taken, and refuses the rest.
-    fn refuse_rest(&mut self, shape: &Shape, input: Batches, why: &GivenUp) -> Result<()> {
-        let mut cutter = Cutter::new(shape);
-        let mut refuse = |records: Records| -> Result<()> {
-            let (_, waiting) = self.missing(&records);
-            for (from, to) in waiting {
-                for rows in records.rows(from, to) {
-                    self.cx.reject_rows(&rows, &why.code, &why.reason)?;
-                }
-            }
-            Ok(())
-        };
-        for batch in input {
-            cutter.add(&batch?, &mut refuse)?;
-        }
-        cutter.finish().map_or(Ok(()), refuse)
-    }
-
-    /// A request's id, and which of its records no earlier attempt has sent; the others are counted.
-    fn missing(&mut self, records: &Records) -> (Id, Vec<(usize, usize)>) {
-        let count = records.count();
-        let id = self.ledger.id(records.content());
-        let waiting = self.ledger.missing(id, count);
-        let missing: usize = waiting.iter().map(|(from, to)| to - from).sum();
-        if missing < count {
-            self.rows += (count - missing) as u64;
-            self.again += 1;
-        }
-        (id, waiting)
-    }
-
-    fn submit(&mut self, sender: &Sender<'_>, records: Records) -> Result<()> {
-        for outcome in sender.outcomes() {
-            self.count(outcome)?;
-        }
-        if self.is_over {
-            return Ok(());
-        }
-        let (id, waiting) = self.missing(&records);
-        // Where no more are sent, an outcome says why, or the sender itself at its end.
-        if !waiting.is_empty() {
-            self.is_over = !sender.send(Request { id, records, waiting });
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, outcome: Outcome) -> Result<()> {
-        let Outcome { request, parts, ended } = outcome;
-        for part in parts {
-            let (from, to) = part.records;
-            match part.answer {
-                Answer::Accepted { figures } => {
-                    self.rows += (to - from) as u64;
-                    self.bytes += part.bytes;
-                    self.ledger.taken(request.id.part(from, to, request.records.count()), &figures, self.cx)?;
-                }
-                // A dead letter of this attempt is forgotten if it fails: the record is sent again, and refused again.
-                Answer::Refused(Refusal { code, reason, alert, .. }) => {
-                    for rows in request.records.rows(from, to) {
-                        self.cx.reject_rows(&rows, &code, &reason)?;
-                    }
-                    if let Some(Alert { key, message }) = alert
-                        && self.alerts.len() < MOST_ALERTS
-                    {
-                        self.alerts.entry(key).or_insert(message);
-                    }
-                }
-            }
-        }
-        if let Err(error) = ended {
-            self.is_over = true;
-            // Who is told that no attempt can help takes it that nothing was sent, which a request without an answer
-            // does not say: its error goes first.
-            let is_better = |known: &Error| error.kind.is_retryable() && !known.kind.is_retryable();
-            if self.error.as_ref().is_none_or(is_better) {
-                self.error = Some(error);
-            }
-        }
-        Ok(())
     }
 }

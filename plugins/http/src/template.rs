@@ -23,7 +23,7 @@ enum Node {
     Records,
     Record,
     Member(String),
-    Other(JsonTemplate),
+    Other(Box<JsonTemplate>),
     List(Vec<Node>),
     Object(Vec<(String, Node)>),
 }
@@ -38,7 +38,7 @@ impl Template {
 
     /// Whether the body is a text, and no JSON.
     pub fn is_text(&self) -> bool {
-        matches!(self.node, Node::Other(JsonTemplate::Text(_)))
+        matches!(&self.node, Node::Other(template) if matches!(**template, JsonTemplate::Text(_)))
     }
 
     /// The body for some of the records.
@@ -57,11 +57,10 @@ impl Template {
             minijinja::Value::UNDEFINED
         };
         let mut out = Vec::new();
-        if let Node::Other(template @ JsonTemplate::Text(_)) = &self.node {
-            let Value::String(text) = template.fill(&values)? else {
-                return Err(Error::internal("a text became something else"));
-            };
-            return Ok(text.into_bytes());
+        if let Node::Other(template) = &self.node
+            && let JsonTemplate::Text(text) = &**template
+        {
+            return Ok(text.fill(&values)?.into_bytes());
         }
         self.node.write(records, (from, to), &values, &mut out)?;
         Ok(out)
@@ -84,9 +83,9 @@ impl Node {
                     (Some("record"), JsonTemplate::Value(_)) => Self::Record,
                     (Some(inner), JsonTemplate::Value(_)) => match inner.strip_prefix("record.") {
                         Some(name) if is_plain(name) => Self::Member(name.to_owned()),
-                        _ => Self::Other(template),
+                        _ => Self::Other(Box::new(template)),
                     },
-                    _ => Self::Other(template),
+                    _ => Self::Other(Box::new(template)),
                 }
             }
         })
@@ -95,8 +94,8 @@ impl Node {
     /// Whether a part of it is filled in by the values of records.
     fn is_other(&self) -> bool {
         match self {
-            Self::Records | Self::Record | Self::Member(_) | Self::Other(JsonTemplate::Fixed(_)) => false,
-            Self::Other(_) => true,
+            Self::Records | Self::Record | Self::Member(_) => false,
+            Self::Other(template) => !matches!(**template, JsonTemplate::Fixed(_)),
             Self::List(items) => items.iter().any(Self::is_other),
             Self::Object(members) => members.iter().any(|(_, node)| node.is_other()),
         }

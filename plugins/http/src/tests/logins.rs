@@ -192,3 +192,18 @@ fn requests_at_the_same_time_wait_for_one_renewal() {
     let different: std::collections::HashSet<_> = keys.iter().collect();
     assert_eq!(different.len(), 32, "a request that is sent again has the same key");
 }
+
+#[test]
+fn requests_are_signed_as_they_are_sent() {
+    let api = Api::taking();
+    let aws = json!({
+        "region": "eu-west-1", "service": "execute-api", "access_key_id": "AKID", "secret_access_key": SECRET,
+        "session_token": "canary-session",
+    });
+    deliver(&Host::new(), api.with(json!({"login": {"aws": aws}})), vec![calls([1])], vec![]).unwrap();
+    let seen = &api.seen()[0];
+    let authorization = seen.header("authorization").unwrap();
+    assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKID/"), "{authorization}");
+    assert!(authorization.contains("host;") && authorization.contains("x-amz-date"), "{authorization}");
+    assert_eq!(seen.header("x-amz-security-token"), Some("canary-session"));
+}
