@@ -234,7 +234,8 @@ typedef struct EngineHost {
    * before: what would be costly to get again, such as a login. It is stored before
    * the call returns, readable to the engine's user alone, and comes with `open` as
    * `remembered`, also in later runs. `null` forgets it. It may be gone at any time:
-   * on another machine there is none.
+   * on another machine there is none. Where `open` came without `remembered`, as in a
+   * check, nothing is kept.
    */
   EngineStatus (*remember)(void *context, EngineText value);
   /*

@@ -29,9 +29,15 @@ pub struct OpenRequest {
     /// The folder that relative paths are relative to. Empty: the process's own.
     #[serde(default)]
     pub folder: String,
-    /// What the stage has kept with `remember` last.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub remembered: Value,
+    /// What the stage has kept with `remember` last; `null` where there is nothing yet. Missing: nothing is kept here,
+    /// as in a check.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Value>,
+}
+
+/// `null` is a value, and not the same as nothing.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// What a module that does not share the engine's process may do. By default

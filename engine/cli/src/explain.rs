@@ -163,7 +163,7 @@ fn plan(assembly: &Assembly) -> Result<engine_abi::message::Plan> {
         window_id: 0,
     };
     let part = &assembly.source.part;
-    part.open(part.render(&variables)?, serde_json::Value::Null, host)?.plan(&PlanRequest::default())
+    part.open(part.render(&variables)?, None, host)?.plan(&PlanRequest::default())
 }
 
 /// What a pair of source and sink guarantees: the sink's own promise holds only

@@ -98,7 +98,7 @@ impl Part {
     fn try_open(&self) -> Result<Instance> {
         let letters = Letters::Collected(Arc::new(Collected::default()));
         let host = StageHost::new(&self.pipeline, &self.stage, &Stop::new(), letters);
-        self.open(self.render(&imagined(&self.pipeline, 1))?, Value::Null, host)
+        self.open(self.render(&imagined(&self.pipeline, 1))?, None, host)
     }
 
     /// Transforms: how much of the stream it must see.
@@ -127,8 +127,8 @@ impl Part {
         rendered(1) != rendered(2)
     }
 
-    /// Opens an instance with a rendered configuration, and what its stage has kept.
-    pub fn open(&self, config: Value, remembered: Value, host: Arc<dyn Host>) -> Result<Instance> {
+    /// Opens an instance with a rendered configuration, and what its stage has kept, where something is kept.
+    pub fn open(&self, config: Value, remembered: Option<Value>, host: Arc<dyn Host>) -> Result<Instance> {
         let request = OpenRequest {
             config,
             pipeline: self.pipeline.clone(),

@@ -75,7 +75,7 @@ pub(crate) fn catch_up(
                     in_order = true;
                 }
                 Next::Spent if refused || (of_sink && budget.on_exhausted() == OnExhausted::DeadLetter) => {
-                    bury(shared, sink, window, &error, &mut solo, stop)?;
+                    bury(shared, sink, window, &error, &mut solo, false, stop)?;
                     budget.succeeded();
                 }
                 Next::Spent => return Err(error),
@@ -94,7 +94,7 @@ pub(crate) fn catch_up(
             }
         };
         let id = next.window.id;
-        let answered = || shared.state.answered(shared.pipeline(), id);
+        let answered = || shared.state.answered(shared.pipeline(), id, sink);
         let before = (delivered(&next, sink), answered()?);
         match attempt(shared, sink, next, &mut solo, in_order, &mut several, stop, |_| {}) {
             Ok(()) => {
@@ -187,13 +187,15 @@ fn attempt(
     Ok(())
 }
 
-/// Makes dead letters of the rows that a sink cannot be given.
+/// Makes dead letters of the rows that a sink cannot be given. `whole_rows`: of all of a delivery, whatever of it is
+/// known to have arrived.
 fn bury(
     shared: &Arc<Shared>,
     sink: &str,
     window: Option<u64>,
     why: &Error,
     solo: &mut Option<Solo>,
+    whole_rows: bool,
     stop: &Stop,
 ) -> Result<()> {
     let Some(job) = next(shared, sink, window)? else { return Ok(()) };
@@ -210,13 +212,13 @@ fn bury(
         Ok(false) => {}
         Err(error) => tracing::warn!(pipeline = shared.pipeline(), sink, "not known whether it was delivered: {error}"),
     }
-    if outlet.has_pieces(&job.window, first)? {
+    if !whole_rows && outlet.has_pieces(&job.window, first)? {
         drop(outlet);
         if refuse_rest(shared, sink, &job, first, why, solo, stop)? {
             return Ok(());
         }
-        outlet = shared.outlet(&job.assembly, sink, stop)?;
-        outlet.begin_run(&target)?;
+        // What the attempt has settled of other splits is not missing any more.
+        return bury(shared, sink, window, why, solo, true, stop);
     }
     let solo = shared.solo(solo, &job, stop);
     solo.upstream.bind(stop, context.queue_bytes);

@@ -260,7 +260,7 @@ impl Teller<'_> {
                 let formats = self.part.sink.encoder.iter().chain(&self.part.sink.compression);
                 let mut open = Vec::new();
                 for part in formats {
-                    open.push(part.open(part.render(variables)?, serde_json::Value::Null, self.format_host(part))?);
+                    open.push(part.open(part.render(variables)?, None, self.format_host(part))?);
                 }
                 for format in &mut open {
                     stream = format.apply(Direction::Encode, stream)?;

@@ -380,7 +380,7 @@ impl Outlet {
             rows = receipt.rows,
             "delivered"
         );
-        if let Some(why) = &message.given_up {
+        if let Some(why) = message.given_up.as_ref().filter(|_| dead > 0) {
             tracing::error!(
                 pipeline = delivery.pipeline,
                 sink = delivery.sink,

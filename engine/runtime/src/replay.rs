@@ -221,12 +221,13 @@ fn open(state: &Arc<State>, pipeline: &str, window: u64) -> Result<Batches> {
             for letter in &letters {
                 match payload(&state, letter.id)? {
                     // A record lost its end when it was framed.
-                    Payload::Raw { name, mut bytes } => {
-                        if bytes.last() != Some(&b'\n') {
-                            bytes.push(b'\n');
+                    Payload::Raw { name, bytes: mut record } => {
+                        if record.last() != Some(&b'\n') {
+                            record.push(b'\n');
                         }
+                        bytes += record.len();
                         // Each is a file of its own.
-                        pieces.push(&format!("{name} (dead letter {})", letter.id), &bytes);
+                        pieces.push(&format!("{name} (dead letter {})", letter.id), &record);
                     }
                     Payload::Row { ipc } => {
                         bytes += ipc.len();

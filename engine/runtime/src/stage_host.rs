@@ -127,10 +127,9 @@ impl StageHost {
         }
     }
 
-    /// What the stage has kept last.
-    pub fn remembered(&self) -> Result<serde_json::Value> {
-        let Some(state) = &self.memory else { return Ok(serde_json::Value::Null) };
-        state.remembered(&self.pipeline, &self.stage)
+    /// What the stage has kept last. None: nothing is kept.
+    pub fn remembered(&self) -> Result<Option<serde_json::Value>> {
+        self.memory.as_ref().map(|state| state.remembered(&self.pipeline, &self.stage)).transpose()
     }
 
     /// Binds the stage to a pass that can be stopped alone.

@@ -30,7 +30,7 @@ pub struct Context {
     pipeline: String,
     stage: String,
     folder: PathBuf,
-    remembered: serde_json::Value,
+    remembered: Option<serde_json::Value>,
 }
 
 // SAFETY: `plugin.h` allows every function of the host table from any thread
@@ -191,7 +191,12 @@ impl Context {
     /// What this stage had kept with [`Context::remember`] when it was opened; `null`
     /// where there is none: on another machine, or where it was forgotten.
     pub fn remembered(&self) -> &serde_json::Value {
-        &self.remembered
+        self.remembered.as_ref().unwrap_or(&serde_json::Value::Null)
+    }
+
+    /// Whether what is kept with [`Context::remember`] comes back. It does not in a check or a preview.
+    pub fn remembers(&self) -> bool {
+        self.remembered.is_some()
     }
 
     /// Push sources: hands over what was received. Returns the place to pass to

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 
 use crate::columns::JsonRows;
 
-/// Steps after which a template is stopped, for each text that is made.
-const FUEL: u64 = 1_000_000;
+/// Steps after which a template is stopped, for each text that is made: a table of 10,000 records takes some of them,
+/// a loop without an end all.
+const FUEL: u64 = 50_000_000;
 /// The name under which an environment has its one template.
 const NAME: &str = "it";
 
@@ -68,7 +69,7 @@ impl RecordTemplate {
 
     /// Whether records change anything about it.
     pub fn is_fixed(&self) -> bool {
-        !self.0.contains("{{") && !self.0.contains("{%")
+        !["{{", "{%", "{#"].iter().any(|mark| self.0.contains(mark))
     }
 
     /// Reads the template of a setting. `names`: what it may name, such as `record`.
@@ -164,11 +165,13 @@ impl JsonTemplate {
         let compiled = template.compile(setting, names, Escape::Nothing)?;
         let inner = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
         Ok(match inner.filter(|inner| !inner.contains("{{") && !inner.contains("}}")) {
-            Some(inner) => Self::Value(Expression {
-                setting: setting.to_owned(),
-                source: inner.trim().to_owned(),
-                environment: compiled.environment,
-            }),
+            Some(inner) => {
+                // `{{- … -}}` trims what stands around it, and here nothing does.
+                let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
+                let source = inner.strip_suffix(['-', '+']).unwrap_or(inner).trim().to_owned();
+                compiled.environment.compile_expression(&source).map_err(|error| faulty(setting, &error))?;
+                Self::Value(Expression { setting: setting.to_owned(), source, environment: compiled.environment })
+            }
             None => Self::Text(compiled),
         })
     }
@@ -307,12 +310,12 @@ mod tests {
     fn a_single_value_in_json_stays_what_it_is() {
         let template = serde_json::json!({
             "offset": "{{ page.offset + 1 }}", "text": "from {{ page.offset }} on", "all": ["{{ page.list }}", 7, null],
-            "none": "{{ page.none }}", "plain": "{ }", "two": "{{ page.offset }}{{ page.offset }}",
+            "none": "{{ page.none }}", "plain": "{ }", "trimmed": "{{- page.offset -}}", "two": "{{ page.offset }}{{ page.offset }}",
         });
         let values = context! { page => context! { offset => 6, list => vec!["a"], none => () } };
         let compiled = JsonTemplate::compile("body", &template, &["page"]).unwrap();
         let expected = serde_json::json!({
-            "offset": 7, "text": "from 6 on", "all": [["a"], 7, null], "none": null, "plain": "{ }", "two": "66",
+            "offset": 7, "text": "from 6 on", "all": [["a"], 7, null], "none": null, "plain": "{ }", "trimmed": 6, "two": "66",
         });
         assert_eq!(compiled.fill(&values).unwrap(), expected);
         let unknown = JsonTemplate::compile("body", &serde_json::json!(["{{ pag.offset }}"]), &["page"]).unwrap_err();

@@ -119,7 +119,7 @@ impl Host {
             pipeline: "test".into(),
             stage: "test".into(),
             folder: self.folder.clone(),
-            remembered: self.remembered(),
+            remembered: Some(self.remembered()),
         };
         // SAFETY: the table stays at its address; tests drop the component first.
         unsafe { Context::new(&raw const *self.table, &request) }

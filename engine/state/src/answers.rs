@@ -40,12 +40,12 @@ impl State {
         Ok(())
     }
 
-    /// How many answers are kept of a window's deliveries: whether an attempt got further.
-    pub fn answered(&self, pipeline: &str, window: u64) -> Result<u64> {
+    /// How many answers are kept of a window's deliveries to a sink: whether an attempt got further.
+    pub fn answered(&self, pipeline: &str, window: u64, sink: &str) -> Result<u64> {
         self.look("count the answers to a window", |transaction| {
             let count: i64 = transaction
-                .prepare_cached("SELECT count(*) FROM answers WHERE pipeline = ?1 AND window = ?2")?
-                .query_row(params![pipeline, int(window)], |row| row.get(0))?;
+                .prepare_cached("SELECT count(*) FROM answers WHERE pipeline = ?1 AND window = ?2 AND sink = ?3")?
+                .query_row(params![pipeline, int(window), sink], |row| row.get(0))?;
             Ok(count as u64)
         })
     }

@@ -86,7 +86,7 @@ impl Mirrored {
 
     fn bring(&mut self, connection: &mut Connection, acquired: &Acquired) -> Step<()> {
         let known = known(connection)?;
-        let layout = schema::MIGRATIONS.len() as u64;
+        let layout = schema::LAYOUT;
         if acquired.sequence > 0 && acquired.layout != layout {
             return Err(Error::config(format!(
                 "the state was written by another version of the engine (layout {}; this one writes {layout})",
@@ -151,7 +151,7 @@ impl Mirrored {
                 id,
                 after: 0,
                 sequence: u64::from(at == last),
-                layout: schema::MIGRATIONS.len() as u64,
+                layout: schema::LAYOUT,
                 changes: piece,
                 operations: Vec::new(),
             })?;
@@ -216,7 +216,7 @@ impl Mirrored {
             id: uuid::Uuid::new_v4().to_string(),
             after: self.sequence,
             sequence: self.sequence + 1,
-            layout: schema::MIGRATIONS.len() as u64,
+            layout: schema::LAYOUT,
             operations: operations::of(transaction, &changes)?,
             changes,
         };

@@ -5,6 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::Step;
 use engine_abi::{Error, ErrorKind};
 
+/// The steps that concern tables of which no mirror has anything.
+const LOCAL_STEPS: usize = 1;
+/// What a mirror's documents are laid out by.
+pub(crate) const LAYOUT: u64 = (MIGRATIONS.len() - LOCAL_STEPS) as u64;
+
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
 pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES, REMEMBERED];

@@ -160,7 +160,8 @@ fn answers_to_pieces_are_kept_in_their_order_until_the_delivery_is_settled() {
     settle(&state, "postgres", 1, "0000");
     assert!(state.answers(&first).unwrap().is_empty());
     assert_eq!(state.answers(&second).unwrap(), [json!("other")]);
-    assert_eq!(state.answered("p", 1).unwrap(), 1);
+    assert_eq!(state.answered("p", 1, "postgres").unwrap(), 1);
+    assert_eq!(state.answered("p", 1, "another").unwrap(), 0, "what another sink has got is no progress of this one");
     state.reset("p").unwrap();
     assert!(state.answers(&second).unwrap().is_empty());
 }

@@ -159,14 +159,22 @@ pub async fn asked(
     }
 }
 
-/// What is wrong where an answer cannot be read as it comes, or `None`.
-pub async fn not_well(shown: &str, response: Response, hide: impl Fn(String) -> String) -> Result<Response> {
-    if response.status().is_success() {
+/// An answer whose body is not looked into, where it is one that was asked for.
+pub async fn unread(
+    shown: &str,
+    response: Response,
+    rules: &Rules,
+    hide: impl Fn(String) -> String,
+) -> Result<Response> {
+    let head = Head::of(shown, &response, &hide);
+    let verdict = rules.decide(head.status.as_u16(), &[], "");
+    let is_taken = verdict.as_ref().map_or(head.status.is_success(), |it| matches!(it, Verdict::Accepted));
+    if is_taken {
         return Ok(response);
     }
-    let head = Head::of(shown, &response, &hide);
     let (_, said) = said(&body(shown, response, false).await?, &hide);
-    Err(head.error(&said).unwrap_or_else(|| unasked(&head, &said)))
+    let ruled = verdict.as_ref().and_then(|verdict| head.ruled(verdict, &hide));
+    Err(ruled.or_else(|| head.error(&said)).unwrap_or_else(|| unasked(&head, &said)))
 }
 
 fn unasked(head: &Head, said: &str) -> Error {
@@ -179,11 +187,6 @@ fn said(body: &[u8], hide: impl Fn(String) -> String) -> (String, String) {
     let text = shortened(&hide(clean(&String::from_utf8_lossy(&body[..body.len().min(READ)]))));
     let said = if text.is_empty() { String::new() } else { format!(": {text}") };
     (text, said)
-}
-
-/// A text as one short line.
-pub fn one_line(text: &str) -> String {
-    shortened(&clean(text))
 }
 
 /// All that was answered.
@@ -201,6 +204,10 @@ pub async fn whole(shown: &str, mut response: Response, most: usize) -> Result<V
 
 /// What went wrong while an answer came.
 pub fn broken_off(shown: &str, error: reqwest::Error) -> Error {
+    if error.is_timeout() {
+        return Error::unavailable(format!("{shown}: the answer did not come within `timeout`"))
+            .hint("ask for less at a time, or raise `timeout`");
+    }
     Error::unavailable(format!("{shown}: the answer broke off: {}", error.without_url()))
         .hint("the connection ended too early, or what came cannot be unpacked; it is asked again")
 }
@@ -257,13 +264,13 @@ async fn body(shown: &str, mut response: Response, counts: bool) -> Result<Vec<u
 }
 
 /// One line, of characters that can be shown.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let words: Vec<_> =
         text.split(|it: char| it.is_whitespace() || it.is_control()).filter(|it| !it.is_empty()).collect();
     words.join(" ")
 }
 
-fn shortened(line: &str) -> String {
+pub fn shortened(line: &str) -> String {
     match line.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),

@@ -18,6 +18,8 @@ use crate::rules::Rules;
 /// How often a page is waited for that the API puts off with a time, and how long at the most.
 const PUT_OFF: u32 = 5;
 const LONGEST_PUT_OFF: Duration = Duration::from_secs(60);
+/// How long an answer may take that is passed on piece by piece.
+const LONGEST_ANSWER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a window is read with: all that it takes to ask again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,13 +66,15 @@ pub struct Asking {
     clients: Clients,
     piece: Piece,
     last: Option<Instant>,
+    /// Which page was asked for last, and with what.
+    before: Option<(u64, Url, Option<Value>)>,
     cx: Context,
 }
 
 impl Asking {
     pub fn new(asker: &std::sync::Arc<Asker>, piece: Piece, cx: &Context) -> Result<Self> {
         let clients = Clients::of(&asker.api)?;
-        Ok(Self { asker: std::sync::Arc::clone(asker), clients, piece, last: None, cx: cx.clone() })
+        Ok(Self { asker: std::sync::Arc::clone(asker), clients, piece, last: None, before: None, cx: cx.clone() })
     }
 
     /// A page with its records, held as a whole.
@@ -101,7 +105,8 @@ impl Asking {
         if status == StatusCode::NO_CONTENT {
             return Ok(Page { body, found: none, next: None });
         }
-        let said = || asker.api.hide(answer::one_line(&String::from_utf8_lossy(&body[..body.len().min(4096)])));
+        let beginning = || String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned();
+        let said = || answer::shortened(&asker.api.hide(answer::clean(&beginning())));
         let pointer = asker.records_at.as_deref().unwrap_or_default();
         let root = records::parse(&body, &shown, said)?;
         let found = records::find(&body, root, pointer, &shown)?;
@@ -116,7 +121,7 @@ impl Asking {
         loop {
             let (response, url) = self.response(place, None).await?;
             let hide = |text: String| self.asker.api.hide(text);
-            let response = match answer::not_well(&Api::shown_of(&url), response, hide).await {
+            let response = match answer::unread(&Api::shown_of(&url), response, &self.asker.rules, hide).await {
                 Ok(response) => response,
                 Err(error) => {
                     let wait = error.retry_after_ms.map(Duration::from_millis);
@@ -142,7 +147,7 @@ impl Asking {
             return Ok(None);
         }
         let hide = |text: String| self.asker.api.hide(text);
-        let response = answer::not_well(&Api::shown_of(&url), response, hide).await?;
+        let response = answer::unread(&Api::shown_of(&url), response, &self.asker.rules, hide).await?;
         Ok(Some(response.headers().clone()))
     }
 
@@ -150,7 +155,7 @@ impl Asking {
     pub async fn check(&mut self) -> Result<StatusCode> {
         let (response, url) = self.response(&Place::default(), None).await?;
         let hide = |text: String| self.asker.api.hide(text);
-        Ok(answer::not_well(&Api::shown_of(&url), response, hide).await?.status())
+        Ok(answer::unread(&Api::shown_of(&url), response, &self.asker.rules, hide).await?.status())
     }
 
     async fn response(&mut self, place: &Place, mark: Option<&str>) -> Result<(Response, Url)> {
@@ -162,9 +167,24 @@ impl Asking {
         let values = asker.values(&self.piece, place);
         let url = asker.url(&values, place)?;
         let body = asker.body.as_ref().map(|body| body.fill(&values)).transpose()?;
+        if let Some((index, last, sent)) = &self.before
+            && *index < place.index
+            && (last, sent) == (&url, &body)
+        {
+            return Err(Error::config("the next page would be asked for as the one before, and be the same")
+                .hint("name in the request what tells pages apart, such as `{{ page.offset }}`"));
+        }
+        self.before = Some((place.index, url.clone(), body.clone()));
         let mark = mark.and_then(|mark| HeaderValue::from_str(mark).ok());
         let make = |client: &Client| {
-            let mut request = client.request(asker.method.clone(), url.clone()).header(ACCEPT, "application/json, */*");
+            let mut request = client.request(asker.method.clone(), url.clone());
+            if !asker.api.has_header(&ACCEPT) {
+                request = request.header(ACCEPT, "application/json, */*");
+            }
+            if asker.records_at.is_none() {
+                // Whoever takes the pieces decides how long it takes; each of them has a time of its own.
+                request = request.timeout(LONGEST_ANSWER);
+            }
             if let Some(mark) = &mark {
                 request = request.header(IF_NONE_MATCH, mark);
             }
@@ -176,7 +196,12 @@ impl Asking {
                 None => request,
             }
         };
-        let response = send(&asker.pledge, &asker.api, &self.clients, &self.cx, &url, make).await?;
+        let sent = send(&asker.pledge, &asker.api, &self.clients, &self.cx, &url, make);
+        let response = tokio::time::timeout(asker.api.timeout(), sent).await.map_err(|_| {
+            let (shown, timeout) = (Api::shown_of(&url), asker.api.timeout());
+            Error::unavailable(format!("{shown} did not answer within {timeout:?}"))
+                .hint("the API is slow or does not answer; `timeout` says how long it may take")
+        })??;
         Ok((response, url))
     }
 }

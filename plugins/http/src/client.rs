@@ -84,7 +84,11 @@ impl Api {
             secrets: Mutex::default(),
         };
         let secrets = settings.query.values().chain(settings.headers.values()).chain(settings.proxy);
-        secrets.for_each(|secret| api.keep_secret(secret.reveal()));
+        for secret in secrets {
+            api.keep_secret(secret.reveal());
+            // `Bearer TOKEN`: servers send the token back alone.
+            secret.reveal().split_once(' ').into_iter().for_each(|(_, token)| api.keep_secret(token));
+        }
         Ok(api)
     }
 
@@ -92,8 +96,9 @@ impl Api {
     pub fn keep_secret(&self, secret: &str) {
         let encoded = Url::parse_with_params("http://h", [("v", secret)]).ok();
         let encoded = encoded.and_then(|url| url.query()?.strip_prefix("v=").map(str::to_owned));
+        let in_json = serde_json::to_string(secret).ok().map(|text| text.trim_matches('"').to_owned());
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        for secret in [Some(secret.to_owned()), encoded].into_iter().flatten() {
+        for secret in [Some(secret.to_owned()), encoded, in_json].into_iter().flatten() {
             if secret.len() >= SHORTEST_SECRET && !secrets.contains(&secret) {
                 secrets.push(secret);
             }
@@ -113,7 +118,9 @@ impl Api {
             Error::config(format!("`{setting}`: `url` is no address: {error}"))
                 .hint("write https://HOST/PATH, or /PATH for the API's own server")
         })?;
-        address(joined.as_str(), self.asked_tls).map_err(|error| error.context(format!("`{setting}`")))
+        // `tls: disable` is about the API; whoever has TLS besides is asked with it.
+        let tls = self.asked_tls.filter(|_| joined.scheme() != "https");
+        address(joined.as_str(), tls).map_err(|error| error.context(format!("`{setting}`")))
     }
 
     /// A client with connections of its own.
@@ -145,6 +152,11 @@ impl Api {
             .map_err(|error| Error::internal(format!("the HTTP client cannot be made: {}", error.without_url())))
     }
 
+    /// How long one answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Where requests go.
     pub fn url(&self) -> Url {
         self.url.clone()
@@ -169,7 +181,13 @@ impl Api {
     /// Why there was no answer from an address.
     pub fn unanswered(&self, url: &Url, error: &reqwest::Error) -> Error {
         let (shown, timeout) = (shown(url), self.timeout);
-        if let Some(found) = cause::<rustls::Error>(error) {
+        let tls = cause::<rustls::Error>(error);
+        // What is refused for good; an alert or a broken record may be of a server that is busy.
+        let refused = |found: &&rustls::Error| {
+            use rustls::Error as Tls;
+            matches!(found, Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented | Tls::PeerIncompatible(_))
+        };
+        if let Some(found) = tls.filter(refused) {
             return Error::denied(format!("{shown}: no verified TLS connection could be made: {found}")).hint(
                 "set `ca` to the PEM file of the authority that signed the server's certificate, and check the host \
                  in `url`",

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, StringArray};
 use engine_sdk::Runtime;
 use engine_sdk::columns::{ColumnType, RowBuilder, Value as Cell};
 use engine_sdk::prelude::*;
-use engine_sdk::types::Tls;
+use engine_sdk::types::{Template, Tls};
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
@@ -38,13 +38,13 @@ pub struct Config {
     username: String,
     /// The password.
     password: Secret,
-    /// The first day of the period: `2026-01-31`. Unset: the day of the run.
+    /// The first day of the period: `2026-01-31`. Unset: the day on which it is asked.
     #[serde(default)]
-    period_from: Option<String>,
-    /// The last day of the period. Unset: the day of the run.
+    period_from: Option<Template>,
+    /// The last day of the period. Unset: the day on which it is asked.
     #[serde(default)]
-    period_to: Option<String>,
-    /// The time zone in which the day of the run is meant, such as `Asia/Kolkata`.
+    period_to: Option<Template>,
+    /// The time zone in which that day is meant, such as `Asia/Kolkata`.
     #[serde(default = "default_timezone")]
     timezone: String,
     /// How many sources a page has.
@@ -81,7 +81,7 @@ impl Config {
             return Err(Error::config(format!("`timezone` is `{}`, which is none", self.timezone.escape_debug()))
                 .hint("an example is `Asia/Kolkata`"));
         }
-        let day = |setting: &str, day: Option<String>| match day {
+        let day = |setting: &str, day: Option<Template>| match day.map(|day| day.to_string()) {
             None => Ok(format!("{{{{ now | date('%Y-%m-%d', '{}') }}}}", self.timezone)),
             Some(day) if day.parse::<chrono::NaiveDate>().is_ok() => Ok(day),
             Some(other) => Err(Error::config(format!("`{setting}` is `{}`, which is no day", other.escape_debug()))
@@ -179,7 +179,16 @@ impl Rows {
             .map_err(|error| Error::internal(format!("a list of records is none: {error}")))?;
         let mut rows = RowBuilder::new(COLUMNS);
         for record in &records {
-            let members: IndexMap<String, Value> = serde_json::from_str(record.get()).unwrap_or_default();
+            let members: IndexMap<String, Value> = match serde_json::from_str(record.get()) {
+                Ok(members) => members,
+                Err(error) => {
+                    let text: ArrayRef = Arc::new(StringArray::from(vec![record.get()]));
+                    let row = RecordBatch::try_from_iter([("record", text)])
+                        .map_err(|error| Error::internal(format!("a refused record cannot be kept: {error}")))?;
+                    self.cx.reject_rows(&row, "bad_record", &format!("the record is no object: {error}"))?;
+                    continue;
+                }
+            };
             let texts = COLUMNS.map(|(name, _)| members.get(name).and_then(text_of));
             let cells = COLUMNS.iter().zip(&texts).map(|((name, kind), text)| match text {
                 None => Ok(Cell::Null),

@@ -1,6 +1,6 @@
 //! Who the engine is to an API: logins that stand in every request, and those that are exchanged for a token.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine_sdk::minijinja::context;
 use engine_sdk::prelude::*;
@@ -120,6 +120,17 @@ fn default_value() -> RecordTemplate {
 }
 
 impl Login {
+    /// What no message shows, besides what [`Login::add_to`] puts into headers and addresses: servers send it back
+    /// without what stands around it.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Self::Basic(basic) => vec![basic.password.reveal()],
+            Self::Bearer(token) => vec![token.reveal()],
+            Self::ApiKey(key) => vec![key.value.reveal()],
+            Self::Oauth2(_) | Self::Aws(_) | Self::Session(_) => vec![],
+        }
+    }
+
     /// Adds what stands in every request, where the login is that.
     pub fn add_to(&self, headers: &mut IndexMap<String, Secret>, query: &mut IndexMap<String, Secret>) -> Result<()> {
         let (map, what, name, value) = match self {
@@ -168,8 +179,8 @@ pub struct Session {
     who: String,
     /// What tells this login from one with other settings.
     mark: String,
-    /// One renewal at a time: who waits for it gets its token.
-    token: Mutex<Kept>,
+    /// One renewal at a time: who waits for it gets its token, or why there is none.
+    token: Mutex<(Kept, Option<(Instant, Error)>)>,
 }
 
 /// How a token is asked for.
@@ -253,6 +264,11 @@ impl Session {
                 form.iter().map(|(_, value)| value.as_str()).chain(refresh.iter().map(Secret::reveal)).collect()
             }
         };
+        // Who logs in, and for what, is no secret, and stands in messages.
+        let shown = |secret: &&&str| match login {
+            Login::Oauth2(it) => **secret == it.client_id || it.scope.as_deref() == Some(**secret),
+            _ => **secret == who,
+        };
         // Of a hash of passwords only as much as tells a changed one: too little to find one by trying.
         let mut digest = Sha256::new();
         for part in [url.as_str(), &token_at].into_iter().chain(secrets.iter().copied()) {
@@ -260,24 +276,48 @@ impl Session {
             digest.update(part);
         }
         let mark = engine_sdk::hexadecimal::write(&digest.finalize()[..4]);
-        // Who logs in is no secret, and stands in messages.
-        secrets.iter().filter(|secret| **secret != who).for_each(|secret| api.keep_secret(secret));
+        secrets.iter().filter(|secret| !shown(secret)).for_each(|secret| api.keep_secret(secret));
         let kept: Kept = serde_json::from_value(cx.remembered().clone()).unwrap_or_default();
         let kept = if kept.login == mark { kept } else { Kept::default() };
         kept.token.iter().chain(&kept.refresh_token).for_each(|secret| api.keep_secret(secret));
         let value = value.compile("login.session.value", &["token"], Escape::Nothing)?;
-        Ok(Some(Self { url, ask, token_at, success, lifetime, header, value, who, mark, token: Mutex::new(kept) }))
+        Ok(Some(Self {
+            url,
+            ask,
+            token_at,
+            success,
+            lifetime,
+            header,
+            value,
+            who,
+            mark,
+            token: Mutex::new((kept, None)),
+        }))
     }
 
     /// What goes into a request. `refused`: the pass that the API has not taken; it is renewed, unless another
     /// request has done so meanwhile.
     pub async fn pass(&self, api: &Api, client: &Client, cx: &Context, refused: Option<&Pass>) -> Result<Pass> {
-        let mut kept = self.token.lock().await;
+        let asked = Instant::now();
+        let mut locked = self.token.lock().await;
+        let (kept, failed) = &mut *locked;
+        // A login that was refused while this one waited is not tried once more for each that waits.
+        if let Some((at, error)) = failed
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
         let now = seconds();
         let good = kept.token.as_ref().filter(|_| kept.until.is_none_or(|until| now < until));
         let token = match good.filter(|token| refused.is_none_or(|refused| refused.token != **token)) {
             Some(token) => token.clone(),
-            None => self.renew(&mut kept, api, client, cx).await?,
+            None => match self.renew(kept, api, client, cx).await {
+                Ok(token) => token,
+                Err(error) => {
+                    *failed = Some((Instant::now(), error.clone()));
+                    return Err(error);
+                }
+            },
         };
         let text = self.value.fill(&context! { token => token.as_str() })?;
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
@@ -289,27 +329,40 @@ impl Session {
     }
 
     async fn renew(&self, kept: &mut Kept, api: &Api, client: &Client, cx: &Context) -> Result<String> {
-        let answer = self.ask(kept, api, client).await?;
+        let answer = self.ask(kept, api, client, cx).await?;
         let shown = Api::shown_of(&self.url);
         let at = |pointer: &str| pointed(&answer, pointer);
         let token = at(&self.token_at).filter(|_| self.success.as_ref().is_none_or(|it| it.holds_of(&answer)));
+        // Whatever it is, it is not shown.
+        let secrets = [self.token_at.as_str(), "/access_token", "/refresh_token", "/id_token", "/token", "/data/token"];
+        secrets.into_iter().filter_map(at).for_each(|secret| api.keep_secret(&secret));
         let Some(token) = token.filter(|token| !token.is_empty()) else {
-            let said = api.hide(crate::answer::one_line(&answer.to_string()));
+            // An answer that is a success holds secrets where nobody looks for them: only what was asked for is told.
+            let said = match self.success.as_ref().and_then(When::place) {
+                Some(place) => format!("`{place}` is {}", at(place).unwrap_or_else(|| "nothing".into())),
+                None => {
+                    let names =
+                        answer.as_object().map(|members| members.keys().map(|name| format!("`{name}`")).collect());
+                    let names: Vec<String> = names.unwrap_or_default();
+                    format!("there is no token at `{}`, only {}", self.token_at, names.join(", "))
+                }
+            };
+            let said = crate::answer::shortened(&api.hide(crate::answer::clean(&said)));
             return Err(Error::denied(format!("{shown} took no login: {said}"))
-                .hint("check user and password in `login`, and `token_at`"));
+                .hint("check user and password in `login`, and where it says that the token is"));
         };
-        api.keep_secret(&token);
         let lifetime = match &self.ask {
             Ask::Json(_) => self.lifetime,
             Ask::Form(..) => at("/expires_in").and_then(|text| text.parse().ok()).map(Duration::from_secs),
         };
         let now = seconds();
-        let until = lifetime.map(|lifetime| now + lifetime.saturating_sub(BEFORE.min(lifetime / 10)).as_secs());
+        let until =
+            lifetime.map(|lifetime| now.saturating_add(lifetime.saturating_sub(BEFORE.min(lifetime / 10)).as_secs()));
         let refresh_token = match &self.ask {
-            Ask::Json(_) => None,
-            Ask::Form(..) => at("/refresh_token").or(kept.refresh_token.take()),
+            // Whoever has credentials needs none.
+            Ask::Json(_) | Ask::Form(_, None) => None,
+            Ask::Form(_, Some(_)) => at("/refresh_token").or(kept.refresh_token.take()),
         };
-        refresh_token.iter().for_each(|secret| api.keep_secret(secret));
         let (login, who) = (self.mark.clone(), self.who.clone());
         *kept = Kept { login, token: Some(token.clone()), until, refresh_token, who, at: now };
         let value = serde_json::to_value(&*kept)
@@ -320,7 +373,7 @@ impl Session {
     }
 
     /// Posts what a token is given for; the answer.
-    async fn ask(&self, kept: &Kept, api: &Api, client: &Client) -> Result<Value> {
+    async fn ask(&self, kept: &Kept, api: &Api, client: &Client, cx: &Context) -> Result<Value> {
         let request = client.post(self.url.clone()).header(ACCEPT, "application/json");
         let request = match &self.ask {
             Ask::Json(body) => {
@@ -329,21 +382,28 @@ impl Session {
                 request.header("content-type", "application/json").body(Value::Object(body).to_string())
             }
             Ask::Form(parameters, refresh) => {
-                let refresh = kept.refresh_token.as_deref().or(refresh.as_ref().map(Secret::reveal));
+                let refresh = refresh.as_ref().map(|first| kept.refresh_token.as_deref().unwrap_or(first.reveal()));
+                if refresh.is_some() && !cx.remembers() {
+                    return Err(Error::config(
+                        "a refresh token may be used up by asking with it, and a new one would not be kept here",
+                    )
+                    .hint("run the pipeline: checks and previews do not log in this way"));
+                }
                 form(request, parameters, refresh)?
             }
         };
         let response = request.send().await.map_err(|error| api.unanswered(&self.url, &error))?;
         let (status, shown) = (response.status(), Api::shown_of(&self.url));
         let body = crate::answer::whole(&shown, response, MOST_ANSWER).await?;
-        let said = || api.hide(crate::answer::one_line(&String::from_utf8_lossy(&body)));
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| {
-                Error::unavailable(format!("{shown} answered the login with something that is no JSON: {}", said()))
-                    .hint("is `url` of `login` the address of the login itself, and not of a page for people?")
+                // It may be a token.
+                Error::unavailable(format!("{shown} answered the login with something that is no JSON"))
+                    .hint("is the address in `login` that of the login itself, and not of a page for people?")
             });
         }
-        let what = format!("{shown} answered the login with {status}: {}", said());
+        let said = crate::answer::shortened(&api.hide(crate::answer::clean(&String::from_utf8_lossy(&body))));
+        let what = format!("{shown} answered the login with {status}: {said}");
         Err(match status {
             StatusCode::TOO_MANY_REQUESTS => Error::rate_limited(what, Duration::from_secs(1)),
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE => {

@@ -175,7 +175,19 @@ impl Paging {
         Ok(match self {
             Self::Offset(ByOffset { limit, count_at }) => {
                 let goes_on = match count_at {
-                    Some(pointer) => next.offset < number(pointer)? && answer.count > 0,
+                    Some(pointer) => {
+                        let count = number(pointer)?;
+                        if answer.count == 0 && next.offset < count {
+                            return Err(Error::unavailable(format!(
+                                "the API says that there are {count} records, and has none from {} on",
+                                next.offset
+                            ))
+                            .hint(
+                                "does it hand out so many at the most? Ask for shorter periods, or page by a cursor",
+                            ));
+                        }
+                        next.offset < count
+                    }
                     None => answer.count >= *limit,
                 };
                 goes_on.then_some(next)
@@ -205,7 +217,7 @@ impl Paging {
                 Some(link) => Some(Place { url: Some(followed(answer.url, &link)?), ..next }),
                 None => None,
             },
-            Self::Next(ByNext { at }) => match said(at).filter(|link| !link.is_empty()) {
+            Self::Next(ByNext { at }) => match said(at).filter(|link| !link.is_empty() && link != "false") {
                 Some(link) => Some(Place { url: Some(followed(answer.url, &link)?), ..next }),
                 None => None,
             },
@@ -298,7 +310,7 @@ mod tests {
         assert_eq!(all(&seen, "offset"), ["0", "2", "4"]);
         assert_eq!(all(&seen, "limit"), ["2", "2", "2"]);
         // There were more a moment ago.
-        places(&counted, &[(2, json!({"n": 9})), (0, json!({"n": 9}))]);
+        places(&counted, &[(2, json!({"n": 9})), (1, json!({"n": 3}))]);
         let short = paging(json!({"offset": {"limit": 2}}));
         assert_eq!(all(&places(&short, &[(2, json!([])), (1, json!([]))]), "offset"), ["0", "2"]);
         let url = Url::parse("http://h/").unwrap();
@@ -306,6 +318,11 @@ mod tests {
         let answer = Answered { count: 2, headers: &headers, body: Some(&body), url: &url };
         let error = counted.next(&Place::default(), &answer).unwrap_err();
         assert!(error.message.contains("`/n`"), "{error}");
+        // What is missing is not taken for the end.
+        let body = raw(&json!({"n": 9}));
+        let answer = Answered { count: 0, headers: &headers, body: Some(&body), url: &url };
+        let error = counted.next(&Place { index: 1, offset: 2, ..Place::default() }, &answer).unwrap_err();
+        assert!(error.kind == ErrorKind::Unavailable && error.message.contains("none from 2 on"), "{error}");
     }
 
     #[test]

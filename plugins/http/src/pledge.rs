@@ -39,6 +39,7 @@ pub enum Pledge {
 impl Pledge {
     /// That of a login.
     pub fn new(login: Option<&Login>, api: &Api, cx: &Context) -> Result<Self> {
+        login.iter().flat_map(|login| login.secrets()).for_each(|secret| api.keep_secret(secret));
         match login {
             None => Ok(Self::None),
             Some(Login::Aws(aws)) => {

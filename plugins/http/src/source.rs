@@ -237,14 +237,26 @@ impl Pages {
                     bytes[from..*at].to_vec()
                 }
                 What::Coming(response) => {
+                    let api = &self.asker.api;
                     let chunk = self.runtime.run(&self.cx, async {
-                        response.chunk().await.map_err(|error| answer::broken_off(&self.asker.api.shown(), error))
+                        let chunk = tokio::time::timeout(api.timeout(), response.chunk()).await;
+                        let chunk = chunk.map_err(|_| engine_sdk::too_late(api.timeout()))?;
+                        chunk.map_err(|error| answer::broken_off(&api.shown(), error))
                     })?;
-                    chunk.map(|chunk| chunk.to_vec()).unwrap_or_default()
+                    match chunk {
+                        Some(chunk) => chunk.to_vec(),
+                        None if first => Vec::new(),
+                        None => {
+                            self.open = None;
+                            continue;
+                        }
+                    }
                 }
             };
             if data.is_empty() && !first {
-                self.open = None;
+                if matches!(open.what, What::Held(..)) {
+                    self.open = None;
+                }
                 continue;
             }
             self.cx.progress(0, data.len() as u64);

@@ -37,7 +37,13 @@ fn json(body: &[u8]) -> Result<Records, String> {
     if root.get().starts_with('[') {
         let all: Vec<&RawValue> =
             serde_json::from_str(root.get()).map_err(|error| format!("the body is no list in JSON: {error}"))?;
-        all.into_iter().for_each(|record| records.add(record));
+        for record in all {
+            // As a line of its own it would be taken for the beginning of a file that is one list.
+            if record.get().starts_with('[') {
+                return Err("a list in the list is no record".to_owned());
+            }
+            records.add(record);
+        }
     } else {
         records.add(root);
     }
@@ -96,7 +102,7 @@ mod tests {
         );
         assert_eq!(of(Body::Json, "[ {\"a\": 1} , 7, \"\\u000a\" ]"), ("{\"a\":1}\n7\n\"\\u000a\"\n".into(), 3));
         assert_eq!(of(Body::Json, "[]"), (String::new(), 0));
-        for wrong in ["", "{", "{} {}", "text", "[1,]"] {
+        for wrong in ["", "{", "{} {}", "text", "[1,]", "[{}, []]"] {
             assert!(Body::Json.records(wrong.as_bytes()).unwrap_err().contains("no"), "{wrong}");
         }
     }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine_sdk::prelude::*;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -37,6 +39,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// What the head of a request may take.
 const LARGEST_HEAD: usize = 64 << 10;
+/// Of a body that is too large: how much of it is read at least, and for how long.
+const LEAST_DRAINED: usize = 1 << 20;
+const LONGEST_DRAIN: Duration = Duration::from_secs(2);
 /// Requests that wait for the disk at a time; the others wait for them.
 const WRITERS: usize = 64;
 
@@ -236,7 +241,17 @@ async fn take(
     if !matches!(*request.method(), Method::POST | Method::PUT) {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "records come by POST or PUT");
     }
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
+    // A page in a browser of this machine could send, too.
+    if !shared.access.asks() && head.headers.contains_key(ORIGIN) {
+        return refuse(StatusCode::FORBIDDEN, "pages in browsers send nothing here");
+    }
+    let too_large = || (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {} bytes", shared.max_body));
+    if usize::try_from(body.size_hint().lower()).map_or(true, |size| size > shared.max_body) {
+        // Some of it is taken, so that the answer is heard by those who send first and listen then.
+        drain(&mut body, shared).await;
+        return Err(too_large());
+    }
     if !shared.access.knows(&head.headers) {
         return refuse(StatusCode::UNAUTHORIZED, "the token is missing, or another one");
     }
@@ -246,10 +261,7 @@ async fn take(
     let body = Limited::new(body, shared.max_body).collect();
     let body = match tokio::time::timeout(shared.timeout, body).await {
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let why = format!("the body is larger than {} bytes", shared.max_body);
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the body broke off"),
         Ok(Ok(body)) => body.to_bytes(),
     };
@@ -257,11 +269,13 @@ async fn take(
         return refuse(StatusCode::UNAUTHORIZED, "the signature is missing, or not that of the body");
     }
     let records = shared.body.records(&body).map_err(|why| (StatusCode::BAD_REQUEST, why))?;
+    drop(body);
     if records.count == 0 {
         return Ok(0);
     }
     let busy = || (StatusCode::SERVICE_UNAVAILABLE, "the records cannot be stored now: send them again".to_owned());
-    let writer = Arc::clone(&shared.writers).acquire_owned().await.map_err(|_| busy())?;
+    let writer = tokio::time::timeout(shared.timeout, Arc::clone(&shared.writers).acquire_owned()).await;
+    let Ok(Ok(writer)) = writer else { return Err(busy()) };
     let kept = {
         let shared = Arc::clone(shared);
         tokio::task::spawn_blocking(move || {
@@ -272,5 +286,23 @@ async fn take(
         })
     };
     // Only when they are on disk is there an answer that says so.
-    kept.await.map_err(|_| busy())?.map_err(|_| busy())
+    kept.await.map_err(|_| busy())?.map_err(|error| match error.kind {
+        ErrorKind::Rejected => (StatusCode::PAYLOAD_TOO_LARGE, "the records are too many for the spool".to_owned()),
+        _ => busy(),
+    })
+}
+
+/// Reads of a body what comes soon, and no more than a few times what could have been taken.
+async fn drain(body: &mut Incoming, shared: &Shared) {
+    let mut left = shared.max_body.saturating_mul(4).max(LEAST_DRAINED);
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            if size > left {
+                return;
+            }
+            left -= size;
+        }
+    };
+    let _ = tokio::time::timeout(shared.timeout.min(LONGEST_DRAIN), all).await;
 }

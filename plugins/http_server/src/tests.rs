@@ -128,6 +128,7 @@ fn what_cannot_be_taken_says_why_and_leaves_nothing() {
         ("POST /hooks HTTP/1.1\r\n", b"{", 400, "no JSON"),
         ("POST /hooks HTTP/1.1\r\ncontent-encoding: gzip\r\n", b"{}", 415, "packed"),
         ("POST /hooks HTTP/1.1\r\n", &large, 413, "1024 bytes"),
+        ("POST /hooks HTTP/1.1\r\norigin: https://evil.example\r\n", b"{}", 403, "browsers"),
     ] {
         let (answered, text) = server.send(head, body);
         assert!(answered == status && text.contains(says), "{head}: {answered} {text}");

@@ -6,8 +6,8 @@ use engine_sdk::counted;
 use engine_sdk::minijinja::{Value, context};
 use engine_sdk::prelude::{Error, Result};
 use engine_sdk::record_template::{Escape, RecordTemplate, Text};
-use lettre::Message;
 use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::{Address, Message};
 
 use crate::ledger::Id;
 use crate::table;
@@ -67,7 +67,7 @@ impl From<Error> for Flaw {
 
 /// A fixed address.
 pub fn mailbox(setting: &str, text: &str) -> Result<Mailbox> {
-    text.parse().map_err(|_| {
+    address_of(text.trim()).ok_or_else(|| {
         Error::config(format!("`{setting}`: `{text}` is no mail address"))
             .hint("write `name@example.com`, or `Name <name@example.com>`")
     })
@@ -110,7 +110,9 @@ impl Form {
         }
         // What the engine tells of a run has a summary.
         let summary = match matter.records {
-            [record] => record.get_attr("summary").ok().filter(|it| !it.is_none() && !it.is_undefined()),
+            [record] if matter.count == 1 => {
+                record.get_attr("summary").ok().filter(|it| !it.is_none() && !it.is_undefined())
+            }
             _ => None,
         };
         let count = counted(matter.count as usize, "record");
@@ -141,8 +143,8 @@ impl Letter {
     }
 
     /// Everybody who gets it, each once.
-    pub fn receivers(&self) -> Vec<lettre::Address> {
-        let mut all: Vec<lettre::Address> = Vec::new();
+    pub fn receivers(&self) -> Vec<Address> {
+        let mut all: Vec<Address> = Vec::new();
         for mailbox in self.to.iter().chain(&self.cc).chain(&self.bcc) {
             if !all.contains(&mailbox.email) {
                 all.push(mailbox.email.clone());
@@ -184,19 +186,34 @@ impl Letter {
     }
 }
 
-/// The addresses that are there; an empty text is none.
+/// The addresses that are there; an empty text is none, and so is one with an empty address.
 fn filled(list: &[Text], values: &Value) -> std::result::Result<Vec<Mailbox>, Flaw> {
     let mut found = Vec::new();
     for address in list {
         let text = address.fill(values)?;
-        if text.trim().is_empty() {
+        let text = text.trim();
+        if text.is_empty() || text.ends_with("<>") {
             continue;
         }
         // A line break would begin another header.
-        let mailbox = text.trim().parse().ok().filter(|_| !text.chars().any(char::is_control));
-        found.push(mailbox.ok_or_else(|| Flaw::Address(format!("{text:?} is no mail address")))?);
+        let address = Some(text).filter(|text| !text.chars().any(char::is_control)).and_then(address_of);
+        found.push(address.ok_or_else(|| Flaw::Address(format!("{text:?} is no mail address")))?);
     }
     Ok(found)
+}
+
+/// `ADDRESS`, or `NAME <ADDRESS>` where the name may be any text: one with a comma, say.
+fn address_of(text: &str) -> Option<Mailbox> {
+    let mailbox = text.parse().ok().or_else(|| {
+        let (name, address) = text.strip_suffix('>')?.split_once('<')?;
+        let name = name.trim();
+        Some(Mailbox::new((!name.is_empty()).then(|| name.to_owned()), address.parse().ok()?))
+    });
+    mailbox.and_then(|mailbox: Mailbox| {
+        // As names of hosts are looked up; servers that know no other letters take it.
+        let domain = idna::domain_to_ascii(mailbox.email.domain()).ok()?;
+        Some(Mailbox::new(mailbox.name, Address::new(mailbox.email.user(), domain).ok()?))
+    })
 }
 
 /// What stands in one header: no line break can begin another.
@@ -204,4 +221,26 @@ fn one_line(text: &str) -> String {
     let words: Vec<_> =
         text.split(|it: char| it.is_control() || it.is_whitespace()).filter(|it| !it.is_empty()).collect();
     words.join(" ").chars().take(LONGEST_SUBJECT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_any_text_and_domains_are_looked_up() {
+        for (text, name, address) in [
+            ("a@example.com", None, "a@example.com"),
+            ("Doe, John <j@example.com>", Some("Doe, John"), "j@example.com"),
+            ("ACME (Dublin) Ltd. <a@example.com>", Some("ACME (Dublin) Ltd."), "a@example.com"),
+            ("<a@example.com>", None, "a@example.com"),
+            ("J\u{f6}rg <j@m\u{fc}nchen.example>", Some("J\u{f6}rg"), "j@xn--mnchen-3ya.example"),
+        ] {
+            let found = address_of(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((found.name.as_deref(), found.email.to_string().as_str()), (name, address));
+        }
+        for text in ["", "nobody", "a@", "A <B <a@example.com>", "a@example.com>, <b@example.com"] {
+            assert!(address_of(text).is_none(), "{text}");
+        }
+    }
 }

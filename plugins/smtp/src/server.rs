@@ -38,6 +38,24 @@ pub struct Sent {
     pub refused: Vec<(Address, u16, String)>,
     /// Why others have not got it yet, or nobody has.
     pub later: Option<Error>,
+    /// Nothing more can be sent over the connection, or should be now.
+    pub is_over: bool,
+}
+
+/// The least time that the answer to a message has, whatever `timeout` is.
+const LEAST_FOR_CONTENT: Duration = Duration::from_secs(300);
+
+/// What the engine calls itself: the machine's name, where it has one that others can know.
+fn hello() -> ClientId {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    let is_name = name.contains('.') && name.chars().all(|it| it.is_ascii_alphanumeric() || "-.".contains(it));
+    ClientId::Domain(if is_name { name.into_owned() } else { "localhost".into() })
+}
+
+fn is_ascii(address: &Address) -> bool {
+    let address: &str = address.as_ref();
+    address.is_ascii()
 }
 
 /// How the other side's certificate is judged.
@@ -63,7 +81,7 @@ impl Server {
 
     /// Connects and logs in.
     pub fn connect(&self) -> Result<SmtpConnection> {
-        let hello = ClientId::Domain("localhost".into());
+        let hello = hello();
         let shown = self.shown();
         let addresses: Vec<_> = (self.host.as_str(), self.port)
             .to_socket_addrs()
@@ -120,7 +138,18 @@ impl Server {
         let mut accepted = Vec::new();
         let mut options = Vec::new();
         let features = connection.server_info();
-        if receivers.iter().chain([from]).any(|address| !address.to_string().is_ascii()) {
+        let takes_unicode = features.supports_feature(Extension::SmtpUtfEight);
+        let (receivers, unwritable): (Vec<_>, Vec<_>) =
+            receivers.into_iter().partition(|address| takes_unicode || is_ascii(address));
+        sent.refused.extend(
+            unwritable
+                .into_iter()
+                .map(|address| (address, 553, "the server takes addresses in ASCII alone".to_owned())),
+        );
+        if receivers.is_empty() {
+            return sent;
+        }
+        if takes_unicode && !receivers.iter().chain([from]).all(is_ascii) {
             options.push(MailParameter::SmtpUtfEight);
         }
         if !message.is_ascii() && features.supports_feature(Extension::EightBitMime) {
@@ -128,6 +157,7 @@ impl Server {
         }
         if let Err(error) = connection.command(Mail::new(Some(from.clone()), options)) {
             sent.later = Some(self.failed(&error, &format!("the sender `{from}`")));
+            sent.is_over = true;
             return sent;
         }
         for receiver in receivers {
@@ -137,10 +167,14 @@ impl Server {
                     Some(code) if code.severity == Severity::PermanentNegativeCompletion => {
                         sent.refused.push((receiver, u16::from(code), said(&error)));
                     }
-                    Some(_) => sent.later = Some(self.failed(&error, &format!("the receiver `{receiver}`"))),
-                    None => {
+                    // 421 says that the server ends the connection.
+                    Some(code) if u16::from(code) != 421 => {
+                        sent.later = Some(self.failed(&error, &format!("the receiver `{receiver}`")));
+                    }
+                    _ => {
                         // The connection is gone, and with it what was accepted.
                         sent.later = Some(self.failed(&error, &format!("the receiver `{receiver}`")));
+                        sent.is_over = true;
                         return sent;
                     }
                 },
@@ -150,15 +184,24 @@ impl Server {
             let _ = connection.command(Rset);
             return sent;
         }
+        // What looks into messages may take its time; who does not wait for it sends them twice.
+        let patient = self.timeout.max(LEAST_FOR_CONTENT);
+        let _ = connection.set_timeout(Some(patient));
         let taken = connection.command(Data).and_then(|_| connection.command(Content(message)));
+        let _ = connection.set_timeout(Some(self.timeout));
         match taken {
             Ok(_) => sent.taken = accepted,
             Err(error) => match error.status() {
                 Some(code) if code.severity == Severity::PermanentNegativeCompletion => {
                     let why = said(&error);
                     sent.refused.extend(accepted.into_iter().map(|it| (it, u16::from(code), why.clone())));
+                    // Some servers keep what has been said until now.
+                    let _ = connection.command(Rset);
                 }
-                _ => sent.later = Some(self.failed(&error, "the message")),
+                _ => {
+                    sent.later = Some(self.failed(&error, "the message"));
+                    sent.is_over = true;
+                }
             },
         }
         sent

@@ -234,6 +234,8 @@ impl Sink for SmtpSink {
             again: 0,
             alerts: BTreeMap::new(),
             given_up: delivery.given_up.as_ref(),
+            later: None,
+            per_record: self.about == About::Record,
         };
         let rows = match self.about {
             About::Record => post.each_record(delivery, input)?,
@@ -241,6 +243,9 @@ impl Sink for SmtpSink {
         };
         if let Some(mut connection) = post.connection.take() {
             let _ = connection.quit();
+        }
+        if let Some(error) = post.later {
+            return Err(error);
         }
         if post.again > 0 {
             let messages = counted(post.again, "message");
@@ -282,6 +287,10 @@ struct Post<'a> {
     alerts: BTreeMap<String, String>,
     /// Nothing is sent any more, and why.
     given_up: Option<&'a GivenUp>,
+    /// Why somebody has to get a message later: the first reason.
+    later: Option<Error>,
+    /// Each message is about one record.
+    per_record: bool,
 }
 
 /// Why a record was refused.
@@ -297,7 +306,6 @@ impl Post<'_> {
         for batch in input {
             let batch = batch?;
             for (at, record) in records(&batch)?.enumerate() {
-                self.cx.check_cancelled()?;
                 match self.about(delivery, &[record], 1)? {
                     Ok(()) => rows += 1,
                     Err(Refused { code, reason }) => self.cx.reject_rows(&batch.slice(at, 1), &code, &reason)?,
@@ -336,10 +344,15 @@ impl Post<'_> {
         records: &[minijinja::Value],
         count: u64,
     ) -> Result<std::result::Result<(), Refused>> {
+        let per_record = self.per_record;
         let matter = Matter { records, count, pipeline: &delivery.pipeline, window: delivery.window };
         let letters = match self.form.compose(&matter) {
             Ok(letters) => letters,
             Err(Flaw::Address(reason)) => return Ok(Err(Refused { code: "bad_address".into(), reason })),
+            // Of a record, it is the record's; the others go on.
+            Err(Flaw::Error(error)) if per_record => {
+                return Ok(Err(Refused { code: "template".into(), reason: error.message }));
+            }
             Err(Flaw::Error(error)) => return Err(error),
         };
         let mut refused = Vec::new();
@@ -377,18 +390,27 @@ impl Post<'_> {
             refused.extend(missing.into_iter().map(|receiver| (receiver, why())));
             return Ok(had);
         }
+        self.cx.check_cancelled()?;
+        if self.cx.deadline().is_some_and(|left| left.is_zero()) {
+            return Err(Error::unavailable("the messages were not sent in the time that the delivery may take"));
+        }
         let bytes = letter.bytes(self.form, id)?;
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.server.connect()?),
         };
-        let Sent { taken, refused: by_server, later } =
+        let Sent { taken, refused: by_server, later, is_over } =
             self.server.send(connection, &self.form.from.email, missing, &bytes);
         let names: Vec<_> = taken.iter().map(ToString::to_string).collect();
         self.ledger.keep(id, names.iter().map(String::as_str), self.cx)?;
+        let is_late = later.is_some();
         if let Some(error) = later {
-            self.connection = None;
-            return Err(error);
+            if is_over {
+                self.connection = None;
+                return Err(self.later.take().unwrap_or(error));
+            }
+            // It is about one receiver: the others need not wait.
+            self.later.get_or_insert(error);
         }
         if !taken.is_empty() {
             self.bytes += bytes.len() as u64;
@@ -400,6 +422,7 @@ impl Post<'_> {
                 Refused { code: format!("smtp_{status}"), reason: format!("{shown} answered {status}: {reason}") },
             )
         }));
-        Ok(had || !taken.is_empty())
+        // Whoever gets it later is no reason to refuse the record.
+        Ok(had || is_late || !taken.is_empty())
     }
 }

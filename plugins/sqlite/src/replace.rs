@@ -24,6 +24,7 @@ pub fn beside(run: &SinkRun, target: &str) -> String {
 
 fn marker(run: &SinkRun, split: &str) -> Delivery {
     Delivery {
+        key: format!("{}/{}/{}/{}/{split}", run.state, run.pipeline, run.sink, run.window),
         state: run.state.clone(),
         pipeline: run.pipeline.clone(),
         sink: run.sink.clone(),
@@ -61,6 +62,15 @@ pub fn make(connection: &Connection, target: &Table, beside: &str) -> Result<()>
         Error::config(format!("`mode: replace` cannot make a table like `{}`", target.name))
             .hint("it works on ordinary tables, neither views nor virtual tables; use `append` or `upsert`")
     };
+    // Copied, it would refer to the target's rows, which go, and not to those that come.
+    let sql = "SELECT count(*) FROM pragma_foreign_key_list(?1) WHERE \"table\" = ?1 COLLATE NOCASE";
+    if connection.query_row(sql, [&target.name], |row| row.get::<_, i64>(0)).map_err(failure)? > 0 {
+        return Err(Error::config(format!(
+            "`mode: replace` cannot work on `{}`, whose rows refer to each other",
+            target.name
+        ))
+        .hint("use `append` or `upsert`, or a table without that foreign key"));
+    }
     let statements = statements().map_err(failure)?;
     let (table, indexes) = statements.split_first().ok_or_else(unknown)?;
     let table = table.strip_prefix("CREATE TABLE ").and_then(|rest| Some(&rest[identifier(rest)?..]));
@@ -73,12 +83,20 @@ pub fn make(connection: &Connection, target: &Table, beside: &str) -> Result<()>
             let rest = rest.get(..2).filter(|word| word.eq_ignore_ascii_case("on")).map(|_| rest[2..].trim_start())?;
             Some(&rest[identifier(rest)?..])
         };
+        let columns = columns().ok_or_else(|| {
+            Error::config(format!("`mode: replace` cannot read the index `{index}` of `{}`", target.name))
+                .hint("make it anew, without comments between its words")
+        })?;
         let name = quote(&format!("{beside}_{at}"));
-        copies.push(format!("CREATE UNIQUE INDEX {name} ON {}{}", quote(beside), columns().ok_or_else(unknown)?));
+        copies.push(format!("CREATE UNIQUE INDEX {name} ON {}{columns}", quote(beside)));
     }
     for copy in copies {
         let made = connection.execute_batch(&copy);
-        made.map_err(|error| failure(error).context(format!("a table like `{}` cannot be made", target.name)))?;
+        made.map_err(|error| {
+            failure(error)
+                .context(format!("a table like `{}` cannot be made for `mode: replace`", target.name))
+                .hint("a CHECK that names its own table cannot be copied: name columns alone")
+        })?;
     }
     Ok(())
 }
@@ -119,7 +137,6 @@ pub fn finish(connection: &Connection, run: &SinkRun, target: &str) -> Result<()
         // Without it no delivery has come: all that there is of the window are dead letters.
         if table::find(connection, &beside)?.is_some() {
             swap(connection, target, &beside)?;
-            drop_table(connection, &beside)?;
         }
         commits::add(connection, &finished, &Receipt::default())
     })
@@ -129,8 +146,13 @@ fn swap(connection: &Connection, target: &str, beside: &str) -> Result<()> {
     let target = table::require(connection, target)?;
     let columns = quote_list(target.columns.iter().filter(|it| !it.generated).map(|it| it.name.as_str()));
     let (name, beside) = (quote(&target.name), quote(beside));
+    // The table beside goes first: it has the target's foreign keys, and what the DELETE sets going in other tables
+    // must not come back to the new rows.
     let sql = format!(
-        "PRAGMA defer_foreign_keys = ON; DELETE FROM {name}; INSERT INTO {name} ({columns}) SELECT {columns} FROM {beside}"
+        "PRAGMA defer_foreign_keys = ON; \
+         CREATE TEMP TABLE _engine_swap AS SELECT {columns} FROM {beside}; DROP TABLE {beside}; \
+         DELETE FROM {name}; INSERT INTO {name} ({columns}) SELECT {columns} FROM temp._engine_swap; \
+         DROP TABLE temp._engine_swap"
     );
     connection.execute_batch(&sql).map_err(|error| {
         let refused = is_refusal(&error);

@@ -298,12 +298,46 @@ fn replace_makes_a_missing_table_and_refuses_a_view() {
     finish(&mut sink, 3).unwrap();
     assert!(scratch.rows("SELECT * FROM calls").is_empty());
 
-    let scratch = Scratch::new("CREATE TABLE t (id INTEGER, number TEXT); CREATE VIEW calls AS SELECT * FROM t");
+    for (sql, says) in [
+        ("CREATE TABLE t (id INTEGER, number TEXT); CREATE VIEW calls AS SELECT * FROM t", "neither views"),
+        (
+            "CREATE TABLE calls (id INTEGER PRIMARY KEY, number REFERENCES CALLS (id) ON DELETE CASCADE)",
+            "refer to each other",
+        ),
+        ("CREATE TABLE calls (id INTEGER, number TEXT, CHECK (calls.id > 0))", "name columns alone"),
+        (
+            "CREATE TABLE calls (id INTEGER, number TEXT); CREATE UNIQUE INDEX i /* c */ ON calls (id)",
+            "without comments",
+        ),
+    ] {
+        let scratch = Scratch::new(sql);
+        let mut sink = scratch.sink(json!({"mode": "replace"}));
+        sink.begin_run(&SinkRun::default()).unwrap();
+        let error = sink.write(&delivery(1), Batches::once(calls([(1, None)]))).unwrap_err();
+        let whole = format!("{error} {}", error.hint.clone().unwrap_or_default());
+        assert!(error.kind == ErrorKind::Config && whole.contains(says), "{whole}");
+    }
+}
+
+#[test]
+fn what_a_cascade_takes_along_is_never_a_new_row() {
+    // The old rows take their notes along, and those what refers to them: never what has just come.
+    let scratch = Scratch::new(
+        "CREATE TABLE calls (id INTEGER PRIMARY KEY, number TEXT, note INTEGER REFERENCES notes ON DELETE CASCADE);
+         CREATE TABLE notes (id INTEGER PRIMARY KEY, of INTEGER REFERENCES calls ON DELETE CASCADE);
+         INSERT INTO calls VALUES (1, 'old', NULL); INSERT INTO notes VALUES (7, 1), (8, NULL)",
+    );
     let mut sink = scratch.sink(json!({"mode": "replace"}));
-    sink.begin_run(&SinkRun::default()).unwrap();
-    let error = sink.write(&delivery(1), Batches::once(calls([(1, None)]))).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Config);
-    assert!(error.hint.as_deref().unwrap_or_default().contains("views"), "{error}");
+    let notes: ArrayRef = Arc::new(Int64Array::from(vec![8]));
+    let rows = batch(vec![
+        ("id", Arc::new(Int64Array::from(vec![1]))),
+        ("number", Arc::new(StringArray::from(vec!["new"]))),
+        ("note", notes),
+    ]);
+    replace(&mut sink, 1, &[rows]);
+    finish(&mut sink, 1).unwrap();
+    assert_eq!(scratch.rows("SELECT * FROM calls"), ["1|new|8"]);
+    assert_eq!(scratch.rows("SELECT id FROM notes"), ["8"]);
 }
 
 #[test]

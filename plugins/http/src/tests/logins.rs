@@ -207,3 +207,57 @@ fn requests_are_signed_as_they_are_sent() {
     assert!(authorization.contains("host;") && authorization.contains("x-amz-date"), "{authorization}");
     assert_eq!(seen.header("x-amz-security-token"), Some("canary-session"));
 }
+
+#[test]
+fn no_token_is_shown_wherever_a_server_puts_it() {
+    const TOKEN: &str = "canary-token-9";
+    for (answer, more) in [
+        (json!({"errorCode": "NO_ERROR", "data": {"jwt": TOKEN}}), json!({})),
+        (json!({"errorCode": "LOCKED", "data": {"token": TOKEN}}), json!({})),
+        (json!({"errorCode": TOKEN, "data": {"token": TOKEN}}), json!({})),
+        (json!({"token": TOKEN}), json!({"success": null})),
+    ] {
+        let api = Api::start(move |_, _| Answer::text(200, &answer.to_string()));
+        let error = read(&Host::new(), api.with(session(more))).unwrap_err();
+        assert!(error.kind == ErrorKind::Denied && !format!("{error:?}").contains(TOKEN), "{error:?}");
+    }
+    let api = Api::start(|_, _| Answer::text(200, &format!("access_token={TOKEN}")));
+    let error = read(&Host::new(), api.with(session(json!({})))).unwrap_err();
+    assert!(!format!("{error:?}").contains(TOKEN), "{error:?}");
+    // Sent back without what stood around it.
+    for login in [json!({"bearer": TOKEN}), json!({"basic": {"username": "ann", "password": TOKEN}})] {
+        let api = Api::start(|_, _| Answer::text(403, &format!("not you: {TOKEN}")));
+        let error = read(&Host::new(), api.with(json!({"login": login}))).unwrap_err();
+        assert!(error.message.contains("not you") && !error.message.contains(TOKEN), "{error}");
+    }
+}
+
+#[test]
+fn a_refused_login_is_not_tried_for_each_request_that_waits() {
+    let api = Api::start(|_, _| Answer::status(401));
+    let mut config = api.with(json!({"concurrency": 16}));
+    config["login"] = session(json!({}))["login"].clone();
+    let error = deliver(&Host::new(), config, vec![calls(0..64)], vec![]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied);
+    assert!(logins(&api) <= 2, "{} logins", logins(&api));
+}
+
+#[test]
+fn credentials_go_on_to_be_used_where_the_server_gives_a_refresh_token_too() {
+    let given = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&given);
+    let api = Api::start(move |request, _| {
+        if request.path != "/token" {
+            return Answer::text(200, "[]");
+        }
+        seen.lock().unwrap().push(String::from_utf8(request.body.clone()).unwrap());
+        Answer::text(200, r#"{"access_token": "a", "expires_in": 0, "refresh_token": "r"}"#)
+    });
+    let oauth = json!({"token_url": "/token", "client_id": "me", "client_secret": SECRET});
+    let host = Host::new();
+    for _ in 0..2 {
+        read(&host, api.with(json!({"login": {"oauth2": oauth}}))).unwrap();
+    }
+    let asked = given.lock().unwrap();
+    assert!(asked.iter().all(|body| body.starts_with("grant_type=client_credentials")), "{asked:?}");
+}

@@ -130,7 +130,7 @@ fn a_window_of_time_goes_on_where_the_last_one_ended() {
     assert!(again.splits.is_empty(), "nothing is old enough yet");
     let old = PlanRequest { cursor: Some(json!("2025-01-01 00:00:00")), upper: Some(json!("2025-01-02")) };
     let plan = source.plan(&old).unwrap();
-    assert_eq!(plan.upper, Some(json!("2025-01-02T00:00:00Z")));
+    assert_eq!(plan.upper, Some(json!("2025-01-02")), "as it was asked for");
     source.read(&plan.splits[0]).unwrap().for_each(|batch| drop(batch.unwrap()));
     assert_eq!(api.seen()[2].path, "/calls?from=2025-01-01T00%3A00%3A00Z&to=1735776000");
 }
@@ -271,4 +271,67 @@ fn a_check_asks_for_the_first_page_alone() {
     let mut source: HttpSource = host.open(api.with(settings)).unwrap();
     assert!(source.check().unwrap().summary.contains("200"));
     assert_eq!(api.seen().len(), 1);
+}
+
+#[test]
+fn a_request_that_asks_for_the_same_page_again_is_an_error() {
+    let api = numbered(5);
+    for paging in [json!({"offset": {"limit": 2, "count_at": "/data/count"}}), json!({"number": {}})] {
+        let settings = json!({"query": {"limit": "2"}, "records_at": "/data/items", "paging": paging});
+        let error = asked(&api, settings).unwrap_err();
+        assert!(error.kind == ErrorKind::Config && error.message.contains("as the one before"), "{error}");
+    }
+    // Also where the API names the page, and the key is added to its address.
+    let api = Api::start(|_, _| Answer::text(200, r#"{"items": [1], "next": "/calls"}"#));
+    let settings = json!({"query": {"key": "secret"}, "records_at": "/items", "paging": {"next": {"at": "/next"}}});
+    assert_eq!(asked(&api, settings).unwrap_err().kind, ErrorKind::Config);
+    assert!(api.seen().len() < 3);
+}
+
+#[test]
+fn an_answer_that_is_passed_on_has_time_while_it_comes() {
+    // Longer than the timeout in all, but never silent for as long.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        let _ = std::io::Read::read(&mut stream, &mut head).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").unwrap();
+        for _ in 0..4 {
+            stream.write_all(b"a\n").unwrap();
+            wait.recv().unwrap();
+        }
+        // And now nothing more.
+        let _ = wait.recv();
+    });
+    let host = Host::new();
+    let mut source: HttpSource = host.open(json!({"url": url, "timeout": "400ms"})).unwrap();
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    let begun = std::time::Instant::now();
+    let mut pieces = source.read(&plan.splits[0]).unwrap();
+    for _ in 0..4 {
+        pieces.next().unwrap().unwrap();
+        // The sink takes its time.
+        while begun.elapsed() < std::time::Duration::from_millis(500) {
+            std::thread::yield_now();
+        }
+        go.send(()).unwrap();
+    }
+    let error = pieces.next().unwrap().unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.message.contains("400ms"), "{error}");
+    drop(go);
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_the_pipeline_says_goes_before_what_is_usual() {
+    let api = Api::start(|request, _| match request.header("accept") {
+        Some("text/csv") => Answer::text(200, "a\n1\n"),
+        _ => Answer::status(404),
+    });
+    assert_eq!(asked(&api, json!({"headers": {"accept": "text/csv"}})).unwrap(), ["a\n1\n"]);
+    let rules = json!([{"when": {"status": 404}, "then": "retry"}]);
+    assert_eq!(asked(&api, json!({"answers": rules})).unwrap_err().kind, ErrorKind::Unavailable);
 }

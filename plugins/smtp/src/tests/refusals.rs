@@ -92,3 +92,49 @@ fn of_a_delivery_that_is_given_up_only_what_was_not_sent_is_refused() {
     let told: Vec<_> = receipt.alerts.into_iter().map(|alert| alert.message).collect();
     assert_eq!(told, [format!("`{}` gets no mail: it was down", mailboxes.at("later"))]);
 }
+
+#[test]
+fn who_is_to_come_later_does_not_hold_up_the_others() {
+    let mailboxes = Mailboxes::new("held-up");
+    let to = format!("{{{{ record.name }}}}@{}", mailboxes.domain);
+    let config = mailboxes.with(json!({"message": "record", "to": [to]}));
+    let people = || vec![people(&["one", "later", "two"])];
+    let first = Host::new();
+    let error = deliver(&first, config.clone(), people(), vec![]).unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.message.contains("later@"), "{error}");
+    assert_eq!(mailboxes.taken().len(), 2);
+    let receipt = deliver(&Host::new(), config, people(), first.receipts()).unwrap();
+    let to: Vec<_> = mailboxes.taken().into_iter().flat_map(|taken| taken.to).collect();
+    assert_eq!((receipt.rows, to), (3, vec![mailboxes.at("one"), mailboxes.at("two"), mailboxes.at("later")]));
+}
+
+#[test]
+fn a_record_whose_message_cannot_be_made_costs_itself() {
+    let mailboxes = Mailboxes::new("unmade");
+    let host = Host::new();
+    let text = "{{ record.name[5:] | int }}";
+    let config = mailboxes.with(json!({"message": "record", "subject": "a number", "text": text}));
+    let receipt = deliver(&host, config, vec![people(&["Mr.1 7", "Mr.1 no", "Mr.1 8"])], vec![]).unwrap();
+    let refused: Vec<_> = host.rejections().into_iter().map(|letter| letter.code).collect();
+    assert_eq!((receipt.rows, mailboxes.taken().len(), refused), (2, 2, vec!["template".to_owned()]));
+}
+
+#[test]
+fn a_receiver_whose_address_the_server_cannot_take_is_refused_alone() {
+    let mailboxes = Mailboxes::new("letters");
+    let domain = &mailboxes.domain;
+    let open = environment("ENGINE_TEST_SMTP_OPEN_PORT").parse::<u16>().unwrap();
+    let mut config = mailboxes.with(json!({
+        "port": open, "encryption": "none", "message": "record", "to": [format!("{{{{ record.name }}}}@{domain}")],
+    }));
+    for name in ["username", "password", "ca"] {
+        config.as_object_mut().unwrap().remove(name);
+    }
+    let host = Host::new();
+    let receipt = deliver(&host, config, vec![people(&["one", "j\u{f6}rg", "two"])], vec![]).unwrap();
+    let refused: Vec<_> = host.rejections().into_iter().map(|letter| letter.code).collect();
+    assert_eq!((receipt.rows, refused), (2, vec!["smtp_553".to_owned()]));
+    // Where it can, everybody has one.
+    let config = mailboxes.with(json!({"to": [format!("j\u{f6}rg@{domain}")]}));
+    assert_eq!(deliver(&Host::new(), config, vec![people(&["Ann"])], vec![]).unwrap().rows, 1);
+}
