@@ -15,8 +15,15 @@ fn main() {
     list(&mut code, "TEMPLATES", &here, &["templates"], &here);
     list_examples(&mut code, &examples);
     list(&mut code, "KITS", &here, &["kits"], &here);
-    let sdk =
-        ["engine/sdk/Cargo.toml", "engine/sdk/src", "engine/abi/Cargo.toml", "engine/abi/src", "schemas/plugin.wit"];
+    let sdk = [
+        "engine/sdk/Cargo.toml",
+        "engine/sdk/src",
+        "engine/abi/Cargo.toml",
+        "engine/abi/src",
+        "engine/template/Cargo.toml",
+        "engine/template/src",
+        "schemas/plugin.wit",
+    ];
     list(&mut code, "SDK", &root, &sdk, &root);
     fs::write(out.join("embedded.rs"), code).expect("OUT_DIR can be written");
 
@@ -88,9 +95,12 @@ fn trim(text: &str) -> String {
         if section.starts_with("[profile") {
             continue;
         }
-        let other_crate = line.starts_with("engine-") && !line.contains("engine/abi") && !line.contains("engine/sdk");
+        let own = ["engine/abi", "engine/sdk", "engine/template"].iter().any(|folder| line.contains(folder));
+        let other_crate = line.starts_with("engine-") && !own;
         match line {
-            line if line.starts_with("members") => kept.push_str("members = [\"engine/abi\", \"engine/sdk\"]"),
+            line if line.starts_with("members") => {
+                kept.push_str("members = [\"engine/abi\", \"engine/sdk\", \"engine/template\"]")
+            }
             _ if other_crate => continue,
             line => kept.push_str(line),
         }

@@ -86,18 +86,38 @@ fn check(global: &Global, folder: &Path) -> crate::Result {
     Ok(if all_well { Exit::Done } else { Exit::Environment })
 }
 
-/// Opens a connection's component with nothing but the connection, and lets it
-/// check what it can.
+/// Tries a connection out as what can use it: as a source, and where that is not well, as a sink. An API that only
+/// takes records refuses to be asked for them.
 fn try_out(modules: &Modules, around: &Around, connection: &Connection, folder: &Path) -> engine_abi::Result<String> {
     let kinds = [ComponentKind::Source, ComponentKind::Sink];
-    let kind = kinds.into_iter().find(|kind| modules.names().contains(&(*kind, connection.component.clone())));
-    let kind = kind.ok_or_else(|| Error::config(format!("no module has `{}`", connection.component)))?;
+    let mut kinds = kinds.into_iter().filter(|kind| modules.names().contains(&(*kind, connection.component.clone())));
+    let Some(first) = kinds.next() else {
+        return Err(Error::config(format!("no module has `{}`", connection.component)));
+    };
+    let tried = try_out_as(first, modules, around, connection, folder);
+    match (tried, kinds.next()) {
+        (Err(error), Some(other)) => try_out_as(other, modules, around, connection, folder).map_err(|_| error),
+        (tried, _) => tried,
+    }
+}
+
+/// Opens a connection's component with nothing but the connection, and lets it
+/// check what it can.
+fn try_out_as(
+    kind: ComponentKind,
+    modules: &Modules,
+    around: &Around,
+    connection: &Connection,
+    folder: &Path,
+) -> engine_abi::Result<String> {
     let component = modules.component(kind, &connection.component)?;
     let resolved = engine_spec::resolve_connection(connection, component.description(), &around.outside)?;
     console::hide(resolved.secret_texts(), std::slice::from_ref(&connection.component));
     let mut config = resolved.value;
     // A database wants to be told what to read; a connection alone does not say.
-    let takes_query = component.description().schema.pointer("/properties/query").is_some();
+    let query = component.description().schema.pointer("/properties/query/type");
+    let takes_query =
+        query.is_some_and(|kind| kind == "string" || kind.as_array().is_some_and(|all| all.contains(&json!("string"))));
     if let Some(object) = config.as_object_mut()
         && takes_query
         && !object.contains_key("table")

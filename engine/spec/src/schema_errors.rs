@@ -179,7 +179,25 @@ impl Report<'_> {
         };
         let choice = |error: &ValidationError<'_>| matches!(error.kind(), Kind::Constant { .. } | Kind::Enum { .. });
         let fitting: Vec<_> = context.iter().filter(|errors| !errors.iter().any(wrong_here)).collect();
-        let meant = fitting.iter().filter(|errors| !errors.iter().any(choice)).min_by_key(|errors| errors.len());
+        let lacks = |error: &ValidationError<'_>| {
+            error.instance_path().as_str() == pointer && matches!(error.kind(), Kind::Required { .. })
+        };
+        // All that fit are told apart by a key, and it has none of them.
+        if fitting.len() > 1
+            && fitting.iter().all(|errors| errors.iter().any(lacks))
+            && let Some(object) = value.as_object()
+        {
+            let known: Vec<String> = properties(self.schema, schema).into_iter().map(str::to_owned).collect();
+            let strangers: Vec<&String> = object.keys().filter(|key| !known.contains(key)).collect();
+            if object.is_empty() {
+                return self.none_of(pointer, value, &known);
+            }
+            if !strangers.is_empty() {
+                return strangers.into_iter().for_each(|key| self.unknown_key(pointer, key, schema));
+            }
+        }
+        let rank = |errors: &&&Vec<ValidationError<'static>>| (errors.iter().any(lacks), errors.len());
+        let meant = fitting.iter().filter(|errors| !errors.iter().any(choice)).min_by_key(rank);
         if let Some(errors) = meant {
             for error in *errors {
                 self.add(error);

@@ -2,7 +2,7 @@
 
 use chrono::{NaiveDateTime, Utc};
 use engine_sdk::database::{
-    Cursor, Extraction, Growth, Parameters, Position, Quoting, Scalar, Selection, Statement, Window,
+    Cursor, Cut, Extraction, Growth, Parameters, Position, Quoting, Range, Scalar, Selection, Statement, Window,
 };
 use engine_sdk::prelude::*;
 use rusqlite::types::ValueRef;
@@ -23,6 +23,9 @@ pub struct Piece {
     /// The window of a cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// Which of the splits it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range<i64>>,
 }
 
 /// A result's columns, with their kinds where a type is declared.
@@ -69,7 +72,7 @@ impl Rows {
 /// The SQL of a piece, and its columns with their declared kinds.
 pub fn statement(connection: &Connection, piece: &Piece) -> Result<(String, Declared)> {
     let windowed = piece.window.as_ref().and_then(|window| Some((window, window.column.as_ref()?)));
-    if let (Selection::Query(query), None) = (&piece.selection, windowed) {
+    if let (Selection::Query(query), None, None) = (&piece.selection, windowed, &piece.range) {
         let sql = rendered(query, &piece.parameters, piece.window.as_ref())?;
         let columns = columns(connection, &sql)?;
         return Ok((sql, columns));
@@ -77,21 +80,46 @@ pub fn statement(connection: &Connection, piece: &Piece) -> Result<(String, Decl
     let rows = Rows::of(connection, piece)?;
     let list = quote_list(rows.columns.iter().map(|(name, _)| name.as_str()));
     let mut sql = format!("SELECT {list} FROM {}", rows.from);
-    let mut order = vec![];
+    let (mut order, mut all) = (vec![], vec![]);
+    if let Some(range) = &piece.range {
+        all.push(range.condition(&quote(rows.column("key", &range.column)?.0), |bound| format!("({bound})")));
+    }
     if let Some((window, column)) = windowed {
         let column = quote(rows.column("cursor", column)?.0);
         let key =
             window.key.as_ref().map(|key| Ok::<_, Error>(quote(rows.column("cursor.key", key)?.0))).transpose()?;
-        let conditions = window.conditions(&column, key.as_deref(), |_, value| Ok(literal(value)))?.join(" AND ");
-        sql.push_str(&format!(" WHERE {conditions}"));
+        all.extend(window.conditions(&column, key.as_deref(), |_, value| Ok(literal(value)))?);
         order.push(column);
         order.extend(key);
+    }
+    if !all.is_empty() {
+        sql.push_str(&format!(" WHERE {}", all.join(" AND ")));
     }
     order.extend(Some(rows.order).filter(|order| !order.is_empty()));
     if !order.is_empty() {
         sql.push_str(&format!(" ORDER BY {}", order.join(", ")));
     }
     Ok((sql, rows.columns))
+}
+
+/// Ranges at equal distances from the smallest to the largest value of the key. None: no column of whole numbers, or
+/// no rows.
+pub fn ranges(connection: &Connection, piece: &Piece, cut: &Cut) -> Result<Vec<Range<i64>>> {
+    let rows = Rows::of(connection, piece)?;
+    let (column, kind) = rows.column("key", &cut.key)?;
+    if kind != Some(Kind::Integer) {
+        return Ok(vec![]);
+    }
+    // What is no number in spite of its type is larger than all of them: it is in the last range.
+    let key = quote(column);
+    let ends = format!("SELECT min({key}), max({key}) FROM {} WHERE typeof({key}) = 'integer'", rows.from);
+    let ends: (Option<i64>, Option<i64>) =
+        connection.query_row(&ends, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failure)?;
+    let (Some(smallest), Some(largest)) = ends else { return Ok(vec![]) };
+    let (width, steps) = (i128::from(largest) - i128::from(smallest) + 1, cut.splits as i128);
+    let bounds = (1..steps).map(|step| i128::from(smallest) + width * step / steps);
+    let bounds = bounds.filter(|bound| *bound > i128::from(smallest)).filter_map(|bound| i64::try_from(bound).ok());
+    Ok(Range::between(column, bounds.collect()))
 }
 
 /// The columns that a query gives, which must only read.
@@ -109,8 +137,8 @@ pub fn window(connection: &Connection, extraction: &Extraction, request: &PlanRe
     let Some((cursor, growth)) = extraction.cursor() else {
         return Err(Error::internal("a source without a cursor was asked for a window"));
     };
-    let whole =
-        Piece { selection: extraction.selection().clone(), parameters: extraction.parameters().clone(), window: None };
+    let (selection, parameters) = (extraction.selection().clone(), extraction.parameters().clone());
+    let whole = Piece { selection, parameters, window: None, range: None };
     let (rows, column, key) = match growth {
         Growth::Column { column, key } => (Rows::of(connection, &whole)?, column.to_owned(), key),
         Growth::Query(query) => {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use arrow_array::{ArrayRef, BooleanArray, StringArray};
-use engine_sdk::database::{Cursor, Extraction, Parameters, Quoting, Selection, Window, default_batch};
+use engine_sdk::database::{Cursor, Cut, Extraction, Parameters, Quoting, Range, Selection, Window, default_batch};
 use engine_sdk::prelude::*;
 use engine_sdk::{too_late, types};
 use rusqlite::types::{Type, ValueRef};
@@ -15,7 +15,7 @@ use rusqlite::{Connection, InterruptHandle};
 
 use crate::database::{Access, default_busy_timeout, failure, open};
 use crate::kind::{Column, Kind, text_of};
-use crate::plan::{Declared, Piece, statement, window};
+use crate::plan::{Declared, Piece, ranges, statement, window};
 use crate::watch::{LOOK, watched};
 
 /// A batch is handed on when it has taken in this many bytes.
@@ -41,6 +41,14 @@ pub struct SourceConfig {
     /// Reads only what is new since the last run.
     #[serde(default)]
     cursor: Option<Cursor>,
+    /// A column of whole numbers by which what is read is cut into `splits`, best
+    /// the primary key. Each split is delivered on its own, and is a snapshot of its
+    /// own. Other columns are not cut.
+    #[serde(default)]
+    key: Option<String>,
+    /// Into how many splits, at most. Unset: 4, where there is a `key`.
+    #[serde(default)]
+    splits: Option<std::num::NonZeroU16>,
     /// The most rows of a batch.
     #[serde(default = "default_batch")]
     batch: std::num::NonZeroU32,
@@ -55,6 +63,7 @@ pub struct SourceConfig {
 pub struct SqliteSource {
     path: PathBuf,
     extraction: Extraction,
+    cut: Option<Cut>,
     batch: usize,
     busy_timeout: types::Duration,
     timeout: Option<std::time::Duration>,
@@ -87,6 +96,7 @@ impl Component for SqliteSource {
         Ok(Self {
             path: cx.resolve(&*config.path),
             extraction,
+            cut: Cut::of(config.key, config.splits)?,
             batch: usize::try_from(config.batch.get()).unwrap_or(usize::MAX),
             busy_timeout: config.busy_timeout,
             timeout: config.timeout.map(|timeout| timeout.0),
@@ -97,6 +107,7 @@ impl Component for SqliteSource {
     fn check(&mut self) -> Result<CheckReport> {
         let connection = self.connect()?;
         let columns = statement(&connection, &self.piece(None))?.1.len();
+        self.ranges(&connection, &self.piece(None))?;
         if self.extraction.cursor().is_some() {
             self.window(&connection, &PlanRequest::default())?;
         }
@@ -117,9 +128,14 @@ impl SqliteSource {
         watched(connection, &self.cx, self.timeout, || window(connection, &self.extraction, request))
     }
 
+    fn ranges(&self, connection: &Connection, piece: &Piece) -> Result<Vec<Range<i64>>> {
+        let Some(cut) = &self.cut else { return Ok(vec![]) };
+        watched(connection, &self.cx, self.timeout, || ranges(connection, piece, cut))
+    }
+
     fn piece(&self, window: Option<Window>) -> Piece {
         let (selection, parameters) = (self.extraction.selection().clone(), self.extraction.parameters().clone());
-        Piece { selection, parameters, window }
+        Piece { selection, parameters, window, range: None }
     }
 }
 
@@ -140,7 +156,13 @@ impl Source for SqliteSource {
             None => None,
         };
         let upper = window.as_ref().and_then(|window| window.to.as_ref()).map(|to| json!(to));
-        Ok(Plan { upper, splits: vec![Split::new("0000", self.piece(window))?] })
+        let piece = self.piece(window);
+        let mut ranges: Vec<_> = self.ranges(&connection, &piece)?.into_iter().map(Some).collect();
+        if ranges.is_empty() {
+            ranges.push(None);
+        }
+        let split = |(at, range)| Split::new(format!("{at:04}"), Piece { range, ..piece.clone() });
+        Ok(Plan { upper, splits: ranges.into_iter().enumerate().map(split).collect::<Result<_>>()? })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

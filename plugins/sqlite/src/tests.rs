@@ -412,6 +412,35 @@ fn a_table_is_read_in_the_order_of_its_rows_in_batches() {
 }
 
 #[test]
+fn a_key_cuts_what_is_read_and_every_row_is_in_one_split() {
+    let scratch = Scratch::new(
+        "CREATE TABLE calls (id INTEGER, number TEXT);
+         WITH n (x) AS (VALUES (-5) UNION ALL SELECT x + 1 FROM n WHERE x < 94) INSERT INTO calls SELECT x, 'n' FROM n;
+         INSERT INTO calls VALUES (NULL, 'none'), ('text', 'bad')",
+    );
+    let plan = |more: Value| {
+        let mut source = scratch.source(more);
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        let counts: Vec<usize> = plan
+            .splits
+            .iter()
+            .map(|split| source.read(split).unwrap().map(|batch| batch.unwrap().num_rows()).sum())
+            .collect();
+        counts
+    };
+    // The row that is no number is a dead letter of its split.
+    assert_eq!(plan(json!({"table": "calls", "key": "id"})), [26, 25, 25, 25]);
+    assert_eq!(plan(json!({"query": "SELECT * FROM calls WHERE id < 10", "key": "id", "splits": 3})), [5, 5, 5]);
+    assert_eq!(plan(json!({"table": "calls", "key": "number"})).len(), 1, "no whole numbers");
+    assert_eq!(plan(json!({"query": "SELECT id FROM calls WHERE id = 7", "key": "id"})), [1]);
+    let cursor = json!({"table": "calls", "key": "id", "splits": 2, "cursor": {"column": "id", "start": 90}});
+    assert_eq!(plan(cursor).into_iter().sum::<usize>(), 5);
+    let wrong = scratch.host.open::<SqliteSource>(json!({"path": "calls.db", "table": "calls", "key": "idd"}));
+    let error = wrong.unwrap().plan(&PlanRequest::default()).unwrap_err();
+    assert!(error.message.contains("`key`") && error.hint.unwrap().contains("id"), "{}", error.message);
+}
+
+#[test]
 fn a_query_without_declared_types_is_typed_by_its_values() {
     let scratch = Scratch::new(
         "CREATE TABLE calls (id INTEGER, cost DECIMAL(6,2)); INSERT INTO calls VALUES (1, '1.50'), (2, 3), (3, 0.1)",

@@ -143,3 +143,31 @@ fn connections_are_listed_and_tried_out() {
     let told = format!("{}{}", ended.stdout, ended.stderr);
     assert!(told.contains("nowhere") && told.contains("127.0.0.1:9"), "{told}");
 }
+
+#[test]
+fn a_connection_is_tried_out_as_what_can_use_it() {
+    let mut place = Place::new();
+    // It takes records, and refuses to be asked for some.
+    let api = engine_test_tools::http::Server::start(|request| {
+        engine_test_tools::http::Answer::status(if request.method == "GET" { 405 } else { 400 })
+    });
+    let ca = std::env::var("ENGINE_TEST_SMTP_CA").expect("run it by `tests/services run`");
+    place.write(
+        "connections.yaml",
+        format!(
+            "api: {{ use: http, with: {{ url: '{}/insert' }} }}\n\
+             mail: {{ use: smtp, with: {{ host: localhost, port: '${{env:PORT}}', username: engine, password: '${{env:PASSWORD}}', from: a@example.com, ca: {ca} }} }}\n",
+            api.url()
+        ),
+    );
+    place.set("PORT", std::env::var("ENGINE_TEST_SMTP_PORT").unwrap());
+    place.set("PASSWORD", std::env::var("ENGINE_TEST_SMTP_PASSWORD").unwrap());
+    let told = place.engine(&["connections", "check"]).with_code(0).stdout;
+    assert!(told.contains("api: ") && told.contains("mail: localhost:"), "{told}");
+    // A pipeline has to say who receives.
+    place.write(
+        "p.yaml",
+        "source: { use: file, with: { path: a.csv }, format: csv }\nsink: { use: smtp, with: { connection: mail } }\n",
+    );
+    place.engine(&["validate", "p.yaml"]).with_code(2).says(&["needs `to`"]);
+}

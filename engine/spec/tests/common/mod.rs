@@ -73,6 +73,7 @@ pub fn catalogue() -> Catalogue {
             "port": {"type": "integer", "minimum": 1, "maximum": 65535},
             "mode": {"$ref": "#/$defs/Mode", "default": "append"},
             "create": {"$ref": "#/$defs/Create"},
+            "login": {"anyOf": [{"$ref": "#/$defs/Login"}, {"type": "null"}]},
             "headers": {"type": "object", "additionalProperties": {"type": "string", "format": "secret"}},
             "timeout": {"type": "string", "format": "duration"},
             "key": {"type": "array", "items": {"type": "string"}, "uniqueItems": true},
@@ -81,6 +82,14 @@ pub fn catalogue() -> Catalogue {
             "Mode": {"oneOf": [
                 {"type": "string", "const": "append", "description": "Adds."},
                 {"type": "string", "const": "upsert", "description": "Replaces by key."},
+            ]},
+            "Login": {"oneOf": [
+                {"type": "object", "additionalProperties": false, "required": ["basic"], "properties": {"basic": {
+                    "type": "object", "additionalProperties": false, "required": ["username"],
+                    "properties": {"username": {"type": "string"}},
+                }}},
+                {"type": "object", "additionalProperties": false, "required": ["bearer"], "properties": {"bearer": {"type": "string", "format": "secret"}}},
+                {"type": "string", "const": "none"},
             ]},
             "Create": {"anyOf": [
                 {"type": "boolean"},
