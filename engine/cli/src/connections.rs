@@ -124,6 +124,17 @@ fn try_out_as(
     {
         object.entry("query").or_insert_with(|| Value::from("SELECT 1"));
     }
+    // What a stage has to say besides is what the component's own example says: a check sends nothing, to nobody.
+    let description = component.description();
+    let required = description.schema.get("required").and_then(Value::as_array);
+    let example = description.examples.first().map(|example| &example.config);
+    for name in required.into_iter().flatten().filter_map(Value::as_str) {
+        if let Some(object) = config.as_object_mut()
+            && let Some(value) = example.and_then(|example| example.get(name))
+        {
+            object.entry(name).or_insert_with(|| value.clone());
+        }
+    }
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new("connections", &connection.component, &Stop::new(), letters);
     let folder = std::path::absolute(folder).map_err(Error::from)?.display().to_string();

@@ -54,8 +54,6 @@ enum About {
 /// Sends rows by mail.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-// `to` is missing where a connection is tried out by itself, and nowhere else.
-#[schemars(extend("required" = ["host", "from", "to"]))]
 pub struct Config {
     /// The mail server.
     host: String,
@@ -82,9 +80,7 @@ pub struct Config {
     reply_to: Vec<String>,
     /// Who receives. Each may be a template, such as `{{ record.email }}`; one
     /// that comes out empty is nobody.
-    #[serde(default)]
-    #[schemars(with = "Vec<RecordTemplate>")]
-    to: Option<Vec<RecordTemplate>>,
+    to: Vec<RecordTemplate>,
     /// Who gets a copy.
     #[serde(default)]
     cc: Vec<RecordTemplate>,
@@ -170,7 +166,7 @@ impl Component for SmtpSink {
         if !(1..=10_000).contains(&config.rows) {
             return Err(Error::config(format!("`rows` is {}", config.rows)).hint("give a number from 1 to 10000"));
         }
-        if config.to.as_ref().is_some_and(Vec::is_empty) && config.cc.is_empty() && config.bcc.is_empty() {
+        if config.to.is_empty() && config.cc.is_empty() && config.bcc.is_empty() {
             return Err(Error::config("nobody receives anything").hint("name somebody in `to`"));
         }
         let login = match (config.username, config.password) {
@@ -189,7 +185,7 @@ impl Component for SmtpSink {
         let form = Form {
             from: letter::mailbox("from", &config.from)?,
             reply_to: config.reply_to.iter().map(|it| letter::mailbox("reply_to", it)).collect::<Result<_>>()?,
-            to: letter::addresses("to", &config.to.unwrap_or_default())?,
+            to: letter::addresses("to", &config.to)?,
             cc: letter::addresses("cc", &config.cc)?,
             bcc: letter::addresses("bcc", &config.bcc)?,
             subject: compile("subject", &config.subject, Escape::Nothing)?,
