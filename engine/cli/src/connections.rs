@@ -111,11 +111,12 @@ fn try_out_as(
     folder: &Path,
 ) -> engine_abi::Result<String> {
     let component = modules.component(kind, &connection.component)?;
-    let resolved = engine_spec::resolve_connection(connection, component.description(), &around.outside)?;
+    let description = component.description();
+    let resolved = engine_spec::resolve_connection(connection, description, &around.outside)?;
     console::hide(resolved.secret_texts(), std::slice::from_ref(&connection.component));
     let mut config = resolved.value;
     // A database wants to be told what to read; a connection alone does not say.
-    let query = component.description().schema.pointer("/properties/query/type");
+    let query = description.schema.pointer("/properties/query/type");
     let takes_query =
         query.is_some_and(|kind| kind == "string" || kind.as_array().is_some_and(|all| all.contains(&json!("string"))));
     if let Some(object) = config.as_object_mut()
@@ -125,7 +126,6 @@ fn try_out_as(
         object.entry("query").or_insert_with(|| Value::from("SELECT 1"));
     }
     // What a stage has to say besides is what the component's own example says: a check sends nothing, to nobody.
-    let description = component.description();
     let required = description.schema.get("required").and_then(Value::as_array);
     let example = description.examples.first().map(|example| &example.config);
     for name in required.into_iter().flatten().filter_map(Value::as_str) {

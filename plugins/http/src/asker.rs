@@ -82,16 +82,34 @@ impl Asking {
         let mut put_off = 0;
         loop {
             match self.page_now(place).await {
-                Err(error) if put_off < PUT_OFF => {
-                    let wait = error.retry_after_ms.map(Duration::from_millis);
-                    let Some(wait) = wait.filter(|wait| *wait <= LONGEST_PUT_OFF) else { return Err(error) };
-                    put_off += 1;
-                    self.cx.log(Level::Info, format!("waiting {wait:?}, as the API asks: {error}"));
-                    tokio::time::sleep(wait).await;
-                }
+                Err(error) => self.wait(error, &mut put_off).await?,
                 done => return done,
             }
         }
+    }
+
+    /// A page as it comes, and where the next one is: for answers that are not looked into.
+    pub async fn stream(&mut self, place: &Place) -> Result<(Response, Option<Place>)> {
+        let mut put_off = 0;
+        let (response, url) = loop {
+            match self.unread(place).await {
+                Err(error) => self.wait(error, &mut put_off).await?,
+                Ok(taken) => break taken,
+            }
+        };
+        let answered = Answered { count: 0, headers: response.headers(), body: None, url: &url };
+        let next = self.asker.next(place, &answered)?;
+        Ok((response, next))
+    }
+
+    /// Waits as long as the API asks for; gives the error back where it asks for nothing, or too often.
+    async fn wait(&self, error: Error, put_off: &mut u32) -> Result<()> {
+        let wait = error.retry_after_ms.map(Duration::from_millis);
+        let Some(wait) = wait.filter(|wait| *put_off < PUT_OFF && *wait <= LONGEST_PUT_OFF) else { return Err(error) };
+        *put_off += 1;
+        self.cx.log(Level::Info, format!("waiting {wait:?}, as the API asks: {error}"));
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     async fn page_now(&mut self, place: &Place) -> Result<Page> {
@@ -111,33 +129,8 @@ impl Asking {
         let root = records::parse(&body, &shown, said)?;
         let found = records::find(&body, root, pointer, &shown)?;
         let answered = Answered { count: found.count, headers: &headers, body: Some(root), url: &url };
-        let next = asker.paging.as_ref().map(|paging| paging.next(place, &answered)).transpose()?.flatten();
+        let next = asker.next(place, &answered)?;
         Ok(Page { body, found, next })
-    }
-
-    /// A page as it comes, and where the next one is: for answers that are not looked into.
-    pub async fn stream(&mut self, place: &Place) -> Result<(Response, Option<Place>)> {
-        let mut put_off = 0;
-        loop {
-            let (response, url) = self.response(place, None).await?;
-            let hide = |text: String| self.asker.api.hide(text);
-            let response = match answer::unread(&Api::shown_of(&url), response, &self.asker.rules, hide).await {
-                Ok(response) => response,
-                Err(error) => {
-                    let wait = error.retry_after_ms.map(Duration::from_millis);
-                    match wait.filter(|wait| put_off < PUT_OFF && *wait <= LONGEST_PUT_OFF) {
-                        Some(wait) => tokio::time::sleep(wait).await,
-                        None => return Err(error),
-                    }
-                    put_off += 1;
-                    continue;
-                }
-            };
-            let answered = Answered { count: 0, headers: response.headers(), body: None, url: &url };
-            let paging = self.asker.paging.as_ref();
-            let next = paging.map(|paging| paging.next(place, &answered)).transpose()?.flatten();
-            return Ok((response, next));
-        }
     }
 
     /// What marks the present answer, unless it is still the one with this mark. None: it is.
@@ -146,16 +139,18 @@ impl Asking {
         if response.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
-        let hide = |text: String| self.asker.api.hide(text);
-        let response = answer::unread(&Api::shown_of(&url), response, &self.asker.rules, hide).await?;
-        Ok(Some(response.headers().clone()))
+        Ok(Some(self.asker.taken(response, &url).await?.headers().clone()))
     }
 
     /// Whether the first page can be had.
     pub async fn check(&mut self) -> Result<StatusCode> {
-        let (response, url) = self.response(&Place::default(), None).await?;
-        let hide = |text: String| self.asker.api.hide(text);
-        Ok(answer::unread(&Api::shown_of(&url), response, &self.asker.rules, hide).await?.status())
+        Ok(self.unread(&Place::default()).await?.0.status())
+    }
+
+    /// The answer to the request for a page, where it is one that was asked for.
+    async fn unread(&mut self, place: &Place) -> Result<(Response, Url)> {
+        let (response, url) = self.response(place, None).await?;
+        Ok((self.asker.taken(response, &url).await?, url))
     }
 
     async fn response(&mut self, place: &Place, mark: Option<&str>) -> Result<(Response, Url)> {
@@ -219,6 +214,15 @@ impl Page {
 }
 
 impl Asker {
+    /// An answer that is not looked into.
+    async fn taken(&self, response: Response, url: &Url) -> Result<Response> {
+        answer::unread(&Api::shown_of(url), response, &self.rules, |text| self.api.hide(text)).await
+    }
+
+    fn next(&self, place: &Place, answered: &Answered<'_>) -> Result<Option<Place>> {
+        self.paging.as_ref().map_or(Ok(None), |paging| paging.next(place, answered))
+    }
+
     fn values(&self, piece: &Piece, place: &Place) -> minijinja::Value {
         let window = piece.window.as_ref().map(|it| context! { from => it.from.as_str(), to => it.to.as_str() });
         context! { now => piece.now.as_str(), window, page => Paging::values(self.paging.as_ref(), place) }
