@@ -92,7 +92,7 @@ pub struct Run {
     /// After a request to stop, how long received data is still delivered
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub drain: Duration,
-    /// How long one sink may hold the others up before it goes on alone
+    /// How long a sink may take nothing, while others do, before it is left behind and goes on alone
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub stall: Duration,
     /// Take the columns of sources as they are now, where they are others than in the run before
@@ -114,7 +114,7 @@ pub struct Backfill {
     /// How far each window goes: 1d, 6h, or a number [default: one window for all]
     #[arg(long, value_name = "STEP")]
     pub by: Option<String>,
-    /// How long one sink may hold the others up before it goes on alone
+    /// How long a sink may take nothing, while others do, before it is left behind and goes on alone
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub stall: Duration,
     /// Take the columns of sources as they are now, where they are others than in the run before

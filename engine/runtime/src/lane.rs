@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -16,12 +17,26 @@ use crate::outlet::{Outlet, Target};
 use crate::pass::PassContext;
 use crate::queue::{Receiver, Refused, Sender, Weight, queue};
 use crate::shared::is_stop;
+use crate::spill::{SPILL_QUEUES, Spill, Spilled};
 use crate::stop::Stop;
 
+/// How long a sink may take nothing before what it misses goes to disk. Sinks that are only slow take a batch
+/// more often.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How often it is looked whether a sink that holds others up has taken anything.
+const LOOK: Duration = Duration::from_millis(50);
+
 enum Item {
-    Begin { split: String, schema: SchemaRef },
+    Begin {
+        split: String,
+        schema: SchemaRef,
+    },
     Rows(RecordBatch),
-    End { rows: u64 },
+    /// Rows that wait on disk.
+    Spilled(Spilled),
+    End {
+        rows: u64,
+    },
     Failed(Error),
 }
 
@@ -112,6 +127,46 @@ pub(crate) struct Lane {
     sender: Option<Sender<Item>>,
     sent: u64,
     begun: bool,
+    aside: Aside,
+}
+
+/// What a sink that takes nothing at the moment misses.
+#[derive(Default)]
+struct Aside {
+    spill: Option<Spill>,
+    /// There was no room in the queue since then, and how many items the sink had taken by then.
+    since: Option<(Instant, u64)>,
+    /// Nothing can be put aside.
+    failed: bool,
+}
+
+impl Aside {
+    /// How long the sink has taken nothing.
+    fn idle(&mut self, taken: u64) -> Duration {
+        let since = match self.since {
+            Some((since, seen)) if seen == taken => since,
+            _ => Instant::now(),
+        };
+        self.since = Some((since, taken));
+        since.elapsed()
+    }
+
+    /// Puts rows aside. None: there is no room for them, or no disk.
+    fn keep(&mut self, context: &PassContext, sink: &str, batch: &RecordBatch) -> Option<Spilled> {
+        if self.failed {
+            return None;
+        }
+        let spill = match self.spill.take() {
+            Some(spill) => Ok(spill),
+            None => Spill::new(context.state.folder(), context.queue_bytes as u64 * SPILL_QUEUES),
+        };
+        let kept = spill.and_then(|spill| self.spill.insert(spill).keep(batch));
+        kept.unwrap_or_else(|error| {
+            self.failed = true;
+            tracing::warn!(sink, "the other sinks wait for this one while it takes nothing: {error}");
+            None
+        })
+    }
 }
 
 impl Lane {
@@ -127,7 +182,7 @@ impl Lane {
             .name(of.name.chars().take(15).collect())
             .spawn(move || work.run(outlet))
             .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
-        Ok((Self { of: Arc::clone(of), sender: Some(sender), sent: 0, begun: false }, thread))
+        Ok((Self { of: Arc::clone(of), sender: Some(sender), sent: 0, begun: false, aside: Aside::default() }, thread))
     }
 
     pub(crate) fn alive(&self) -> bool {
@@ -179,26 +234,37 @@ impl Lane {
         }
     }
 
-    /// Hands an item over. A sink that is gone takes no more part; one that holds others up is left behind.
-    fn send(&mut self, context: &PassContext, item: Item, is_waited_for: impl Fn() -> bool) {
+    /// Hands an item over. A sink that is gone takes no more part; one that holds others up gets its rows from disk
+    /// once it goes on, and is left behind if it does not.
+    fn send(&mut self, context: &PassContext, mut item: Item, is_waited_for: impl Fn() -> bool) {
         let Some(sender) = &self.sender else { return };
-        let item = if is_waited_for() {
-            match sender.send(item, context.stall) {
-                Ok(()) => return,
+        // What one batch has waited for need not be waited for by the next.
+        let mut patience = if self.aside.since.is_some() { Duration::ZERO } else { PATIENCE };
+        while is_waited_for() {
+            item = match sender.send(item, patience) {
+                Ok(()) => return self.aside.since = None,
                 Err(Refused::Closed(_)) => return self.sender = None,
-                // Whoever waited may have gone meanwhile.
-                Err(Refused::Full(item)) if !is_waited_for() => item,
-                Err(Refused::Full(_)) => {
-                    self.sender = None;
-                    self.of.gone.store(true, Ordering::SeqCst);
-                    self.of.stalled.store(true, Ordering::SeqCst);
-                    self.of.stop.now();
-                    return;
-                }
+                Err(Refused::Full(item)) => item,
+            };
+            // Whoever waited may have gone meanwhile.
+            if self.aside.idle(sender.taken()) > context.stall && is_waited_for() {
+                self.sender = None;
+                self.of.gone.store(true, Ordering::SeqCst);
+                self.of.stalled.store(true, Ordering::SeqCst);
+                self.of.stop.now();
+                return;
             }
-        } else {
-            item
-        };
+            if let Item::Rows(batch) = &item
+                && let Some(spilled) = self.aside.keep(context, &self.of.name, batch)
+            {
+                // It weighs nothing, so that there is room.
+                if sender.send(Item::Spilled(spilled), Duration::ZERO).is_err() {
+                    self.sender = None;
+                }
+                return;
+            }
+            patience = LOOK.min(context.stall);
+        }
         if !sender.send_until(item, &context.stop) {
             self.sender = None;
         }
@@ -228,7 +294,7 @@ impl Work {
             let (split, schema) = match item {
                 Item::Begin { split, schema } => (split, schema),
                 Item::Failed(error) => return Err(blameless(error)),
-                Item::Rows(_) | Item::End { .. } => continue,
+                Item::Rows(_) | Item::Spilled(_) | Item::End { .. } => continue,
             };
             let ended = Arc::new(AtomicBool::new(false));
             let input = Input {
@@ -273,27 +339,40 @@ impl Iterator for Input {
         if self.ended.load(Ordering::SeqCst) {
             return None;
         }
-        let item = match self.receiver.receive() {
-            Some(Item::Rows(batch)) if batch.schema() == self.schema => {
-                self.rows += batch.num_rows() as u64;
-                return Some(Ok(batch));
+        let next = self.take();
+        if !matches!(next, Some(Ok(_))) {
+            self.ended.store(true, Ordering::SeqCst);
+        }
+        next
+    }
+}
+
+impl Input {
+    fn take(&mut self) -> Option<Result<RecordBatch>> {
+        let batch = match self.receiver.receive() {
+            Some(Item::Rows(batch)) => batch,
+            Some(Item::Spilled(spilled)) => match spilled.take() {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error)),
+            },
+            Some(Item::End { rows }) if rows == self.rows => return None,
+            Some(Item::End { rows }) => {
+                let message = format!("the rows do not add up: {rows} went to the sink, {} arrived", self.rows);
+                return Some(Err(Error::internal(message)));
             }
-            Some(Item::Rows(batch)) => Some(Err(Error::config(format!(
+            Some(Item::Failed(error)) => return Some(Err(blameless(error))),
+            Some(Item::Begin { .. }) | None => return Some(Err(Error::cancelled())),
+        };
+        if batch.schema() != self.schema {
+            return Some(Err(Error::config(format!(
                 "a later split has other columns ({}) than the first ({}), and both go into one artefact",
                 names(&batch.schema()),
                 names(&self.schema)
             ))
-            .hint("name the columns and their types in the format's settings, so that every split has the same"))),
-            Some(Item::End { rows }) if rows == self.rows => None,
-            Some(Item::End { rows }) => Some(Err(Error::internal(format!(
-                "the rows do not add up: {rows} went to the sink, {} arrived",
-                self.rows
-            )))),
-            Some(Item::Failed(error)) => Some(Err(blameless(error))),
-            Some(Item::Begin { .. }) | None => Some(Err(Error::cancelled())),
-        };
-        self.ended.store(true, Ordering::SeqCst);
-        item
+            .hint("name the columns and their types in the format's settings, so that every split has the same")));
+        }
+        self.rows += batch.num_rows() as u64;
+        Some(Ok(batch))
     }
 }
 

@@ -40,6 +40,7 @@ mod retry;
 mod run;
 mod shared;
 mod slot;
+mod spill;
 mod stage_host;
 mod stop;
 mod try_out;

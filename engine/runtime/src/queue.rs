@@ -39,6 +39,8 @@ impl<T: Weight> Weight for Result<T> {
 struct Inner<T> {
     items: VecDeque<(T, usize)>,
     bytes: usize,
+    /// How many items have come out.
+    taken: u64,
     sender_gone: bool,
     receiver_gone: bool,
 }
@@ -72,7 +74,7 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue that holds at most `capacity` bytes, or one item.
 pub fn queue<T: Weight>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let inner = Inner { items: VecDeque::new(), bytes: 0, sender_gone: false, receiver_gone: false };
+    let inner = Inner { items: VecDeque::new(), bytes: 0, taken: 0, sender_gone: false, receiver_gone: false };
     let shared = Arc::new(Shared { inner: Mutex::new(inner), changed: Condvar::new(), capacity });
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
@@ -102,6 +104,11 @@ impl<T: Weight> Sender<T> {
         }
     }
 
+    /// How many items have been received.
+    pub fn taken(&self) -> u64 {
+        self.0.lock().taken
+    }
+
     /// Waits for room until `stop` says otherwise. False: the item was not taken.
     pub fn send_until(&self, mut item: T, stop: &Stop) -> bool {
         loop {
@@ -122,6 +129,7 @@ impl<T> Receiver<T> {
         loop {
             if let Some((item, weight)) = inner.items.pop_front() {
                 inner.bytes -= weight;
+                inner.taken += 1;
                 self.0.changed.notify_all();
                 return Some(item);
             }

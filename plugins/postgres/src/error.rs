@@ -123,7 +123,7 @@ impl From<Refusal> for Error {
                 "the transaction took longer than idle_in_transaction_session_timeout or transaction_timeout allow; \
                  raise them for this login",
             ),
-            "25006" => error.hint("this server is a read-only standby; use the address of the primary"),
+            "25006" => error.hint("a sink needs the address of the primary, where this server is a read-only standby; the query of a source can change nothing"),
             "42P10" => error.hint("`upsert` needs a unique index or primary key on exactly the columns of `key`"),
             _ => error,
         }

@@ -265,3 +265,33 @@ fn a_sink_that_failed_does_not_wait_for_one_that_hangs() {
     assert_eq!(database.count("locked"), ROWS as u64);
     all_arrived_once(&database);
 }
+
+#[test]
+fn a_sink_that_takes_nothing_holds_up_nobody_and_gets_what_it_missed() {
+    let (database, place) = place("", "");
+    // More than a queue holds, in one split.
+    database.execute(
+        "CREATE TABLE locked (id integer, text text); ALTER TABLE copied ADD COLUMN text text; \
+         CREATE TABLE padded AS SELECT id, repeat(md5(id::text), 100) AS text FROM numbers",
+    );
+    place.write(
+        "copy.yaml",
+        "source: { use: postgres, with: { url: \"${env:URL}\", table: padded } }\n\
+         sinks:\n\
+         \x20 - { use: postgres, name: locked, with: { url: \"${env:URL}\", table: locked } }\n\
+         \x20 - { use: postgres, name: copied, with: { url: \"${env:URL}\", table: copied } }\n\
+         retry: { attempts: 1 }\n",
+    );
+    let lock = database.lock("locked");
+    let engine = place.start(&["--json", "run", "copy.yaml", "--stall", "10m"]);
+    until("the other sink has everything", || database.count("copied") == ROWS as u64);
+    assert_eq!(database.count("locked"), 0);
+    drop(lock);
+    let ended = engine.wait().with_code(0);
+    ended.report().adds_up();
+    assert!(!format!("{ended:?}").contains("held the other sinks up"), "{ended:?}");
+    all_arrived_once(&database);
+    let differ = "SELECT count(*)::text FROM copied FULL JOIN locked USING (id, text) \
+                  WHERE copied.place IS NULL OR locked.ctid IS NULL";
+    assert_eq!((database.count("locked"), database.value(differ).as_str()), (ROWS as u64, "0"));
+}
