@@ -333,8 +333,9 @@ typedef struct EngineComponent {
 
   /*
    * Makes an instance. `request`: {"config": {…}, "pipeline", "stage",
-   * "folder"}; the configuration has been checked against the schema, secrets
-   * and templates are filled in; relative paths are relative to `folder`.
+   * "folder", "remembered", "takes"}; the configuration has been checked against
+   * the schema, secrets and templates are filled in; relative paths are relative
+   * to `folder`. Sinks: "takes" is what comes, "rows" or "files".
    * Looks at the configuration only and reaches nothing outside: `engine
    * validate` calls it too. When it fails, *instance is still set (unless
    * memory is out), to something that takes last_error and close only.

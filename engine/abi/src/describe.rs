@@ -62,6 +62,30 @@ pub enum Shape {
     Files,
 }
 
+/// What a sink takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Takes {
+    /// Rows.
+    #[default]
+    Rows,
+    /// Files.
+    Files,
+    /// Rows, or files where a pipeline makes or copies some; `open` tells which.
+    Either,
+}
+
+impl Takes {
+    /// What comes to an instance of it, where the stages before it give files or not.
+    pub const fn shape(self, files: bool) -> Shape {
+        match self {
+            Self::Files => Shape::Files,
+            Self::Either if files => Shape::Files,
+            Self::Rows | Self::Either => Shape::Rows,
+        }
+    }
+}
+
 /// What a sink guarantees when a delivery is repeated. Ordered from weak to strong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -158,7 +182,7 @@ pub struct ComponentDescription {
     pub ranges: bool,
     /// Sinks: what it takes.
     #[serde(default)]
-    pub takes: Shape,
+    pub takes: Takes,
     /// Sinks: what it guarantees.
     #[serde(default)]
     pub promise: Promise,
@@ -187,6 +211,14 @@ impl ComponentDescription {
     /// `compression:`, and not under `format:`.
     pub fn is_compression(&self) -> bool {
         self.kind == ComponentKind::Format && self.gives == Shape::Files
+    }
+
+    /// Sinks: how much an instance publishes at a time that is given rows, or files. A file is whole.
+    pub fn unit_of(&self, shape: Shape) -> Unit {
+        match (self.takes, shape) {
+            (Takes::Either, Shape::Files) => Unit::Run,
+            _ => self.unit,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ mod wit;
 pub use cut::{ByteRange, Cut, Cuts, Cuttable};
 pub use describe::{
     ComponentDescription, ComponentIdentity, ComponentKind, Example, ModuleIdentity, Promise, RowForm, Scope, Shape,
-    Unit, is_component_name,
+    Takes, Unit, is_component_name,
 };
 pub use error::{Error, ErrorKind, Result};
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Cuttable, Error, Result, Scope};
+use crate::{Cuttable, Error, Result, Scope, Shape};
 
 /// A message, or an answer to one, as the JSON that crosses the border.
 pub fn write(message: &impl Serialize) -> Result<String> {
@@ -33,6 +33,9 @@ pub struct OpenRequest {
     /// as in a check.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub remembered: Option<Value>,
+    /// Sinks: what this instance is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Shape>,
 }
 
 /// `null` is a value, and not the same as nothing.

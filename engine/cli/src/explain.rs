@@ -191,7 +191,7 @@ fn promise(assembly: &Assembly, sink: &SinkPart) -> SinkExplanation {
         compression: sink.compression.as_ref().map(name),
         promise,
         why: format!("{from_source}; {from_sink}"),
-        unit: description.unit,
+        unit: sink.unit(),
     }
 }
 

@@ -84,7 +84,11 @@ fn bad_config(subject: &Subject) -> Verdict {
     let place = subject.place()?;
     let good = place.fill(subject.config()?, 1)?;
     for (what, config) in wrong_configs(&subject.component.description().schema, &good) {
-        match subject.component.open(&request(&place, &config), &sandbox(&place), Arc::new(Recorder::default())) {
+        match subject.component.open(
+            &request(&place, &config, subject.takes()),
+            &sandbox(&place),
+            Arc::new(Recorder::default()),
+        ) {
             Ok(_) => return Err(Stop::Failed(format!("{what} was accepted"))),
             Err(error) => {
                 require(error.kind == ErrorKind::Config, || {

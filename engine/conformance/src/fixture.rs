@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine_abi::{Error, Result};
+use engine_abi::{Error, Result, Shape};
 use engine_host::Modules;
 use serde::Deserialize;
 use serde_json::Value;
@@ -71,6 +71,9 @@ pub(crate) struct Fixture {
     /// Sources: a sink that writes what the source then reads.
     #[serde(default)]
     pub prepare: Option<Other>,
+    /// Sinks that take either: `files` where they are given files.
+    #[serde(default)]
+    pub takes: Shape,
     /// Sinks: a source that reads what has arrived.
     #[serde(default)]
     pub readback: Option<Other>,
@@ -300,7 +303,7 @@ mod tests {
             assert_eq!(
                 message(Fixtures::parse(text)),
                 "the fixture of `sink x` cannot be read: unknown field `confg`, expected one of `title`, `config`, \
-                 `long`, `files`, `zeros`, `prepare`, `readback`"
+                 `long`, `files`, `zeros`, `prepare`, `takes`, `readback`"
             );
         }
         let error = message(Fixtures::parse("[]"));

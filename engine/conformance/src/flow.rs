@@ -140,7 +140,7 @@ fn feed_wide(subject: &Subject, batch: RecordBatch) -> Result<engine_abi::Result
     if description.kind == ComponentKind::Sink {
         let target = Target { subject, place: &place };
         let delivery = target.delivery(1, "0000");
-        let input = rows::as_shape(description.takes, vec![batch])?;
+        let input = rows::as_shape(subject.takes(), vec![batch])?;
         instance.begin_run(&target.run(1, &["0000"]))?;
         instance.begin_split(&delivery)?;
         let written = instance.write(&delivery, input).map(|_| ());

@@ -48,12 +48,11 @@ pub(crate) struct Delivered {
 }
 
 /// The id of a split's delivery: a sink whose unit is the run gets one for all.
-fn split_id<'a>(description: &ComponentDescription, split: &'a str) -> &'a str {
-    if description.unit == Unit::Run { "run" } else { split }
+fn split_id(unit: Unit, split: &str) -> &str {
+    if unit == Unit::Run { "run" } else { split }
 }
 
 fn delivery_of(description: &ComponentDescription, place: &Place, window: u64, split: &str) -> Delivery {
-    let split = split_id(description, split);
     let state = place.unique();
     Delivery {
         key: format!("{state}/conformance/{}/{window}/{split}", description.name),
@@ -84,11 +83,12 @@ fn run_of(description: &ComponentDescription, place: &Place, window: u64, splits
 pub(crate) fn deliver_to(instance: &mut Instance, place: &Place, batches: Vec<RecordBatch>) -> Verdict {
     let component = Arc::clone(instance.component());
     let description = component.description();
+    let takes = description.takes.shape(false);
     let run = run_of(description, place, 1, &["0000"]);
-    let mut delivery = delivery_of(description, place, 1, "0000");
+    let mut delivery = delivery_of(description, place, 1, split_id(description.unit_of(takes), "0000"));
     instance.begin_run(&run)?;
     instance.begin_split(&delivery)?;
-    delivery.sealed = Some(instance.write(&delivery, rows::as_shape(description.takes, batches)?)?);
+    delivery.sealed = Some(instance.write(&delivery, rows::as_shape(takes, batches)?)?);
     instance.commit(&delivery)?;
     Ok(instance.finish_run(&run)?)
 }
@@ -99,7 +99,7 @@ impl Target<'_> {
     }
 
     pub fn delivery(&self, window: u64, split: &str) -> Delivery {
-        delivery_of(self.description(), self.place, window, split)
+        delivery_of(self.description(), self.place, window, split_id(self.subject.unit(), split))
     }
 
     pub fn run(&self, window: u64, splits: &[&str]) -> SinkRun {
@@ -107,7 +107,7 @@ impl Target<'_> {
     }
 
     fn input(&self, batches: Vec<RecordBatch>) -> Result<Batches, Stop> {
-        rows::as_shape(self.description().takes, batches)
+        rows::as_shape(self.subject.takes(), batches)
     }
 
     /// A new instance in a window that has begun. Dropping it is the crash.
@@ -160,7 +160,7 @@ impl Target<'_> {
             Err(error) => return Err(error.into()),
             Ok(_) => source::read_all(&mut source)?,
         };
-        if self.description().takes == Shape::Files {
+        if self.subject.takes() == Shape::Files {
             let text = String::from_utf8_lossy(&rows::bytes(&batches)?).into_owned();
             return Ok(text.lines().map(str::to_owned).collect());
         }
@@ -180,7 +180,7 @@ impl Target<'_> {
                 format!("{sent} rows were sent; {found} are there and {rejected} were rejected")
             });
         }
-        if self.description().takes == Shape::Rows {
+        if self.subject.takes() == Shape::Rows {
             expected.sort();
         }
         require_same("what arrived", &found, &expected)
@@ -229,7 +229,7 @@ pub(crate) fn rows_add_up(subject: &Subject, batches: Vec<RecordBatch>) -> Verdi
         format!("{sent} rows were sent; {arrived} are there and {rejected} were rejected")
     })?;
     let taken = delivered.sealed.rows;
-    require(target.description().takes == Shape::Files || taken == arrived, || {
+    require(target.subject.takes() == Shape::Files || taken == arrived, || {
         format!("write says that it took {taken} rows, {arrived} are there")
     })
 }
@@ -307,7 +307,7 @@ fn order(subject: &Subject) -> Verdict {
     let target = Target { subject, place: &place };
     let parts = [vec![rows::plain(1, 12)], vec![rows::plain(13, 12)], vec![rows::plain(25, 12)]];
     // Two splits of one window where the sink takes splits, else three windows.
-    let by_run = target.description().unit == Unit::Run;
+    let by_run = target.subject.unit() == Unit::Run;
     let places = if by_run { [(1, "run"), (2, "run"), (3, "run")] } else { [(1, "0000"), (1, "0001"), (2, "0000")] };
     for ((window, split), part) in places.into_iter().zip(parts.clone()) {
         target.deliver(window, split, part)?;
@@ -322,7 +322,7 @@ fn parallel(subject: &Subject) -> Verdict {
     let run = target.run(1, &["0000", "0001"]);
     let open = || {
         let (mut instance, _) = subject.open(&place, 1)?;
-        match instance.begin_run(&run)?.parallel && target.description().unit == Unit::Split {
+        match instance.begin_run(&run)?.parallel && target.subject.unit() == Unit::Split {
             true => Ok(instance),
             false => Err(Stop::NotPromised("it takes the splits of a window in their order".into())),
         }
@@ -364,7 +364,7 @@ fn receipt(subject: &Subject) -> Verdict {
     let target = Target { subject, place: &place };
     let Delivered { sealed, receipt, .. } = target.deliver(1, "0000", some_rows())?;
     let sent = rows::count(&some_rows());
-    if target.description().takes == Shape::Rows {
+    if target.subject.takes() == Shape::Rows {
         require(sealed.rows == sent, || format!("write says {} rows instead of {sent}", sealed.rows))?;
         require(receipt.rows == sent, || format!("the receipt says {} rows instead of {sent}", receipt.rows))?;
     } else {

@@ -145,7 +145,7 @@ fn cursor(subject: &Subject) -> Verdict {
 fn cancel(subject: &Subject) -> Verdict {
     let place = filled_place(subject)?;
     let config = subject.fixture.long.as_ref().map_or_else(|| subject.config(), Ok)?;
-    let (mut instance, host) = open(&subject.component, &place, &place.fill(config, 1)?)?;
+    let (mut instance, host) = open(&subject.component, &place, &place.fill(config, 1)?, Shape::Rows)?;
     let plan = instance.plan(&PlanRequest::default())?;
     let split = plan.splits.first().ok_or_else(|| Stop::NotRun("there are no splits to read".into()))?;
     let mut rows = instance.read(split)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use engine_abi::message::{OpenRequest, Sandbox};
-use engine_abi::{ComponentKind, Error, ErrorKind, Result};
+use engine_abi::{ComponentKind, Error, ErrorKind, Result, Shape, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use serde_json::Value;
 
@@ -99,6 +99,16 @@ impl Subject {
         config.ok_or_else(|| Stop::NotRun("no conformance.json and no example says how to configure it".into()))
     }
 
+    /// Sinks: what is given to it.
+    pub fn takes(&self) -> Shape {
+        self.component.description().takes.shape(self.fixture.takes == Shape::Files)
+    }
+
+    /// Sinks: how much it publishes at a time.
+    pub fn unit(&self) -> Unit {
+        self.component.description().unit_of(self.takes())
+    }
+
     /// New surroundings.
     pub fn place(&self) -> Result<Place, Stop> {
         Place::new(&self.fixture)
@@ -106,7 +116,7 @@ impl Subject {
 
     /// A new instance with the fixture's configuration.
     pub fn open(&self, place: &Place, window: u64) -> Result<(Instance, Arc<Recorder>), Stop> {
-        open(&self.component, place, &place.fill(self.config()?, window)?)
+        open(&self.component, place, &place.fill(self.config()?, window)?, self.takes())
     }
 
     /// An instance of a component that the fixture names.
@@ -117,7 +127,7 @@ impl Subject {
         let component = component
             .unwrap_or_else(|| Err(Error::config("there are no modules")))
             .map_err(|error| Stop::NotRun(format!("{error}")))?;
-        Ok(open(&component, place, &place.fill(&other.config, 1)?)?.0)
+        Ok(open(&component, place, &place.fill(&other.config, 1)?, component.description().takes.shape(false))?.0)
     }
 }
 
@@ -126,18 +136,20 @@ pub(crate) fn open(
     component: &Arc<Component>,
     place: &Place,
     config: &Value,
+    takes: Shape,
 ) -> Result<(Instance, Arc<Recorder>), Stop> {
     let host = Arc::new(Recorder::default());
-    Ok((component.open(&request(place, config), &sandbox(place), Arc::clone(&host) as Arc<dyn Host>)?, host))
+    Ok((component.open(&request(place, config, takes), &sandbox(place), Arc::clone(&host) as Arc<dyn Host>)?, host))
 }
 
 /// What the engine would open an instance with.
-pub(crate) fn request(place: &Place, config: &Value) -> OpenRequest {
+pub(crate) fn request(place: &Place, config: &Value, takes: Shape) -> OpenRequest {
     OpenRequest {
         config: config.clone(),
         pipeline: "conformance".into(),
         stage: "conformance".into(),
         folder: place.folder().display().to_string(),
+        takes: Some(takes),
         ..OpenRequest::default()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_abi::message::{OpenRequest, Sandbox};
-use engine_abi::{ComponentKind, Error, Result, Scope, Unit};
+use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
     Event, Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeline,
@@ -32,6 +32,8 @@ pub struct Part {
     pipeline: String,
     folder: PathBuf,
     scope: Scope,
+    /// Sinks: what comes to it.
+    takes: Option<Shape>,
 }
 
 /// A component as a pipeline uses it.
@@ -80,6 +82,7 @@ impl Part {
                 .map_err(|error| error.at(stage))?,
             pipeline: place.0.to_owned(),
             folder: place.1.to_owned(),
+            takes: None,
         })
     }
 
@@ -135,6 +138,7 @@ impl Part {
             stage: self.stage.clone(),
             folder: self.folder.display().to_string(),
             remembered,
+            takes: self.takes,
         };
         self.component.open(&request, &self.sandbox, host).map_err(|error| error.at(&self.stage))
     }
@@ -225,9 +229,14 @@ pub struct SinkPart {
 }
 
 impl SinkPart {
+    /// What comes to it.
+    pub fn takes(&self) -> Shape {
+        self.part.takes.unwrap_or_default()
+    }
+
     /// How much it publishes at a time.
     pub fn unit(&self) -> Unit {
-        self.part.component.description().unit
+        self.part.component.description().unit_of(self.takes())
     }
 }
 
@@ -293,18 +302,20 @@ impl Assembly {
             }
             Ok(part)
         };
-        let sink_part = |stage: &ResolvedStage, name: &str| -> Result<SinkPart> {
-            let part = Part::new(modules, stage, name, place)?;
+        let copies = source.decoder.is_none() && source.part.component.description().gives == Shape::Files;
+        let sink_part = |stage: &ResolvedStage, name: &str, copies: bool| -> Result<SinkPart> {
+            let mut part = Part::new(modules, stage, name, place)?;
+            part.takes = Some(part.component.description().takes.shape(copies || stage.format.is_some()));
             let (encoder, compression) = (format(&stage.format, name)?, format(&stage.compression, name)?);
             Ok(SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() })
         };
         let notice = |notice: &ResolvedNotice| -> Result<NoticePart> {
-            let sink = sink_part(&notice.stage, notice.event.key())?;
+            let sink = sink_part(&notice.stage, notice.event.key(), false)?;
             Ok(NoticePart { event: notice.event, sink, every: notice.every })
         };
         let sink = |stage: &ResolvedStage| {
             let name = format!("sinks.{}", stage.name);
-            let sink = sink_part(stage, &name)?;
+            let sink = sink_part(stage, &name, copies)?;
             if source.is_push() && sink.unit() == Unit::Run && !sink.part.names_window() {
                 return Err(Error::config(format!(
                     "sink `{}` publishes one artefact a window, and the source never ends: every window would have the same name",

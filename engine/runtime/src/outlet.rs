@@ -343,7 +343,7 @@ impl Outlet {
     }
 
     fn takes(&self) -> Shape {
-        self.sink.part.component.description().takes
+        self.sink.takes()
     }
 
     fn settle(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_array::{Array, RecordBatch, StructArray};
 use engine_abi::ffi::{self, Host, Record, Rejection, Text};
-use engine_abi::{Error, ErrorKind, Result};
+use engine_abi::{Error, ErrorKind, Result, Shape};
 
 /// How much a message of the log matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub struct Context {
     stage: String,
     folder: PathBuf,
     remembered: Option<serde_json::Value>,
+    takes: Option<Shape>,
 }
 
 // SAFETY: `plugin.h` allows every function of the host table from any thread
@@ -65,6 +66,7 @@ impl Context {
             stage: request.stage.clone(),
             folder: PathBuf::from(&request.folder),
             remembered: request.remembered.clone(),
+            takes: request.takes,
         }
     }
 
@@ -86,6 +88,11 @@ impl Context {
     /// A path of the configuration: relative ones are relative to the pipeline file.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// Sinks that take either: whether files come, and not rows.
+    pub fn takes_files(&self) -> bool {
+        self.takes == Some(Shape::Files)
     }
 
     /// Writes to the engine's log.

@@ -77,6 +77,7 @@ mod context;
 pub mod database;
 #[doc(hidden)]
 pub mod export;
+mod files;
 #[cfg(feature = "listen")]
 pub mod listen;
 mod lookup;
@@ -94,8 +95,11 @@ mod traits;
 pub mod types;
 
 pub use context::{Arrival, Context, Level};
-pub use engine_abi::{Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Unit};
+pub use engine_abi::{
+    Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Takes, Unit,
+};
 pub use engine_abi::{hexadecimal, message};
+pub use files::{file_name, file_piece, file_pieces, files_schema, media_type};
 pub use lookup::{find_column, find_text_column};
 #[cfg(feature = "record-template")]
 pub use minijinja;
@@ -109,7 +113,7 @@ pub mod prelude {
     pub use crate::types::{ByteSize, Duration, Secret, Template};
     pub use crate::{
         Arrival, Batches, ByteRange, Component, Context, Cut, Cuts, Decoder, Encoder, Error, ErrorKind, Example, Level,
-        Promise, PushSource, Result, Scope, Shape, Sink, Source, StateStore, Transform, Unit, Verdict, example,
+        Promise, PushSource, Result, Scope, Shape, Sink, Source, StateStore, Takes, Transform, Unit, Verdict, example,
         map_text,
     };
     pub use arrow_array::{Array, RecordBatch};
@@ -131,38 +135,4 @@ pub fn counted(count: usize, noun: &str) -> String {
 pub fn too_late(limit: std::time::Duration) -> Error {
     Error::unavailable(format!("there was no answer within {limit:?}"))
         .hint("make the query cheaper, with an index or a narrower window, or raise `timeout`")
-}
-
-/// The columns of a stream of files: `{name: Utf8, data: Binary}`.
-pub fn files_schema() -> arrow_schema::SchemaRef {
-    use arrow_schema::{DataType, Field, Schema};
-    std::sync::Arc::new(Schema::new(vec![
-        Field::new("name", DataType::Utf8, false),
-        Field::new("data", DataType::Binary, false),
-    ]))
-}
-
-/// A batch with one piece of one file.
-pub fn file_piece(name: &str, data: &[u8]) -> arrow_array::RecordBatch {
-    use arrow_array::{BinaryArray, StringArray};
-    use std::sync::Arc;
-    arrow_array::RecordBatch::try_new(
-        files_schema(),
-        vec![Arc::new(StringArray::from(vec![name])), Arc::new(BinaryArray::from(vec![data]))],
-    )
-    .expect("two columns of one row each, neither null")
-}
-
-/// Goes through the pieces of a batch of a stream of files, in order: `(name, data)`.
-pub fn file_pieces(batch: &arrow_array::RecordBatch) -> Result<impl Iterator<Item = (&str, &[u8])>> {
-    use arrow_array::{Array, BinaryArray, StringArray};
-    let column = |at: usize| batch.columns().get(at);
-    let names = column(0).and_then(|column| column.as_any().downcast_ref::<StringArray>());
-    let data = column(1).and_then(|column| column.as_any().downcast_ref::<BinaryArray>());
-    match (names, data) {
-        (Some(names), Some(data)) if names.null_count() == 0 && data.null_count() == 0 => {
-            Ok((0..batch.num_rows()).map(|row| (names.value(row), data.value(row))))
-        }
-        _ => Err(Error::internal("a stream of files has the columns `name` (Utf8) and `data` (Binary), without nulls")),
-    }
 }

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arrow_array::RecordBatch;
 use engine_abi::ffi::{self, Record, Rejection, Status, Text};
 use engine_abi::message::OpenRequest;
-use engine_abi::{Result, stream};
+use engine_abi::{Result, Shape, stream};
 
 use crate::{Component, Context, schema};
 
@@ -67,6 +67,7 @@ pub struct Host {
     table: Box<ffi::Host>,
     seen: Box<Seen>,
     folder: String,
+    takes: Option<Shape>,
 }
 
 // SAFETY: the table points at `seen`, which is made of atomics and mutexes.
@@ -98,12 +99,17 @@ impl Host {
             append,
             durable,
         });
-        Self { table, seen, folder: String::new() }
+        Self { table, seen, folder: String::new(), takes: None }
     }
 
     /// A host whose relative paths are relative to `folder`.
     pub fn in_folder(folder: &Path) -> Self {
         Self { folder: folder.display().to_string(), ..Self::new() }
+    }
+
+    /// A host of a pipeline that gives files to a sink that takes either.
+    pub fn of_files() -> Self {
+        Self { takes: Some(Shape::Files), ..Self::new() }
     }
 
     /// Opens a component. It must be dropped before the host.
@@ -120,6 +126,7 @@ impl Host {
             stage: "test".into(),
             folder: self.folder.clone(),
             remembered: Some(self.remembered()),
+            takes: self.takes,
         };
         // SAFETY: the table stays at its address; tests drop the component first.
         unsafe { Context::new(&raw const *self.table, &request) }

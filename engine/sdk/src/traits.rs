@@ -4,7 +4,7 @@ use engine_abi::message::{
     AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, Sealed,
     SinkRun, Split, StateChange, StoreRequest,
 };
-use engine_abi::{Batches, Cuts, Error, Example, Promise, Result, Scope, Shape, Unit};
+use engine_abi::{Batches, Cuts, Error, Example, Promise, Result, Scope, Shape, Takes, Unit};
 #[cfg(doc)]
 use engine_abi::{ByteRange, Cut};
 use schemars::JsonSchema;
@@ -154,11 +154,11 @@ pub trait Encoder: Component {
 /// `write` and `commit` (or `abort` when one of them failed); `finish_run`.
 /// After a crash the same deliveries come again under the same keys.
 pub trait Sink: Component {
-    /// What it takes.
-    const TAKES: Shape = Shape::Rows;
+    /// What it takes. One that takes either is told by [`Context::takes_files`](crate::Context::takes_files).
+    const TAKES: Takes = Takes::Rows;
     /// What it guarantees.
     const PROMISE: Promise;
-    /// How much it publishes at a time.
+    /// How much it publishes at a time. Where it takes either, this is about rows, and files are whole.
     const UNIT: Unit = Unit::Split;
 
     /// Once a window and instance, before its deliveries.

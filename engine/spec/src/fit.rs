@@ -1,6 +1,6 @@
 //! Whether the stages of a pipeline fit each other.
 
-use engine_abi::{ComponentDescription, ComponentKind, Scope, Shape};
+use engine_abi::{ComponentDescription, ComponentKind, Scope, Shape, Takes};
 
 use crate::catalogue::Catalogue;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -29,16 +29,18 @@ pub(crate) fn check(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut Diag
     }
     for stage in &draft.sinks {
         let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component) else { continue };
+        let takes = component.takes.shape(copies || stage.format.is_some());
         if !copies {
-            format_fits(stage, component.takes, catalogue, diagnostics);
+            format_fits(stage, takes, catalogue, diagnostics);
         }
-        compression_fits(stage, component.takes, false, catalogue, diagnostics);
+        compression_fits(stage, takes, false, catalogue, diagnostics);
     }
     // The records of notices are the engine's own.
     for stage in draft.notices.iter().map(|notice| &notice.stage) {
         let Some(component) = catalogue.get(ComponentKind::Sink, &stage.component) else { continue };
-        format_fits(stage, component.takes, catalogue, diagnostics);
-        compression_fits(stage, component.takes, false, catalogue, diagnostics);
+        let takes = component.takes.shape(stage.format.is_some());
+        format_fits(stage, takes, catalogue, diagnostics);
+        compression_fits(stage, takes, false, catalogue, diagnostics);
     }
     refuse_shared_files(draft, catalogue, diagnostics);
     for stage in draft.stages() {
@@ -94,7 +96,7 @@ fn refuse_shared_files(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut D
     let is_file = |stage: &&Stage| {
         catalogue.get(stage.position.kind(), &stage.component).is_some_and(|it| match stage.position.kind() {
             ComponentKind::Source => it.gives == Shape::Files && !it.push,
-            _ => it.takes == Shape::Files,
+            _ => it.takes == Takes::Files,
         })
     };
     let path = |stage: &Stage| {
@@ -123,15 +125,13 @@ fn refuse_shared_files(draft: &Draft, catalogue: &Catalogue, diagnostics: &mut D
 
 /// Whether files go from the source to every sink as they are, with no row made of them.
 fn copies_files(draft: &Draft, catalogue: &Catalogue) -> bool {
-    let is_plain = |kind, stage: &Stage, shape: fn(&ComponentDescription) -> Shape| {
-        stage.format.is_none() && catalogue.get(kind, &stage.component).is_some_and(|it| shape(it) == Shape::Files)
+    let plain = |stage: &Stage| {
+        stage.format.is_none().then(|| catalogue.get(stage.position.kind(), &stage.component)).flatten()
     };
-    let source = draft.source.as_ref();
-    source.is_some_and(|stage| is_plain(ComponentKind::Source, stage, |it| it.gives))
-        && source.and_then(|stage| catalogue.get(ComponentKind::Source, &stage.component)).is_some_and(|it| !it.push)
+    draft.source.as_ref().and_then(plain).is_some_and(|it| it.gives == Shape::Files && !it.push)
         && draft.transforms.is_empty()
         && !draft.sinks.is_empty()
-        && draft.sinks.iter().all(|stage| is_plain(ComponentKind::Sink, stage, |it| it.takes))
+        && draft.sinks.iter().all(|stage| plain(stage).is_some_and(|it| it.takes.shape(true) == Shape::Files))
 }
 
 /// The formats, or the compressions, that work in the direction of a source or a sink.

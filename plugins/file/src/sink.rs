@@ -259,7 +259,7 @@ impl Component for FileSink {
 }
 
 impl Sink for FileSink {
-    const TAKES: Shape = Shape::Files;
+    const TAKES: Takes = Takes::Files;
     const PROMISE: Promise = Promise::Idempotent;
     const UNIT: Unit = Unit::Run;
 

@@ -1,11 +1,11 @@
-//! HTTP APIs: a sink that sends rows to them, as JSON, and a source that asks them.
+//! HTTP APIs: a sink that sends rows to them, as JSON, or files, and a source that asks them.
 //!
 //! Both have one client (`client`), its logins (`login`, `aws`, and `pledge`, which
 //! puts them into requests), and one place in which
 //! it is decided what an answer means (`answer`, with the pipeline's own `rules`).
 //!
 //! - The sink builds requests (`body`, `template`) and gives them to a thread that sends several
-//!   at a time (`sender`, `tally`); which of them need not be sent again when a delivery is
+//!   at a time (`sender`, `tally`), or sends files (`upload`); which of them need not be sent again when a delivery is
 //!   repeated is in `ledger`.
 //! - The source (`questions`) asks (`asker`) for one page after the other (`paging`), and passes on
 //!   what stands at the place of the records (`records`). `leadpier` is the same with
@@ -31,6 +31,7 @@ mod tally;
 mod template;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use leadpier::LeadPier;
 use sink::HttpSink;

@@ -17,6 +17,7 @@ use crate::rules::{Rule, Rules};
 use crate::sender::{Sender, Way};
 use crate::tally::Tally;
 use crate::template::Template;
+use crate::upload::{Form, Upload, Uploads};
 
 /// As many connections as one client should ask of one server.
 const MOST_AT_A_TIME: usize = 64;
@@ -38,7 +39,7 @@ pub enum Method {
     Patch,
 }
 
-/// Sends rows to an HTTP API.
+/// Sends rows to an HTTP API, or files.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -101,6 +102,14 @@ pub struct Config {
     /// Leaves members without a value out, instead of writing `null`.
     #[serde(default)]
     omit_nulls: bool,
+    /// Files: the name that each is sent under. Unset: the name that the file comes
+    /// with, which one that a `format` makes has not.
+    #[serde(default)]
+    filename: Option<engine_sdk::types::Template>,
+    /// Files: sends each as a field of a form, as browsers do. Unset: its bytes are the
+    /// body.
+    #[serde(default)]
+    form: Option<Form>,
     /// How many requests may be on their way at a time. With 1 they arrive in the
     /// order of the rows.
     #[serde(default = "default_concurrency")]
@@ -148,6 +157,8 @@ fn default_idempotency_header() -> Option<String> {
 
 pub struct HttpSink {
     way: Way,
+    /// Files come, and no rows.
+    upload: Option<Upload>,
     runtime: Runtime,
     /// What earlier attempts at the delivery have kept.
     answered: Vec<Value>,
@@ -158,7 +169,7 @@ pub struct HttpSink {
 
 impl Component for HttpSink {
     type Config = Config;
-    const SUMMARY: &'static str = "Sends rows to an HTTP API, as JSON";
+    const SUMMARY: &'static str = "Sends rows to an HTTP API, as JSON, or files";
 
     fn examples() -> Vec<Example> {
         vec![
@@ -177,6 +188,7 @@ impl Component for HttpSink {
     }
 
     fn open(config: Config, cx: Context) -> Result<Self> {
+        config.fits(cx.takes_files())?;
         within("batch", config.batch, LARGEST_BATCH)?;
         within("concurrency", config.concurrency, MOST_AT_A_TIME)?;
         let (mut headers, mut query) = (config.headers, config.query);
@@ -219,8 +231,11 @@ impl Component for HttpSink {
         let idempotency_header = idempotency_header.transpose()?;
         let rules = Rules::new(config.answers, config.figures)?;
         let pledge = Pledge::new(config.login.as_ref(), &api, &cx)?;
+        config.form.iter().flat_map(Form::secrets).for_each(|secret| api.keep_secret(secret));
+        let filename = config.filename.map(|it| it.to_string());
+        let upload = cx.takes_files().then_some(Upload { filename, form: config.form });
         let way = Way { api, pledge, method, shape, concurrency: config.concurrency, idempotency_header, rules };
-        Ok(Self { way, runtime: Runtime::new()?, answered: vec![], told: Receipt::default(), cx })
+        Ok(Self { way, upload, runtime: Runtime::new()?, answered: vec![], told: Receipt::default(), cx })
     }
 
     /// Asks without sending anything. An API that takes only what it is made for answers this in many
@@ -240,6 +255,35 @@ impl Component for HttpSink {
     }
 }
 
+impl Config {
+    /// Whether what is set is about what comes.
+    fn fits(&self, files: bool) -> Result<()> {
+        let of_files = [("filename", self.filename.is_some()), ("form", self.form.is_some())];
+        let of_rows = [
+            ("batch", self.batch != default_batch()),
+            ("body", self.body.is_some()),
+            ("records_at", self.records_at.is_some()),
+            ("fields", !self.fields.is_empty()),
+            ("template", self.template.is_some()),
+            ("omit_nulls", self.omit_nulls),
+            ("concurrency", self.concurrency != default_concurrency()),
+        ];
+        let found =
+            |settings: &[(&'static str, bool)]| settings.iter().find(|(_, is_set)| *is_set).map(|(name, _)| *name);
+        match (files, found(&of_files), found(&of_rows)) {
+            (false, Some(name), _) => Err(Error::config(format!("`{name}` is set, and no files come"))
+                .hint(format!("add `format:` to the sink, which makes a file of the rows, or remove `{name}`"))),
+            (true, _, Some(name)) => Err(Error::config(format!("`{name}` is about rows, and files come"))
+                .hint(format!("remove `{name}`, or `format:`, which makes a file of the rows"))),
+            (true, ..) if matches!(self.login, Some(Login::Aws(_))) => {
+                Err(Error::config("`login: aws` signs what is sent, and files are sent while they are read")
+                    .hint("use another login"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn within(name: &str, number: usize, most: usize) -> Result<()> {
     if (1..=most).contains(&number) {
         return Ok(());
@@ -248,6 +292,7 @@ fn within(name: &str, number: usize, most: usize) -> Result<()> {
 }
 
 impl Sink for HttpSink {
+    const TAKES: Takes = Takes::Either;
     const PROMISE: Promise = Promise::AtLeastOnce;
 
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
@@ -256,6 +301,27 @@ impl Sink for HttpSink {
     }
 
     fn write(&mut self, delivery: &Delivery, input: Batches) -> Result<Sealed> {
+        if let Some(upload) = &self.upload {
+            let mut uploads = Uploads {
+                way: &self.way,
+                upload,
+                runtime: &self.runtime,
+                cx: &self.cx,
+                ledger: Ledger::new(&delivery.key, &std::mem::take(&mut self.answered))?,
+                given_up: delivery.given_up.as_ref(),
+                clients: Clients::of(&self.way.api)?,
+                bytes: 0,
+                again: 0,
+            };
+            uploads.send_all(input)?;
+            let Uploads { ledger, bytes, again, .. } = uploads;
+            if again > 0 {
+                let files = counted(again, "file");
+                self.cx.log(Level::Info, format!("{files} had been taken before and were not sent again"));
+            }
+            self.told = Receipt { figures: ledger.figures, ..Receipt::default() };
+            return Ok(Sealed { bytes, ..Sealed::default() });
+        }
         check_columns(&input.schema())?;
         let ledger = Ledger::new(&delivery.key, &std::mem::take(&mut self.answered))?;
         let mut tally = Tally::new(ledger, &self.cx);

@@ -1,5 +1,6 @@
-//! From records to messages.
+//! From records and files to messages.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine_sdk::counted;
@@ -9,6 +10,7 @@ use engine_sdk::record_template::{Escape, RecordTemplate, Text};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 
+use crate::attachment::{self, Attachment};
 use crate::ledger::Id;
 use crate::table;
 
@@ -16,6 +18,8 @@ use crate::table;
 const LONGEST_SUBJECT: usize = 400;
 /// What templates may name.
 pub const NAMES: [&str; 5] = ["record", "records", "count", "pipeline", "window"];
+/// What they may name where files come.
+pub const NAMES_OF_FILES: [&str; 3] = ["files", "pipeline", "window"];
 
 /// How messages are made.
 pub struct Form {
@@ -37,6 +41,8 @@ pub struct Matter<'a> {
     pub records: &'a [Value],
     /// How many there are.
     pub count: u64,
+    /// What it carries. With files, there are no records.
+    pub files: &'a [Arc<Attachment>],
     pub pipeline: &'a str,
     pub window: u64,
 }
@@ -49,6 +55,7 @@ pub struct Letter {
     subject: String,
     text: Option<String>,
     html: Option<String>,
+    files: Vec<Arc<Attachment>>,
 }
 
 /// Why there is no message.
@@ -74,12 +81,12 @@ pub fn mailbox(setting: &str, text: &str) -> Result<Mailbox> {
 }
 
 /// Addresses that records may fill in. One that is no template is looked at now.
-pub fn addresses(setting: &str, list: &[RecordTemplate]) -> Result<Vec<Text>> {
+pub fn addresses(setting: &str, list: &[RecordTemplate], names: &[&str]) -> Result<Vec<Text>> {
     let text = |address: &RecordTemplate| {
         if address.is_fixed() {
             mailbox(setting, address.as_str())?;
         }
-        address.compile(setting, &NAMES, Escape::Nothing)
+        address.compile(setting, names, Escape::Nothing)
     };
     list.iter().map(text).collect()
 }
@@ -87,9 +94,13 @@ pub fn addresses(setting: &str, list: &[RecordTemplate]) -> Result<Vec<Text>> {
 impl Form {
     /// The messages about something: one, or one for each receiver.
     pub fn compose(&self, matter: &Matter<'_>) -> std::result::Result<Vec<Letter>, Flaw> {
-        let &Matter { records, count, pipeline, window } = matter;
+        let &Matter { records, count, files, pipeline, window } = matter;
         // Where there is one record, it has a name of its own.
         let values = match records {
+            _ if !files.is_empty() => {
+                let file = |it: &Arc<Attachment>| context! { name => it.name.as_str(), bytes => it.bytes.len() };
+                context! { files => files.iter().map(file).collect::<Vec<_>>(), pipeline, window }
+            }
             [record] if count == 1 => context! { record, records, count, pipeline, window },
             _ => context! { records, count, pipeline, window },
         };
@@ -97,16 +108,33 @@ impl Form {
         let text = match (&self.text, &self.html) {
             (Some(text), _) => Some(text.fill(&values)?),
             (None, Some(_)) => None,
+            (None, None) if !files.is_empty() => {
+                let line = |it: &Arc<Attachment>| format!("{} ({})\n", it.name, attachment::shown(it.bytes.len()));
+                Some(files.iter().map(line).collect())
+            }
             (None, None) => Some(table::plain(records, count)),
         };
         let html = self.html.as_ref().map(|html| html.fill(&values)).transpose()?;
-        let whole = Letter { to, cc, bcc, subject: one_line(&self.subject(matter, &values)?), text, html };
+        let whole = Letter {
+            to,
+            cc,
+            bcc,
+            subject: one_line(&self.subject(matter, &values)?),
+            text,
+            html,
+            files: files.to_vec(),
+        };
         if self.each && whole.to.len() > 1 { Ok(whole.apart()) } else { Ok(vec![whole]) }
     }
 
     fn subject(&self, matter: &Matter<'_>, values: &Value) -> Result<String> {
         if let Some(subject) = &self.subject {
             return subject.fill(values);
+        }
+        match matter.files {
+            [] => {}
+            [file] => return Ok(format!("{}: {}", matter.pipeline, file.name)),
+            files => return Ok(format!("{}: {}", matter.pipeline, counted(files.len(), "file"))),
         }
         // What the engine tells of a run has a summary.
         let summary = match matter.records {
@@ -123,7 +151,7 @@ impl Form {
 impl Letter {
     /// A message for each receiver. Copies go with the first: who gets a copy wants one.
     fn apart(self) -> Vec<Self> {
-        let Self { to, mut cc, mut bcc, subject, text, html } = self;
+        let Self { to, mut cc, mut bcc, subject, text, html, files } = self;
         let one = |receiver| Self {
             to: vec![receiver],
             cc: std::mem::take(&mut cc),
@@ -131,6 +159,7 @@ impl Letter {
             subject: subject.clone(),
             text: text.clone(),
             html: html.clone(),
+            files: files.clone(),
         };
         to.into_iter().map(one).collect()
     }
@@ -139,7 +168,8 @@ impl Letter {
     pub fn content(&self) -> Vec<String> {
         let addresses = self.to.iter().chain(&self.cc).chain(&self.bcc).map(ToString::to_string);
         let texts = [Some(&self.subject), self.text.as_ref(), self.html.as_ref()];
-        addresses.chain(texts.into_iter().map(|text| text.cloned().unwrap_or_default())).collect()
+        let texts = texts.into_iter().map(|text| text.cloned().unwrap_or_default());
+        addresses.chain(texts).chain(self.files.iter().map(|file| file.content())).collect()
     }
 
     /// Everybody who gets it, each once.
@@ -174,16 +204,37 @@ impl Letter {
         let envelope = lettre::address::Envelope::new(Some(form.from.email.clone()), self.receivers());
         let envelope = envelope.map_err(|error| Error::internal(format!("a message has no envelope: {error}")))?;
         let builder = builder.envelope(envelope);
-        let message = match (&self.text, &self.html) {
-            (Some(text), Some(html)) => {
-                builder.multipart(MultiPart::alternative_plain_html(text.clone(), html.clone()))
+        let message = if self.files.is_empty() {
+            match self.body() {
+                Body::One(part) => builder.singlepart(part),
+                Body::Both(parts) => builder.multipart(parts),
             }
-            (None, Some(html)) => builder.singlepart(SinglePart::html(html.clone())),
-            (text, None) => builder.singlepart(SinglePart::plain(text.clone().unwrap_or_default())),
+        } else {
+            let parts = match self.body() {
+                Body::One(part) => MultiPart::mixed().singlepart(part),
+                Body::Both(parts) => MultiPart::mixed().multipart(parts),
+            };
+            let all = self.files.iter().try_fold(parts, |parts, file| Ok::<_, Error>(parts.singlepart(file.part()?)));
+            builder.multipart(all?)
         };
         let message = message.map_err(|error| Error::internal(format!("a message cannot be made: {error}")))?;
         Ok(message.formatted())
     }
+
+    fn body(&self) -> Body {
+        match (&self.text, &self.html) {
+            (Some(text), Some(html)) => Body::Both(MultiPart::alternative_plain_html(text.clone(), html.clone())),
+            (None, Some(html)) => Body::One(SinglePart::html(html.clone())),
+            (text, None) => Body::One(SinglePart::plain(text.clone().unwrap_or_default())),
+        }
+    }
+}
+
+/// What a message says.
+enum Body {
+    One(SinglePart),
+    /// The same as text and as HTML.
+    Both(MultiPart),
 }
 
 /// The addresses that are there; an empty text is none, and so is one with an empty address.

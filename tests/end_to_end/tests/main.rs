@@ -31,5 +31,6 @@ mod secrets;
 mod select;
 mod sql;
 mod stopping;
+mod uploads;
 mod webhooks;
 mod windows;

@@ -5,7 +5,7 @@ mod author;
 mod lock;
 mod test;
 
-use engine_abi::{ComponentDescription, ComponentKind, Error, Shape};
+use engine_abi::{ComponentDescription, ComponentKind, Error, Shape, Takes};
 use engine_host::BUNDLED_PREFIX;
 use serde_json::json;
 
@@ -124,7 +124,14 @@ fn print(it: &ComponentDescription, module: &str) {
             let what = if it.is_compression() { "a compression of files; " } else { "" };
             console::line(&format!("  {what}{}", ways.join(" and ")));
         }
-        ComponentKind::Sink => console::line(&format!("  takes {}; {}", shape(it.takes), it.promise)),
+        ComponentKind::Sink => {
+            let takes = match it.takes {
+                Takes::Rows => "rows",
+                Takes::Files => "files",
+                Takes::Either => "rows, or files with a `format`",
+            };
+            console::line(&format!("  takes {takes}; {}", it.promise));
+        }
     }
     let none = serde_json::Map::new();
     let properties = it.schema.get("properties").and_then(|it| it.as_object()).unwrap_or(&none);

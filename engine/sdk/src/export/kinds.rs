@@ -10,7 +10,9 @@ use engine_abi::message::{
     RunBegun, Scoped, Sealed, SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::table::{Calls, wrong_direction};
-use engine_abi::{Batches, ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Unit, message};
+use engine_abi::{
+    Batches, ComponentDescription, ComponentKind, Error, Promise, Result, Scope, Shape, Takes, Unit, message,
+};
 
 use super::{Component, component};
 use crate::traits::{self, Decoder, Encoder, PushSource, Sink, Source, StateStore, Transform};
@@ -83,7 +85,7 @@ fn description<T: traits::Component>(kind: ComponentKind) -> ComponentDescriptio
         gives: Shape::Rows,
         repeatable: false,
         ranges: false,
-        takes: Shape::Rows,
+        takes: Takes::Rows,
         promise: Promise::AtLeastOnce,
         unit: Unit::Split,
         scope: Scope::Row,

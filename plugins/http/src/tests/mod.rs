@@ -6,6 +6,7 @@ mod requests;
 mod retries;
 mod rules;
 mod source;
+mod uploads;
 mod ways;
 
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! Against a real mail server that keeps what it takes.
 
+mod attachments;
 mod messages;
 mod refusals;
 mod server;

@@ -59,7 +59,7 @@ impl Component for DropBox {
 }
 
 impl Sink for DropBox {
-    const TAKES: Shape = Shape::Files;
+    const TAKES: Takes = Takes::Files;
     const PROMISE: Promise = Promise::Idempotent;
     const UNIT: Unit = Unit::Split;
 

@@ -1,0 +1,125 @@
+//! Files by mail and by HTTP, made of rows or copied as they are.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex};
+
+use engine_end_to_end_tests::Place;
+use engine_test_tools::http::{Answer, Request, Server};
+
+/// A place with a mailbox of its own and a receiver of files.
+struct Post {
+    place: Place,
+    _server: Server,
+    seen: Arc<Mutex<Vec<Request>>>,
+    name: String,
+}
+
+impl Post {
+    /// `answer`: the status by the number of the request, from 0.
+    fn new(test: &str, answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
+        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let notes = Arc::clone(&seen);
+        let server = Server::start(move |request| {
+            let mut notes = notes.lock().unwrap();
+            notes.push(request);
+            Answer::status(answer(notes.len() - 1))
+        });
+        let name = format!("{test}-{}", std::process::id());
+        let mut place = Place::new();
+        let environment = |name: &str| std::env::var(name).expect("run it by `tests/services run`");
+        place.set("MAIL_PORT", environment("ENGINE_TEST_SMTP_PORT"));
+        place.set("MAIL_PASSWORD", environment("ENGINE_TEST_SMTP_PASSWORD"));
+        place.set("MAIL_TO", format!("files@{name}.test"));
+        place.set("UPLOAD_URL", format!("{}/reports", server.url()));
+        place.write(
+            "connections.yaml",
+            format!(
+                "mail:\n  use: smtp\n  with:\n    host: localhost\n    port: \"${{env:MAIL_PORT}}\"\n    ca: {}\n    \
+                 username: engine\n    password: \"${{env:MAIL_PASSWORD}}\"\n    from: engine@example.com\n",
+                environment("ENGINE_TEST_SMTP_CA")
+            ),
+        );
+        place.write("calls.csv", "number,seconds\n2432,172\n\"0,7\",5\n");
+        Self { place, _server: server, seen, name }
+    }
+
+    /// What was attached to the mails, in the order in which they came.
+    fn attached(&self) -> Vec<Vec<u8>> {
+        let folder = format!("{}/{}", std::env::var("ENGINE_TEST_SMTP_FOLDER").unwrap(), self.name);
+        let files = std::fs::read_dir(folder).into_iter().flatten();
+        let mut files: Vec<_> = files.map(|it| it.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect()
+    }
+}
+
+const MAIL: &str = "{ use: smtp, with: { connection: mail, to: [\"${env:MAIL_TO}\"]";
+const ROWS: &str = "source: { use: file, with: { path: calls.csv }, format: csv }\n";
+
+#[test]
+fn rows_become_files_that_are_sent_once() {
+    let post = Post::new("rows-become-files", |number| if number == 0 { 503 } else { 200 });
+    post.place.write(
+        "report.yaml",
+        format!(
+            "{ROWS}sinks:\n  - {MAIL}, filename: calls.csv.gz }}, format: csv, compression: gzip }}\n  \
+             - {{ use: http, with: {{ url: \"${{env:UPLOAD_URL}}\", filename: calls.json }}, format: json }}\n\
+             retry: {{ backoff: 1ms }}\n"
+        ),
+    );
+    let plan = post.place.engine(&["explain", "report.yaml"]).with_code(0);
+    assert_eq!(plan.stdout.matches("publishes a whole window at a time").count(), 2, "{plan:?}");
+    post.place.engine(&["--json", "run", "report.yaml"]).with_code(0).report().adds_up();
+    let [mailed] = &post.attached()[..] else { panic!("one attachment") };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&mailed[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "number,seconds\n2432,172\n\"0,7\",5\n");
+    let json = "{\"number\":\"2432\",\"seconds\":\"172\"}\n{\"number\":\"0,7\",\"seconds\":\"5\"}\n";
+    assert_eq!(post.bodies(), [json, json]);
+    let seen = post.seen.lock().unwrap();
+    assert_eq!(seen[0].header("idempotency-key"), seen[1].header("idempotency-key"));
+}
+
+#[test]
+fn files_are_passed_on_as_they_are() {
+    let post = Post::new("files-are-passed-on", |_| 200);
+    for (name, text) in [("in/a.pdf", "%PDF"), ("in/b.pdf", "")] {
+        post.place.write(name, text);
+    }
+    post.place.write(
+        "copy.yaml",
+        format!(
+            "source: {{ use: file, with: {{ path: \"in/*.pdf\" }} }}\n\
+             sinks:\n  - {MAIL} }} }}\n  \
+             - {{ use: http, with: {{ url: \"${{env:UPLOAD_URL}}\", form: {{ fields: {{ kind: daily }} }} }} }}\n"
+        ),
+    );
+    post.place.engine(&["--json", "run", "copy.yaml"]).with_code(0).report().adds_up();
+    assert_eq!(post.attached(), [b"%PDF".to_vec(), vec![]]);
+    let bodies = post.bodies();
+    assert_eq!(bodies.len(), 2);
+    assert!(bodies[0].contains("filename=\"a.pdf\"") && bodies[0].contains("%PDF"), "{bodies:?}");
+    assert!(bodies[1].contains("filename=\"b.pdf\"") && bodies[1].contains("daily"), "{bodies:?}");
+}
+
+#[test]
+fn what_does_not_fit_files_is_told_before_a_run() {
+    let post = Post::new("what-does-not-fit", |_| 200);
+    for (sink, told) in [
+        (format!("{MAIL}, message: record }}, format: csv }}"), "`message: record` with a `format`"),
+        (format!("{MAIL}, filename: calls.csv }} }}"), "`filename` is set, and no files come"),
+        (format!("{MAIL} }}, compression: gzip }}"), "`smtp` takes rows and has no use for a compression"),
+        (
+            "{ use: http, with: { url: \"${env:UPLOAD_URL}\", batch: 10 }, format: csv }".to_owned(),
+            "`batch` is about rows, and files come",
+        ),
+    ] {
+        post.place.write("report.yaml", format!("{ROWS}sink: {sink}\n"));
+        post.place.engine(&["validate", "report.yaml"]).with_code(2).says(&[told]);
+    }
+    assert!(post.attached().is_empty() && post.bodies().is_empty());
+}
