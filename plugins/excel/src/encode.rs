@@ -1,0 +1,215 @@
+//! Rows to a workbook.
+
+use std::collections::HashSet;
+
+use arrow_array::Array;
+use chrono_tz::Tz;
+use engine_sdk::columns::Cells;
+use engine_sdk::prelude::*;
+use engine_sdk::{file_piece, files_schema};
+
+use crate::cell;
+use crate::config::Config;
+use crate::names::Names;
+use crate::sheet::{Column, Ended, First, MOST_COLUMNS, Sheet, too_long};
+use crate::styles::Styles;
+use crate::workbook;
+use crate::zip::Archive;
+
+/// How many bytes make a piece.
+const PIECE: usize = 512 << 10;
+/// How much XML is made before it is packed: it stays in the processor's cache.
+const BLOCK: usize = 64 << 10;
+/// XML of a sheet after which the next one begins. No entry of the archive may have 4 GiB.
+const LARGEST_SHEET: u64 = 3 << 30;
+
+pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<Batches> {
+    let schema = input.schema();
+    let places = config.chosen(&schema)?;
+    if places.len() > MOST_COLUMNS {
+        return Err(Error::config(format!("there are {} columns, and a sheet takes {MOST_COLUMNS}", places.len()))
+            .hint("choose some with `columns`"));
+    }
+    let mut styles = Styles::default();
+    let column = |(at, &place): (usize, &usize)| {
+        let field = schema.field(place);
+        if field.data_type().is_nested() {
+            return Err(Error::config(format!(
+                "column `{}` is of the type {}, which does not fit into one cell",
+                field.name(),
+                field.data_type()
+            ))
+            .hint("choose other columns with `columns`, or turn it into text before"));
+        }
+        let format = config.formats.get(field.name()).cloned().or_else(|| cell::format_of(field.data_type()));
+        let (width, total) = (config.widths.get(field.name()).copied(), config.totals.get(field.name()).copied());
+        Ok(Column::new(at, field.name(), styles.of(format), width, total))
+    };
+    let columns = places.iter().enumerate().map(column).collect::<Result<_>>()?;
+    let by = config.sheets_by.as_ref().map(|name| {
+        schema.index_of(name).map_err(|_| {
+            Error::config(format!("`sheets_by`: there is no column `{name}`"))
+                .hint("name one of the columns that come to the sink")
+        })
+    });
+    let mut archive = Archive::default();
+    archive.add("_rels/.rels", workbook::PACKAGE)?;
+    let writing = Writing {
+        by: by.transpose()?.map(|place| By { place, value: None, seen: HashSet::new() }),
+        config: config.clone(),
+        zone,
+        input,
+        cx,
+        places,
+        columns,
+        styles,
+        archive,
+        xml: Vec::with_capacity(2 * BLOCK),
+        names: Names::default(),
+        sheet: None,
+        ended: Vec::new(),
+        is_over: false,
+    };
+    Ok(Batches::new(files_schema(), writing))
+}
+
+struct Writing {
+    config: Config,
+    zone: Tz,
+    input: Batches,
+    cx: Context,
+    /// Of the columns, in the rows that come.
+    places: Vec<usize>,
+    columns: Vec<Column>,
+    styles: Styles,
+    archive: Archive,
+    /// What is not yet in the archive.
+    xml: Vec<u8>,
+    names: Names,
+    sheet: Option<Sheet>,
+    ended: Vec<Ended>,
+    by: Option<By>,
+    is_over: bool,
+}
+
+/// The column that says which sheet a row goes to.
+struct By {
+    place: usize,
+    /// That of the rows that come now.
+    value: Option<String>,
+    seen: HashSet<String>,
+}
+
+impl By {
+    /// Whether a row belongs to the next sheet.
+    fn turns(&mut self, cells: &Cells, row: usize) -> Result<bool> {
+        let mut value = Vec::new();
+        if !cells.is_null(row) {
+            cells.write(row, b' ', &mut value);
+        }
+        let value = String::from_utf8_lossy(&value).into_owned();
+        if self.value.as_ref() == Some(&value) {
+            return Ok(false);
+        }
+        if !self.seen.insert(value.clone()) {
+            return Err(Error::config(format!("`sheets_by`: the rows of {value:?} do not come together"))
+                .hint("sort the rows by this column, with ORDER BY in the query"));
+        }
+        self.value = Some(value);
+        Ok(true)
+    }
+}
+
+impl Writing {
+    fn piece(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.is_over && self.archive.out().len() < PIECE {
+            self.cx.check_cancelled()?;
+            match self.input.next().transpose()? {
+                Some(batch) => self.batch(&batch)?,
+                None => self.finish()?,
+            }
+        }
+        if self.archive.out().is_empty() {
+            return Ok(None);
+        }
+        let piece = file_piece("", self.archive.out());
+        self.archive.clear();
+        Ok(Some(piece))
+    }
+
+    fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let cells = self.places.iter().map(|place| Cells::new(batch.column(*place)));
+        let cells = cells.collect::<Result<Vec<_>>>()?;
+        let by = self.by.as_ref().map(|by| Cells::new(batch.column(by.place))).transpose()?;
+        let may_be_long = batch.columns().iter().any(|it| it.get_buffer_memory_size() > crate::text::LONGEST);
+        for row in 0..batch.num_rows() {
+            if may_be_long && let Some((column, length)) = too_long(&self.columns, &cells, row) {
+                let reason = format!("column `{column}` has {length} characters, and a cell takes 32767");
+                self.cx.reject_rows(&batch.slice(row, 1), "too_long", &reason)?;
+                continue;
+            }
+            let turns = match (&mut self.by, &by) {
+                (Some(by), Some(cells)) => by.turns(cells, row)?,
+                _ => false,
+            };
+            let is_full =
+                self.sheet.as_ref().is_some_and(|it| !it.has_room() || self.archive.written() > LARGEST_SHEET);
+            if turns || is_full || self.sheet.is_none() {
+                self.begin(&First { cells: &cells, from: row, to: batch.num_rows() })?;
+            }
+            if let Some(sheet) = &mut self.sheet {
+                sheet.row(&self.columns, &cells, row, self.zone, &mut self.xml);
+            }
+            if self.xml.len() >= BLOCK {
+                self.archive.write(&self.xml)?;
+                self.xml.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// The next sheet, whose first rows are these.
+    fn begin(&mut self, first: &First<'_>) -> Result<()> {
+        self.end()?;
+        let wanted = self.by.as_ref().and_then(|by| by.value.as_deref()).unwrap_or(&self.config.sheet);
+        let name = self.names.take(wanted);
+        let number = self.ended.len() + 1;
+        self.archive.begin(workbook::sheet(number));
+        let header = self.config.header;
+        self.sheet = Some(Sheet::begin(name, &self.columns, header, number == 1, first, &mut self.xml));
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if let Some(sheet) = self.sheet.take() {
+            self.ended.push(sheet.end(&self.columns, self.config.autofilter, &mut self.xml));
+            self.archive.write(&self.xml)?;
+            self.xml.clear();
+            self.archive.end()?;
+        }
+        Ok(())
+    }
+
+    /// What stands behind the last sheet.
+    fn finish(&mut self) -> Result<()> {
+        // A workbook has a sheet, also where there are no rows.
+        if self.sheet.is_none() {
+            self.begin(&First { cells: &[], from: 0, to: 0 })?;
+        }
+        self.end()?;
+        for (name, part) in workbook::parts(&self.ended, &self.styles) {
+            self.archive.add(name, &part)?;
+        }
+        self.archive.finish()?;
+        self.is_over = true;
+        Ok(())
+    }
+}
+
+impl Iterator for Writing {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.piece().transpose()
+    }
+}

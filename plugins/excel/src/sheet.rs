@@ -1,0 +1,307 @@
+//! Sheets: their heads, rows and ends.
+
+use std::cmp::Ordering;
+
+use chrono_tz::Tz;
+use engine_sdk::columns::Cells;
+
+use crate::cell::{self, Shown};
+use crate::config::Total;
+use crate::styles::HEADER;
+use crate::text;
+
+/// As many rows as a sheet takes.
+pub const MOST_ROWS: u32 = 1_048_576;
+/// As many columns as a sheet takes.
+pub const MOST_COLUMNS: usize = 16_384;
+/// Rows by which widths are chosen.
+const LOOKED_AT: usize = 1_000;
+/// Characters of a column that fits its values.
+const NARROWEST: usize = 6;
+const WIDEST: usize = 60;
+
+/// A column of all sheets.
+pub struct Column {
+    pub name: String,
+    /// `A`, `B`.
+    letters: String,
+    /// The attribute of its cells, as it stands behind their place.
+    style: String,
+    bold: usize,
+    pub width: Option<f64>,
+    pub total: Option<Total>,
+}
+
+impl Column {
+    pub fn new(at: usize, name: &str, (plain, bold): (usize, usize), width: Option<f64>, total: Option<Total>) -> Self {
+        let style = format!("\" s=\"{plain}");
+        Self { name: name.to_owned(), letters: letters(at), style, bold, width, total }
+    }
+}
+
+/// `A` to `XFD`.
+fn letters(mut at: usize) -> String {
+    let mut letters = Vec::new();
+    loop {
+        letters.push(b'A' + (at % 26) as u8);
+        match at / 26 {
+            0 => break,
+            rest => at = rest - 1,
+        }
+    }
+    letters.reverse();
+    String::from_utf8(letters).unwrap_or_default()
+}
+
+/// What a total has seen of a column on this sheet.
+#[derive(Default, Clone)]
+struct Running {
+    count: u64,
+    sum: f64,
+    /// What `sum` has lost to rounding.
+    lost: f64,
+    least: Option<f64>,
+    most: Option<f64>,
+}
+
+impl Running {
+    fn add(&mut self, number: Option<f64>) {
+        self.count += 1;
+        let Some(number) = number else { return };
+        let next = self.sum + number;
+        self.lost += if self.sum.abs() >= number.abs() { self.sum - next + number } else { number - next + self.sum };
+        self.sum = next;
+        let better = |known: Option<f64>, order: Ordering| match known {
+            Some(known) if number.total_cmp(&known) != order => Some(known),
+            _ => Some(number),
+        };
+        (self.least, self.most) = (better(self.least, Ordering::Less), better(self.most, Ordering::Greater));
+    }
+
+    fn value(&self, total: Total) -> f64 {
+        let sum = self.sum + self.lost;
+        match total {
+            Total::Sum => sum,
+            Total::Average if self.count > 0 => sum / self.count as f64,
+            Total::Average => 0.0,
+            Total::Count => self.count as f64,
+            Total::Min => self.least.unwrap_or_default(),
+            Total::Max => self.most.unwrap_or_default(),
+        }
+    }
+}
+
+/// The rows that come to a sheet first: those of a batch, from one to the one behind the last.
+pub struct First<'a> {
+    pub cells: &'a [Cells],
+    pub from: usize,
+    pub to: usize,
+}
+
+/// A sheet in the making.
+pub struct Sheet {
+    pub name: String,
+    /// The row that was written last; 0: none.
+    pub rows: u32,
+    header: bool,
+    running: Vec<Running>,
+    /// For the value of one cell.
+    scratch: Vec<u8>,
+}
+
+/// Where a sheet ends, for the workbook.
+pub struct Ended {
+    pub name: String,
+    /// The cells that the filter is about: `$A$1:$F$100`.
+    pub filter: Option<String>,
+    pub header: bool,
+}
+
+impl Sheet {
+    /// Begins a sheet.
+    pub fn begin(
+        name: String,
+        columns: &[Column],
+        header: bool,
+        is_first: bool,
+        first: &First<'_>,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        let selected = if is_first { " tabSelected=\"1\"" } else { "" };
+        let pane = match header {
+            true => r#"<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>"#,
+            false => "",
+        };
+        let head = format!(
+            r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#
+        );
+        out.extend_from_slice(head.as_bytes());
+        if !columns.is_empty() {
+            out.extend_from_slice(b"<cols>");
+            for (at, column) in columns.iter().enumerate() {
+                let width = column.width.unwrap_or_else(|| {
+                    let title = if header { column.name.chars().count() + 2 } else { 0 };
+                    let widest = first.cells.get(at).map_or(0, |cells| widest(cells, first));
+                    title.max(widest).clamp(NARROWEST, WIDEST) as f64 + 1.7
+                });
+                let at = at + 1;
+                let col = format!(r#"<col min="{at}" max="{at}" width="{width}" customWidth="1"/>"#);
+                out.extend_from_slice(col.as_bytes());
+            }
+            out.extend_from_slice(b"</cols>");
+        }
+        out.extend_from_slice(b"<sheetData>");
+        let mut sheet =
+            Self { name, rows: 0, header, running: vec![Running::default(); columns.len()], scratch: Vec::new() };
+        if header && !columns.is_empty() {
+            sheet.rows = 1;
+            out.extend_from_slice(b"<row r=\"1\">");
+            let style = format!("\" s=\"{HEADER}");
+            for column in columns {
+                let place = [column.letters.as_bytes(), b"1"];
+                cell::write(Shown::Text, &place, style.as_bytes(), column.name.as_bytes(), out);
+            }
+            out.extend_from_slice(b"</row>");
+        }
+        sheet
+    }
+
+    /// Whether another row fits, and the totals below it.
+    pub fn has_room(&self) -> bool {
+        self.rows + 1 < MOST_ROWS
+    }
+
+    /// Writes a row.
+    pub fn row(&mut self, columns: &[Column], cells: &[Cells], row: usize, zone: Tz, out: &mut Vec<u8>) {
+        self.rows += 1;
+        let mut number = itoa::Buffer::new();
+        let number = number.format(self.rows).as_bytes();
+        out.extend_from_slice(b"<row r=\"");
+        out.extend_from_slice(number);
+        out.extend_from_slice(b"\">");
+        for (at, (column, cells)) in columns.iter().zip(cells).enumerate() {
+            if cells.is_null(row) {
+                continue;
+            }
+            self.scratch.clear();
+            let shown = cell::value(cells, row, zone, &mut self.scratch);
+            // Texts are told by their own look.
+            let style: &[u8] = if matches!(shown, Shown::Number) { column.style.as_bytes() } else { b"" };
+            if column.total.is_some() {
+                let number = match shown {
+                    Shown::Number => std::str::from_utf8(&self.scratch).ok().and_then(|it| it.parse().ok()),
+                    Shown::Boolean | Shown::Text => None,
+                };
+                self.running[at].add(number);
+            }
+            cell::write(shown, &[column.letters.as_bytes(), number], style, &self.scratch, out);
+        }
+        out.extend_from_slice(b"</row>");
+    }
+
+    /// Ends the sheet.
+    pub fn end(self, columns: &[Column], autofilter: bool, out: &mut Vec<u8>) -> Ended {
+        let last = self.rows.max(1);
+        // Without rows, a total would be about itself.
+        let has_rows = self.rows > u32::from(self.header);
+        if has_rows && columns.iter().any(|column| column.total.is_some()) {
+            self.totals(columns, out);
+        }
+        out.extend_from_slice(b"</sheetData>");
+        let end = columns.last().map(|column| &column.letters);
+        let filters = autofilter && self.header;
+        let filter = end.filter(|_| filters).map(|end| (format!("A1:{end}{last}"), format!("$A$1:${end}${last}")));
+        if let Some((range, _)) = &filter {
+            out.extend_from_slice(format!(r#"<autoFilter ref="{range}"/>"#).as_bytes());
+        }
+        out.extend_from_slice(b"</worksheet>");
+        Ended { name: self.name, filter: filter.map(|(_, range)| range), header: self.header && !columns.is_empty() }
+    }
+
+    fn totals(&self, columns: &[Column], out: &mut Vec<u8>) {
+        let row = (self.rows + 1).to_string();
+        let (first, last) = (1 + u32::from(self.header), self.rows);
+        out.extend_from_slice(format!("<row r=\"{row}\">").as_bytes());
+        for (at, (column, running)) in columns.iter().zip(&self.running).enumerate() {
+            let (letters, bold) = (&column.letters, column.bold);
+            match column.total {
+                Some(total) => {
+                    let (function, value) = (total.function(), running.value(total));
+                    let formula = format!(
+                        r#"<c r="{letters}{row}" s="{bold}"><f>SUBTOTAL({function},{letters}{first}:{letters}{last})</f><v>{value}</v></c>"#
+                    );
+                    out.extend_from_slice(formula.as_bytes());
+                }
+                None if at == 0 => {
+                    let style = format!("\" s=\"{bold}");
+                    cell::write(Shown::Text, &[letters.as_bytes(), row.as_bytes()], style.as_bytes(), b"Total", out);
+                }
+                None => {}
+            }
+        }
+        out.extend_from_slice(b"</row>");
+    }
+}
+
+/// Characters of the widest value in some rows.
+fn widest(cells: &Cells, &First { from, to, .. }: &First<'_>) -> usize {
+    let mut text = Vec::new();
+    (from..to.min(from + LOOKED_AT))
+        .filter(|row| !cells.is_null(*row))
+        .map(|row| {
+            text.clear();
+            match cells {
+                Cells::Timestamp(..) => 19,
+                Cells::Time(..) => 8,
+                _ => {
+                    cells.write(row, b' ', &mut text);
+                    let text = std::str::from_utf8(&text).unwrap_or_default();
+                    text.lines().map(|line| line.chars().count()).max().unwrap_or_default()
+                }
+            }
+        })
+        .max()
+        .unwrap_or_default()
+}
+
+/// The first column of a row whose text no cell takes, and how long it is.
+pub fn too_long<'a>(columns: &'a [Column], cells: &[Cells], row: usize) -> Option<(&'a str, usize)> {
+    columns.iter().zip(cells).find_map(|(column, cells)| {
+        if cells.is_null(row) {
+            return None;
+        }
+        let text = match cells {
+            Cells::Binary(bytes) => {
+                // Base64 has four letters for three bytes.
+                let length = bytes.value(row).len().div_ceil(3) * 4;
+                return (length > text::LONGEST).then_some((column.name.as_str(), length));
+            }
+            _ => cells.text(row)?,
+        };
+        (!text::fits(text)).then(|| (column.name.as_str(), text.encode_utf16().count()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_called_as_excel_calls_them() {
+        for (at, name) in [(0, "A"), (25, "Z"), (26, "AA"), (701, "ZZ"), (702, "AAA"), (16_383, "XFD")] {
+            assert_eq!(letters(at), name);
+        }
+    }
+
+    #[test]
+    fn a_sum_does_not_lose_small_numbers_among_large_ones() {
+        let mut running = Running::default();
+        for number in [1e16, 1.0, 1.0, -1e16, 0.1, 0.2] {
+            running.add(Some(number));
+        }
+        running.add(None);
+        assert_eq!((running.value(Total::Sum), running.value(Total::Count)), (2.3, 7.0));
+        assert_eq!((running.value(Total::Min), running.value(Total::Max)), (-1e16, 1e16));
+    }
+}
