@@ -6,7 +6,7 @@ use arrow_array::Array;
 use chrono_tz::Tz;
 use engine_sdk::columns::Cells;
 use engine_sdk::prelude::*;
-use engine_sdk::{file_piece, files_schema};
+use engine_sdk::{counted, file_piece, files_schema};
 
 use crate::cell;
 use crate::config::Config;
@@ -182,7 +182,18 @@ impl Writing {
 
     fn end(&mut self) -> Result<()> {
         if let Some(sheet) = self.sheet.take() {
-            self.ended.push(sheet.end(&self.columns, self.config.autofilter, &mut self.xml));
+            let ended = sheet.end(&self.columns, self.config.autofilter, &mut self.xml);
+            for (column, count) in &ended.left_out {
+                let values = counted(*count as usize, "value");
+                self.cx.log(
+                    Level::Warn,
+                    format!(
+                        "sheet `{}`: the total of `{column}` leaves out {values} that no number of Excel holds exactly",
+                        ended.name
+                    ),
+                );
+            }
+            self.ended.push(ended);
             self.archive.write(&self.xml)?;
             self.xml.clear();
             self.archive.end()?;

@@ -62,6 +62,8 @@ struct Running {
     lost: f64,
     least: Option<f64>,
     most: Option<f64>,
+    /// Numbers that stand as texts: no total has them.
+    left_out: u64,
 }
 
 impl Running {
@@ -115,6 +117,8 @@ pub struct Ended {
     /// The cells that the filter is about: `$A$1:$F$100`.
     pub filter: Option<String>,
     pub header: bool,
+    /// Columns whose totals leave out values that stand as texts, and how many.
+    pub left_out: Vec<(String, u64)>,
 }
 
 impl Sheet {
@@ -193,7 +197,9 @@ impl Sheet {
                     Shown::Number => std::str::from_utf8(&self.scratch).ok().and_then(|it| it.parse().ok()),
                     Shown::Boolean | Shown::Text => None,
                 };
-                self.running[at].add(number);
+                let running = &mut self.running[at];
+                running.add(number);
+                running.left_out += u64::from(number.is_none() && cells.text(row).is_none());
             }
             cell::write(shown, &[column.letters.as_bytes(), number], style, &self.scratch, out);
         }
@@ -216,7 +222,15 @@ impl Sheet {
             out.extend_from_slice(format!(r#"<autoFilter ref="{range}"/>"#).as_bytes());
         }
         out.extend_from_slice(b"</worksheet>");
-        Ended { name: self.name, filter: filter.map(|(_, range)| range), header: self.header && !columns.is_empty() }
+        let left_out = columns.iter().zip(&self.running).filter(|(_, running)| running.left_out > 0);
+        let counts = |column: &Column| column.total.is_some_and(|total| total != Total::Count);
+        let left_out = left_out.filter(|(column, _)| counts(column));
+        Ended {
+            left_out: left_out.map(|(column, running)| (column.name.clone(), running.left_out)).collect(),
+            name: self.name,
+            filter: filter.map(|(_, range)| range),
+            header: self.header && !columns.is_empty(),
+        }
     }
 
     fn totals(&self, columns: &[Column], out: &mut Vec<u8>) {

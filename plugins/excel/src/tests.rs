@@ -160,6 +160,15 @@ fn totals_stand_below_and_are_right_without_being_computed_again() {
 }
 
 #[test]
+fn a_total_that_leaves_values_out_says_so() {
+    let host = Host::new();
+    let rows = batch(&[("n", integers([1, 9_007_199_254_740_993])), ("m", integers([1, 9_007_199_254_740_993]))]);
+    written(&host, json!({"totals": {"n": "sum", "m": "count"}}), vec![rows]).unwrap();
+    let told: Vec<_> = host.log().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(told, ["sheet `Sheet1`: the total of `n` leaves out 1 value that no number of Excel holds exactly"]);
+}
+
+#[test]
 fn without_rows_there_is_a_sheet_with_the_header() {
     let empty = RecordBatch::new_empty(batch(&[("a", integers([1])), ("b", texts(&["x"]))]).schema());
     let found = sheet(json!({"sheet": "Calls"}), vec![empty.clone()]);

@@ -29,7 +29,7 @@ pub fn parts(sheets: &[Ended], styles: &Styles) -> [(&'static str, String); 4] {
 
 fn book(sheets: &[Ended]) -> String {
     let (mut list, mut names) = (String::new(), String::new());
-    for (at, Ended { name, filter, header }) in sheets.iter().enumerate() {
+    for (at, Ended { name, filter, header, .. }) in sheets.iter().enumerate() {
         let (number, shown) = (at + 1, escaped(name));
         list += &format!(r#"<sheet name="{shown}" sheetId="{number}" r:id="rId{number}"/>"#);
         let quoted = format!("'{}'", shown.replace('\'', "''"));
