@@ -335,7 +335,8 @@ typedef struct EngineComponent {
    * Makes an instance. `request`: {"config": {…}, "pipeline", "stage",
    * "folder", "remembered", "takes"}; the configuration has been checked against
    * the schema, secrets and templates are filled in; relative paths are relative
-   * to `folder`. Sinks: "takes" is what comes, "rows" or "files".
+   * to `folder`. Sinks: "takes" is what comes, "rows" or "files"; with
+   * "nameless" a format makes them, and they have no names.
    * Looks at the configuration only and reaches nothing outside: `engine
    * validate` calls it too. When it fails, *instance is still set (unless
    * memory is out), to something that takes last_error and close only.

@@ -36,6 +36,9 @@ pub struct OpenRequest {
     /// Sinks: what this instance is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes: Option<Shape>,
+    /// Sinks: a format makes the files that come, which gives them no names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nameless: bool,
 }
 
 /// `null` is a value, and not the same as nothing.
@@ -217,6 +220,23 @@ pub struct SinkRun {
     /// what is there, and replace nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replay: bool,
+}
+
+impl SinkRun {
+    /// A delivery of this window that no split is, under which a sink keeps with the keys of the others how far it
+    /// has got with the whole window.
+    pub fn marker(&self, split: &str) -> Delivery {
+        let Self { state, pipeline, sink, window, .. } = self;
+        Delivery {
+            key: format!("{state}/{pipeline}/{sink}/{window}/{split}"),
+            state: state.clone(),
+            pipeline: pipeline.clone(),
+            sink: sink.clone(),
+            window: *window,
+            split: split.to_owned(),
+            ..Delivery::default()
+        }
+    }
 }
 
 /// `begin_run`: how the window's splits may come.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_abi::message::{OpenRequest, Sandbox};
-use engine_abi::{ComponentKind, Error};
-use engine_host::Modules;
+use engine_abi::{ComponentKind, Error, Shape, Takes};
+use engine_host::{Host, Modules};
 use engine_runtime::{Collected, Letters, StageHost, Stop};
 use engine_spec::{Connection, Diagnostics};
 use serde_json::{Value, json};
@@ -138,12 +138,20 @@ fn try_out_as(
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new("connections", &connection.component, &Stop::new(), letters);
     let folder = std::path::absolute(folder).map_err(Error::from)?.display().to_string();
-    let request = OpenRequest {
-        config,
+    let request = |takes: Shape| OpenRequest {
+        config: config.clone(),
         pipeline: "connections".into(),
         stage: connection.component.clone(),
-        folder,
+        folder: folder.clone(),
+        takes: Some(takes),
         ..OpenRequest::default()
     };
-    Ok(component.open(&request, &Sandbox::default(), host)?.check()?.summary)
+    let open = |takes| component.open(&request(takes), &Sandbox::default(), Arc::clone(&host) as Arc<dyn Host>);
+    let takes = description.takes.shape(false);
+    // What it says may be about files, where it takes either.
+    let opened = open(takes).or_else(|error| match description.takes {
+        Takes::Either => open(Shape::Files).map_err(|_| error),
+        _ => Err(error),
+    });
+    Ok(opened?.check()?.summary)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_abi::message::{OpenRequest, Sandbox};
-use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Unit};
+use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Takes, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
     Event, Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeline,
@@ -34,6 +34,8 @@ pub struct Part {
     scope: Scope,
     /// Sinks: what comes to it.
     takes: Option<Shape>,
+    /// Sinks: a format makes its files.
+    is_encoded: bool,
 }
 
 /// A component as a pipeline uses it.
@@ -83,6 +85,7 @@ impl Part {
             pipeline: place.0.to_owned(),
             folder: place.1.to_owned(),
             takes: None,
+            is_encoded: false,
         })
     }
 
@@ -139,6 +142,7 @@ impl Part {
             folder: self.folder.display().to_string(),
             remembered,
             takes: self.takes,
+            nameless: self.is_encoded,
         };
         self.component.open(&request, &self.sandbox, host).map_err(|error| error.at(&self.stage))
     }
@@ -234,6 +238,13 @@ impl SinkPart {
         self.part.takes.unwrap_or_default()
     }
 
+    /// Whether what it publishes next would take the place of what it has published: it names a file, and the same
+    /// one for every window.
+    pub fn replaces_itself(&self) -> bool {
+        let named = self.part.component.description().takes == Takes::Files;
+        named && self.unit() == Unit::Run && !self.part.names_window()
+    }
+
     /// How much it publishes at a time.
     pub fn unit(&self) -> Unit {
         self.part.component.description().unit_of(self.takes())
@@ -305,6 +316,7 @@ impl Assembly {
         let copies = source.decoder.is_none() && source.part.component.description().gives == Shape::Files;
         let sink_part = |stage: &ResolvedStage, name: &str, copies: bool| -> Result<SinkPart> {
             let mut part = Part::new(modules, stage, name, place)?;
+            part.is_encoded = stage.format.is_some();
             part.takes = Some(part.component.description().takes.shape(copies || stage.format.is_some()));
             let (encoder, compression) = (format(&stage.format, name)?, format(&stage.compression, name)?);
             Ok(SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() })
@@ -316,7 +328,7 @@ impl Assembly {
         let sink = |stage: &ResolvedStage| {
             let name = format!("sinks.{}", stage.name);
             let sink = sink_part(stage, &name, copies)?;
-            if source.is_push() && sink.unit() == Unit::Run && !sink.part.names_window() {
+            if source.is_push() && sink.replaces_itself() {
                 return Err(Error::config(format!(
                     "sink `{}` publishes one artefact a window, and the source never ends: every window would have the same name",
                     sink.name

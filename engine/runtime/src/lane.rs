@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::stop::Stop;
 /// more often.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How often it is looked whether a sink that holds others up has taken anything.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(10);
 
 enum Item {
     Begin {
@@ -57,6 +57,8 @@ pub(crate) struct Delivering {
     missing: BTreeSet<String>,
     /// How many of them have not been committed.
     open: AtomicUsize,
+    /// How many items its lanes have taken.
+    taken: AtomicU64,
     /// It takes no further split in this pass.
     gone: AtomicBool,
     stalled: AtomicBool,
@@ -70,6 +72,7 @@ impl Delivering {
             unit: outlet.sink.unit(),
             open: AtomicUsize::new(missing.len()),
             missing,
+            taken: AtomicU64::new(0),
             gone: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             stop: context.stop.child(),
@@ -79,6 +82,11 @@ impl Delivering {
     /// Whether it held the others up, and was told to stop.
     pub(crate) fn stalled(&self) -> bool {
         self.stalled.load(Ordering::SeqCst)
+    }
+
+    /// How many items its lanes have taken by now.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
     }
 
     /// Whether it may take another split in this pass.
@@ -299,6 +307,7 @@ impl Work {
             let ended = Arc::new(AtomicBool::new(false));
             let input = Input {
                 receiver: Arc::clone(&self.receiver),
+                of: Arc::clone(&self.of),
                 ended: Arc::clone(&ended),
                 schema: Arc::clone(&schema),
                 rows: 0,
@@ -327,6 +336,7 @@ fn blameless(error: Error) -> Error {
 /// The rows of one delivery.
 struct Input {
     receiver: Arc<Receiver<Item>>,
+    of: Arc<Delivering>,
     ended: Arc<AtomicBool>,
     schema: SchemaRef,
     rows: u64,
@@ -349,7 +359,9 @@ impl Iterator for Input {
 
 impl Input {
     fn take(&mut self) -> Option<Result<RecordBatch>> {
-        let batch = match self.receiver.receive() {
+        let item = self.receiver.receive();
+        self.of.taken.fetch_add(1, Ordering::SeqCst);
+        let batch = match item {
             Some(Item::Rows(batch)) => batch,
             Some(Item::Spilled(spilled)) => match spilled.take() {
                 Ok(batch) => batch,

@@ -216,16 +216,18 @@ fn start(
     (crews, sinks, started)
 }
 
-/// Waits for the sinks to finish. One that takes longer than it may, once another
-/// is done, is left behind: its threads go on by themselves.
+/// Waits for the sinks to finish. One that takes nothing for longer than it may, once
+/// another is done, is left behind: its threads go on by themselves.
 fn collect(context: &PassContext, sinks: Vec<SinkThreads>, end: &mut PassEnd) {
-    let (stalled, mut working): (Vec<_>, Vec<_>) = sinks.into_iter().partition(|sink| sink.of.stalled());
+    let (stalled, working): (Vec<_>, Vec<_>) = sinks.into_iter().partition(|sink| sink.of.stalled());
     end.stalled.extend(stalled.into_iter().map(Straggler));
+    // Each with what it had taken, and when it had taken that.
+    let mut working: Vec<_> = working.into_iter().map(|sink| (sink.of.taken(), Instant::now(), sink)).collect();
     let mut others_done: Option<Instant> = (!end.outlets.is_empty()).then(Instant::now);
     while !working.is_empty() {
         let alone = working.len() == 1 && others_done.is_none();
-        let (done, still): (Vec<_>, Vec<_>) = working.into_iter().partition(|sink| alone || sink.are_finished());
-        for sink in done {
+        let (done, still): (Vec<_>, Vec<_>) = working.into_iter().partition(|(.., sink)| alone || sink.are_finished());
+        for (.., sink) in done {
             match sink.join() {
                 Ok(outlet) => end.outlets.push(outlet),
                 // The engine's own code panicked; nothing of the sink is left.
@@ -234,10 +236,15 @@ fn collect(context: &PassContext, sinks: Vec<SinkThreads>, end: &mut PassEnd) {
         }
         working = still;
         if !end.outlets.is_empty() {
-            let since = *others_done.get_or_insert_with(Instant::now);
-            if since.elapsed() > context.stall {
-                end.stalled.extend(working.drain(..).map(Straggler));
+            let others_done = *others_done.get_or_insert_with(Instant::now);
+            for (taken, since, sink) in &mut working {
+                if *taken != sink.of.taken() {
+                    (*taken, *since) = (sink.of.taken(), Instant::now());
+                }
             }
+            let hangs =
+                |(_, since, _): &mut (u64, Instant, SinkThreads)| (*since).max(others_done).elapsed() > context.stall;
+            end.stalled.extend(working.extract_if(.., hangs).map(|(.., sink)| Straggler(sink)));
         }
         if !working.is_empty() {
             std::thread::sleep(LOOK);

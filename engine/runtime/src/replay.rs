@@ -10,7 +10,7 @@ use arrow_schema::{Schema, SchemaRef};
 use chrono::Utc;
 use engine_abi::message::Split;
 use engine_abi::stream::Batches;
-use engine_abi::{Error, Result, Unit};
+use engine_abi::{Error, Result};
 use engine_state::{DeadLetter, NewWindow, Payload, SinkPlan, State, Window, WindowKind};
 use serde_json::{Value, json};
 
@@ -176,7 +176,7 @@ fn targets(assembly: &Assembly, stage: &str, only: &[String]) -> Result<Vec<Sink
             .hint(format!("its sinks are {}", have.join(", "))));
     }
     for sink in &sinks {
-        if sink.unit() == Unit::Run && !sink.part.names_window() {
+        if sink.replaces_itself() {
             return Err(Error::config(format!(
                 "sink `{}` publishes everything under one name: replayed rows would take the place of its output",
                 sink.name

@@ -32,6 +32,7 @@ pub struct Context {
     folder: PathBuf,
     remembered: Option<serde_json::Value>,
     takes: Option<Shape>,
+    nameless: bool,
 }
 
 // SAFETY: `plugin.h` allows every function of the host table from any thread
@@ -67,6 +68,7 @@ impl Context {
             folder: PathBuf::from(&request.folder),
             remembered: request.remembered.clone(),
             takes: request.takes,
+            nameless: request.nameless,
         }
     }
 
@@ -93,6 +95,11 @@ impl Context {
     /// Sinks that take either: whether files come, and not rows.
     pub fn takes_files(&self) -> bool {
         self.takes == Some(Shape::Files)
+    }
+
+    /// Sinks: whether the files that come have no names, since a format makes them.
+    pub fn files_are_nameless(&self) -> bool {
+        self.nameless
     }
 
     /// Writes to the engine's log.

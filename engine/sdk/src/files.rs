@@ -70,6 +70,18 @@ pub fn file_name(filename: Option<&str>, given: &str) -> Result<String> {
     Ok(format!("{}{}", &safe[..stem], &safe[extension..]))
 }
 
+/// The name of a file that begins with these bytes: one that is compressed ends in what says so.
+pub fn packed_name(name: String, start: &[u8]) -> String {
+    let kind = media_type(&name);
+    let ending = match start {
+        [0x1f, 0x8b, ..] if kind != "application/gzip" => ".gz",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] if kind != "application/zstd" => ".zst",
+        _ => return name,
+    };
+    // What has an ending of its own may be made so.
+    if kind == "application/octet-stream" { name } else { name + ending }
+}
+
 /// Marks that show a name in another order than it has: `fdp.exe` as `exe.pdf`.
 const fn turns_text_around(it: char) -> bool {
     matches!(it, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -134,6 +146,20 @@ mod tests {
         assert!(file_name(None, &"é".repeat(300)).unwrap().len() <= LONGEST_NAME);
         for nameless in ["", "..", "a/..", "/", " "] {
             assert_eq!(file_name(None, nameless).unwrap_err().kind, engine_abi::ErrorKind::Config, "{nameless:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_compressed_is_called_so() {
+        for (name, start, called) in [
+            ("a.csv", &b"a,b"[..], "a.csv"),
+            ("a.csv", b"\x1f\x8b\x08", "a.csv.gz"),
+            ("a.csv.gz", b"\x1f\x8b\x08", "a.csv.gz"),
+            ("a.csv", b"\x28\xb5\x2f\xfd", "a.csv.zst"),
+            ("a.tgz", b"\x1f\x8b\x08", "a.tgz"),
+            ("a.csv", b"", "a.csv"),
+        ] {
+            assert_eq!(packed_name(name.into(), start), called);
         }
     }
 

@@ -99,7 +99,7 @@ pub use engine_abi::{
     Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Takes, Unit,
 };
 pub use engine_abi::{hexadecimal, message};
-pub use files::{file_name, file_piece, file_pieces, files_schema, media_type};
+pub use files::{file_name, file_piece, file_pieces, files_schema, media_type, packed_name};
 pub use lookup::{find_column, find_text_column};
 #[cfg(feature = "record-template")]
 pub use minijinja;

@@ -127,6 +127,7 @@ impl Host {
             folder: self.folder.clone(),
             remembered: Some(self.remembered()),
             takes: self.takes,
+            nameless: false,
         };
         // SAFETY: the table stays at its address; tests drop the component first.
         unsafe { Context::new(&raw const *self.table, &request) }

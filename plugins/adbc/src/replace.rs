@@ -23,20 +23,9 @@ pub fn beside(run: &SinkRun, target: &Target) -> Target {
     target.beside(&format!("_engine_replace_{digest}"))
 }
 
-fn marker(run: &SinkRun, split: &str) -> Delivery {
-    Delivery {
-        state: run.state.clone(),
-        pipeline: run.pipeline.clone(),
-        sink: run.sink.clone(),
-        window: run.window,
-        split: split.into(),
-        ..Delivery::default()
-    }
-}
-
 /// Takes away what another window has left beside the target, once a window. Outside of a transaction.
 pub fn prepare(session: &mut Session, run: &SinkRun, target: &Target, commits: &Target) -> Result<()> {
-    let marker = marker(run, BEGUN);
+    let marker = run.marker(BEGUN);
     if commits::find(session, commits, &marker)?.is_some() {
         return Ok(());
     }
@@ -46,7 +35,7 @@ pub fn prepare(session: &mut Session, run: &SinkRun, target: &Target, commits: &
 
 /// Puts the window's rows in the place of the target's. Done before: only takes away what is left over.
 pub fn finish(session: &mut Session, run: &SinkRun, target: &Target, commits: &Target, create: bool) -> Result<()> {
-    let (marker, begun, beside) = (marker(run, FINISHED), marker(run, BEGUN), beside(run, target));
+    let (marker, begun, beside) = (run.marker(FINISHED), run.marker(BEGUN), beside(run, target));
     if commits::find(session, commits, &marker)?.is_none() {
         // Without it no delivery has come: all that there is of the window are dead letters.
         let rows = match commits::find(session, commits, &begun)? {

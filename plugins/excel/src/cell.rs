@@ -15,8 +15,11 @@ const EPOCH: i64 = 25_569;
 const FIRST_DAY: i64 = 61;
 /// 9999-12-31.
 const LAST_DAY: i64 = 2_958_465;
-/// Parts of a day that a number of a day still tells apart: less than a microsecond.
-const PARTS: i128 = 100_000_000_000;
+/// Excel tells milliseconds apart.
+const MILLISECONDS: i64 = 86_400_000;
+/// Parts of a day that a number is written in: fewer than a millisecond has, and more than a number rounds to.
+const PARTS: i128 = 10_000_000_000;
+const MILLISECONDS_WIDE: i128 = MILLISECONDS as i128;
 
 /// What a column's numbers look like where nobody says it.
 pub fn format_of(kind: &DataType) -> Option<String> {
@@ -34,6 +37,16 @@ pub fn format_of(kind: &DataType) -> Option<String> {
         },
         DataType::Dictionary(_, values) => format_of(values),
         _ => None,
+    }
+}
+
+/// Whether values of a type are numbers to Excel, dates and times included.
+pub fn has_numbers(kind: &DataType) -> bool {
+    match kind {
+        DataType::Dictionary(_, values) => has_numbers(values),
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => true,
+        DataType::Time32(_) | DataType::Time64(_) | DataType::Null => true,
+        other => other.is_numeric(),
     }
 }
 
@@ -62,7 +75,7 @@ pub fn value(cells: &Cells, row: usize, zone: Tz, out: &mut Vec<u8>) -> Shown {
         Cells::Float32(column) if column.value(row).is_finite() => {}
         Cells::Float64(column) if column.value(row).is_finite() => {}
         Cells::Date(column) if day(i64::from(column.value(row)), 0, 1, out) => return Shown::Number,
-        Cells::Time(column, ticks) => {
+        Cells::Time(column, ticks) if (0..=ticks * 86_400).contains(&column.value(row)) => {
             part(column.value(row), *ticks, 0, out);
             return Shown::Number;
         }
@@ -70,7 +83,7 @@ pub fn value(cells: &Cells, row: usize, zone: Tz, out: &mut Vec<u8>) -> Shown {
             let a_day = ticks * 86_400;
             let mut value = column.value(row);
             if *is_moment && zone != Tz::UTC {
-                value += i64::from(offset(zone, value.div_euclid(*ticks))) * ticks;
+                value = value.saturating_add(i64::from(offset(zone, value.div_euclid(*ticks))) * ticks);
             }
             if day(value.div_euclid(a_day), value.rem_euclid(a_day), *ticks, out) {
                 return Shown::Number;
@@ -113,12 +126,13 @@ fn day(days: i64, time: i64, ticks: i64, out: &mut Vec<u8>) -> bool {
 
 /// Appends whole days, and ticks since midnight as a part of one.
 fn part(time: i64, ticks: i64, days: i64, out: &mut Vec<u8>) {
-    let a_day = i128::from(ticks) * 86_400;
-    let parts = (i128::from(time) * PARTS + a_day / 2) / a_day;
-    let (days, parts) = (i128::from(days) + parts / PARTS, parts % PARTS);
+    // Cut, not rounded: the last moment of a day stays in it.
+    let milliseconds = (i128::from(time) * 1_000 / i128::from(ticks)) as i64;
+    let (days, milliseconds) = (days + milliseconds / MILLISECONDS, milliseconds % MILLISECONDS);
+    let parts = (i128::from(milliseconds) * PARTS + MILLISECONDS_WIDE / 2) / MILLISECONDS_WIDE;
     out.extend_from_slice(itoa::Buffer::new().format(days).as_bytes());
     if parts > 0 {
-        out.extend_from_slice(format!(".{parts:011}").trim_end_matches('0').as_bytes());
+        out.extend_from_slice(format!(".{parts:010}").trim_end_matches('0').as_bytes());
     }
 }
 

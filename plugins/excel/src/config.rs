@@ -83,6 +83,8 @@ fn utc() -> String {
     "UTC".into()
 }
 
+/// As many UTF-16 units as a number format may have.
+const LONGEST_FORMAT: usize = 255;
 /// The widest that a column can be.
 const WIDEST: f64 = 255.0;
 
@@ -96,6 +98,10 @@ impl Config {
         if self.sheet.trim().is_empty() {
             return Err(Error::config("`sheet` is empty").hint("name the sheet, or leave it out"));
         }
+        if let Some((name, format)) = self.formats.iter().find(|(_, format)| !is_format(format)) {
+            return Err(Error::config(format!("`formats`: `{name}` has {format:?}, which is no number format"))
+                .hint("write one as Excel shows it, such as #,##0.00; texts in it stand in double quotes"));
+        }
         self.timezone.parse().map_err(|_| {
             Error::config(format!("`timezone`: there is no time zone `{}`", self.timezone))
                 .hint("write a name such as Europe/Dublin or Asia/Kolkata, or UTC")
@@ -104,20 +110,36 @@ impl Config {
 
     /// The places of the columns to write.
     pub fn chosen(&self, schema: &Schema) -> Result<Vec<usize>> {
-        let place = |setting: &str, name: &String| {
-            schema.index_of(name).map_err(|_| {
-                let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                Error::config(format!("`{setting}`: there is no column `{name}`"))
-                    .hint(format!("the columns are: {}", names.join(", ")))
-            })
+        let known: Vec<&String> = match self.columns.as_slice() {
+            [] => schema.fields().iter().map(|field| field.name()).collect(),
+            names => names.iter().collect(),
         };
-        let named = [("widths", self.widths.keys().collect::<Vec<_>>()), ("formats", self.formats.keys().collect())];
-        for (setting, names) in named.into_iter().chain([("totals", self.totals.keys().collect())]) {
-            names.into_iter().try_for_each(|name| place(setting, name).map(drop))?;
+        let unknown = |setting: &str, name: &str, known: &[&String]| {
+            let names: Vec<_> = known.iter().map(|name| name.as_str()).collect();
+            Error::config(format!("`{setting}`: there is no column `{name}`"))
+                .hint(format!("the columns are: {}", names.join(", ")))
+        };
+        let settings = [("widths", self.widths.keys().collect::<Vec<_>>()), ("formats", self.formats.keys().collect())];
+        for (setting, names) in settings.into_iter().chain([("totals", self.totals.keys().collect())]) {
+            if let Some(name) = names.into_iter().find(|name| !known.contains(name)) {
+                return Err(unknown(setting, name, &known));
+            }
         }
+        let all: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
         match self.columns.as_slice() {
             [] => Ok((0..schema.fields().len()).collect()),
-            names => names.iter().map(|name| place("columns", name)).collect(),
+            names => {
+                names.iter().map(|name| schema.index_of(name).map_err(|_| unknown("columns", name, &all))).collect()
+            }
         }
     }
+}
+
+/// Whether Excel could take a text for a number format.
+fn is_format(format: &str) -> bool {
+    let is_even = |mark: char| format.matches(mark).count().is_multiple_of(2);
+    !format.trim().is_empty()
+        && format.encode_utf16().count() <= LONGEST_FORMAT
+        && is_even('"')
+        && format.matches('[').count() == format.matches(']').count()
 }

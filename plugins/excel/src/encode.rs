@@ -6,10 +6,10 @@ use arrow_array::Array;
 use chrono_tz::Tz;
 use engine_sdk::columns::Cells;
 use engine_sdk::prelude::*;
-use engine_sdk::{counted, file_piece, files_schema};
+use engine_sdk::{file_piece, files_schema};
 
 use crate::cell;
-use crate::config::Config;
+use crate::config::{Config, Total};
 use crate::names::Names;
 use crate::sheet::{Column, Ended, First, MOST_COLUMNS, Sheet, too_long};
 use crate::styles::Styles;
@@ -20,6 +20,8 @@ use crate::zip::Archive;
 const PIECE: usize = 512 << 10;
 /// How much XML is made before it is packed: it stays in the processor's cache.
 const BLOCK: usize = 64 << 10;
+/// As many sheets as anybody finds something in.
+const MOST_SHEETS: usize = 1_000;
 /// XML of a sheet after which the next one begins. No entry of the archive may have 4 GiB.
 const LARGEST_SHEET: u64 = 3 << 30;
 
@@ -40,6 +42,17 @@ pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<
                 field.data_type()
             ))
             .hint("choose other columns with `columns`, or turn it into text before"));
+        }
+        if let Some(total) = config.totals.get(field.name())
+            && *total != Total::Count
+            && !cell::has_numbers(field.data_type())
+        {
+            return Err(Error::config(format!(
+                "`totals`: column `{}` is of the type {}, whose values are no numbers",
+                field.name(),
+                field.data_type()
+            ))
+            .hint("write `count`, or leave the column out of `totals`"));
         }
         let format = config.formats.get(field.name()).cloned().or_else(|| cell::format_of(field.data_type()));
         let (width, total) = (config.widths.get(field.name()).copied(), config.totals.get(field.name()).copied());
@@ -141,7 +154,8 @@ impl Writing {
         let cells = self.places.iter().map(|place| Cells::new(batch.column(*place)));
         let cells = cells.collect::<Result<Vec<_>>>()?;
         let by = self.by.as_ref().map(|by| Cells::new(batch.column(by.place))).transpose()?;
-        let may_be_long = batch.columns().iter().any(|it| it.get_buffer_memory_size() > crate::text::LONGEST);
+        // Base64 is longer than what it stands for.
+        let may_be_long = batch.columns().iter().any(|it| it.get_buffer_memory_size() > crate::text::LONGEST / 4 * 3);
         for row in 0..batch.num_rows() {
             if may_be_long && let Some((column, length)) = too_long(&self.columns, &cells, row) {
                 let reason = format!("column `{column}` has {length} characters, and a cell takes 32767");
@@ -172,8 +186,12 @@ impl Writing {
     fn begin(&mut self, first: &First<'_>) -> Result<()> {
         self.end()?;
         let wanted = self.by.as_ref().and_then(|by| by.value.as_deref()).unwrap_or(&self.config.sheet);
-        let name = self.names.take(wanted);
         let number = self.ended.len() + 1;
+        if number > MOST_SHEETS {
+            return Err(Error::config(format!("there would be more than {MOST_SHEETS} sheets"))
+                .hint("choose a column with fewer values for `sheets_by`, or write several workbooks"));
+        }
+        let name = self.names.take(wanted);
         self.archive.begin(workbook::sheet(number));
         let header = self.config.header;
         self.sheet = Some(Sheet::begin(name, &self.columns, header, number == 1, first, &mut self.xml));
@@ -184,14 +202,13 @@ impl Writing {
         if let Some(sheet) = self.sheet.take() {
             let ended = sheet.end(&self.columns, self.config.autofilter, &mut self.xml);
             for (column, count) in &ended.left_out {
-                let values = counted(*count as usize, "value");
-                self.cx.log(
-                    Level::Warn,
-                    format!(
-                        "sheet `{}`: the total of `{column}` leaves out {values} that no number of Excel holds exactly",
-                        ended.name
-                    ),
-                );
+                let values = if *count == 1 {
+                    "1 value that stands as a text".to_owned()
+                } else {
+                    format!("{count} values that stand as texts")
+                };
+                self.cx
+                    .log(Level::Warn, format!("sheet `{}`: the total of `{column}` leaves out {values}", ended.name));
             }
             self.ended.push(ended);
             self.archive.write(&self.xml)?;

@@ -15,7 +15,7 @@ impl Names {
         let plain = allowed(wanted);
         for number in 1_u64.. {
             let ending = if number == 1 { String::new() } else { format!(" ({number})") };
-            let name = cut(&plain, LONGEST - ending.len()) + &ending;
+            let name = cut(&plain, LONGEST - ending.len()).trim_end_matches('\'').to_owned() + &ending;
             if self.0.insert(name.to_lowercase()) {
                 return name;
             }
@@ -62,6 +62,7 @@ mod tests {
             ("NORTH", "NORTH (2)"),
             (" 'a/b' ", "a_b"),
             ("", "(empty)"),
+            ("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx's", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
             ("History", "History_"),
             (long, "Umsätze der Niederlassung Nord-"),
             (long, "Umsätze der Niederlassung N (2)"),

@@ -56,7 +56,9 @@ fn letters(mut at: usize) -> String {
 /// What a total has seen of a column on this sheet.
 #[derive(Default, Clone)]
 struct Running {
+    /// Values, and those of them that are numbers.
     count: u64,
+    numbers: u64,
     sum: f64,
     /// What `sum` has lost to rounding.
     lost: f64,
@@ -70,6 +72,7 @@ impl Running {
     fn add(&mut self, number: Option<f64>) {
         self.count += 1;
         let Some(number) = number else { return };
+        self.numbers += 1;
         let next = self.sum + number;
         self.lost += if self.sum.abs() >= number.abs() { self.sum - next + number } else { number - next + self.sum };
         self.sum = next;
@@ -80,16 +83,17 @@ impl Running {
         (self.least, self.most) = (better(self.least, Ordering::Less), better(self.most, Ordering::Greater));
     }
 
-    fn value(&self, total: Total) -> f64 {
+    /// None: programs show an error there.
+    fn value(&self, total: Total) -> Option<f64> {
         let sum = self.sum + self.lost;
-        match total {
+        let value = match total {
             Total::Sum => sum,
-            Total::Average if self.count > 0 => sum / self.count as f64,
-            Total::Average => 0.0,
+            Total::Average => sum / self.numbers as f64,
             Total::Count => self.count as f64,
             Total::Min => self.least.unwrap_or_default(),
             Total::Max => self.most.unwrap_or_default(),
-        }
+        };
+        value.is_finite().then_some(value)
     }
 }
 
@@ -241,9 +245,10 @@ impl Sheet {
             let (letters, bold) = (&column.letters, column.bold);
             match column.total {
                 Some(total) => {
-                    let (function, value) = (total.function(), running.value(total));
+                    let function = total.function();
+                    let value = running.value(total).map(|value| format!("<v>{value}</v>")).unwrap_or_default();
                     let formula = format!(
-                        r#"<c r="{letters}{row}" s="{bold}"><f>SUBTOTAL({function},{letters}{first}:{letters}{last})</f><v>{value}</v></c>"#
+                        r#"<c r="{letters}{row}" s="{bold}"><f>SUBTOTAL({function},{letters}{first}:{letters}{last})</f>{value}</c>"#
                     );
                     out.extend_from_slice(formula.as_bytes());
                 }
@@ -315,7 +320,11 @@ mod tests {
             running.add(Some(number));
         }
         running.add(None);
-        assert_eq!((running.value(Total::Sum), running.value(Total::Count)), (2.3, 7.0));
-        assert_eq!((running.value(Total::Min), running.value(Total::Max)), (-1e16, 1e16));
+        assert_eq!((running.value(Total::Sum), running.value(Total::Count)), (Some(2.3), Some(7.0)));
+        assert_eq!((running.value(Total::Min), running.value(Total::Max)), (Some(-1e16), Some(1e16)));
+        assert_eq!(running.value(Total::Average), Some(2.3 / 6.0));
+        running.add(Some(f64::MAX));
+        running.add(Some(f64::MAX));
+        assert_eq!((running.value(Total::Sum), Running::default().value(Total::Average)), (None, None));
     }
 }

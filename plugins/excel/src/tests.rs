@@ -160,12 +160,47 @@ fn totals_stand_below_and_are_right_without_being_computed_again() {
 }
 
 #[test]
+fn the_last_moment_of_a_day_stays_in_it() {
+    // 2024-01-01T23:59:59.999999, 9999-12-31T23:59:59.999999 and 1900-03-01T00:00:00.0005
+    let moments = [1_704_153_599_999_999, 253_402_300_799_999_999, -2_203_891_199_999_500];
+    let rows = batch(&[("at", Arc::new(TimestampMicrosecondArray::from(moments.to_vec())))]);
+    let sheet = sheet(json!({"header": false}), vec![rows]);
+    let shown: Vec<_> = (0..3)
+        .map(|row| {
+            let Data::DateTime(it) = cell(&sheet, row, 0) else { panic!("no date") };
+            it.as_datetime().unwrap().format("%F %T%.3f").to_string()
+        })
+        .collect();
+    assert_eq!(shown, ["2024-01-01 23:59:59.999", "9999-12-31 23:59:59.999", "1900-03-01 00:00:00.000"]);
+}
+
+#[test]
+fn binary_values_are_as_long_as_they_are_shown() {
+    let host = Host::new();
+    let blobs: ArrayRef = Arc::new(arrow_array::BinaryArray::from_vec(vec![&[7; 24_573], &[7; 24_576]]));
+    let bytes = written(&host, json!({"header": false}), vec![batch(&[("blob", blobs)])]).unwrap();
+    let mut book = Xlsx::new(Cursor::new(bytes)).unwrap();
+    assert_eq!(book.worksheet_range("Sheet1").unwrap().height(), 1);
+    assert_eq!(host.rejections().len(), 1);
+}
+
+#[test]
+fn totals_of_texts_and_too_many_sheets_are_refused() {
+    let many: Vec<String> = (0..1_001).map(|at| format!("a value with a long beginning {at}")).collect();
+    let rows = batch(&[("text", Arc::new(StringArray::from(many)) as ArrayRef), ("n", integers(0..1_001))]);
+    let error = written(&Host::new(), json!({"totals": {"text": "sum"}}), vec![rows.clone()]).unwrap_err();
+    assert_eq!(error.message, "`totals`: column `text` is of the type Utf8, whose values are no numbers");
+    let error = written(&Host::new(), json!({"sheets_by": "text"}), vec![rows]).unwrap_err();
+    assert_eq!(error.message, "there would be more than 1000 sheets");
+}
+
+#[test]
 fn a_total_that_leaves_values_out_says_so() {
     let host = Host::new();
     let rows = batch(&[("n", integers([1, 9_007_199_254_740_993])), ("m", integers([1, 9_007_199_254_740_993]))]);
     written(&host, json!({"totals": {"n": "sum", "m": "count"}}), vec![rows]).unwrap();
     let told: Vec<_> = host.log().into_iter().map(|(_, text)| text).collect();
-    assert_eq!(told, ["sheet `Sheet1`: the total of `n` leaves out 1 value that no number of Excel holds exactly"]);
+    assert_eq!(told, ["sheet `Sheet1`: the total of `n` leaves out 1 value that stands as a text"]);
 }
 
 #[test]
@@ -254,6 +289,9 @@ fn what_is_wrong_is_told_before_a_byte_is_written() {
         (json!({"timezone": "Dublin"}), "`timezone`: there is no time zone `Dublin`"),
         (json!({"widths": {"n": 256}}), "`widths`: `n` is 256 characters wide"),
         (json!({"sheet": " "}), "`sheet` is empty"),
+        (json!({"columns": ["n"], "totals": {"list": "sum"}}), "`totals`: there is no column `list`"),
+        (json!({"columns": ["n"], "formats": {"n": ""}}), "`formats`: `n` has \"\", which is no number format"),
+        (json!({"columns": ["n"], "formats": {"n": "0\"x"}}), "`formats`: `n` has \"0\\\"x\""),
     ] {
         let error = written(&Host::new(), config, vec![rows.clone()]).unwrap_err();
         assert_eq!((error.kind, error.hint.is_some()), (ErrorKind::Config, true), "{error}");

@@ -189,6 +189,10 @@ impl Component for HttpSink {
 
     fn open(config: Config, cx: Context) -> Result<Self> {
         config.fits(cx.takes_files())?;
+        if cx.files_are_nameless() && config.filename.is_none() {
+            return Err(Error::config("the file that `format` makes has no name")
+                .hint("give it one with `filename`, such as `calls.csv`"));
+        }
         within("batch", config.batch, LARGEST_BATCH)?;
         within("concurrency", config.concurrency, MOST_AT_A_TIME)?;
         let (mut headers, mut query) = (config.headers, config.query);
@@ -312,6 +316,7 @@ impl Sink for HttpSink {
                 clients: Clients::of(&self.way.api)?,
                 bytes: 0,
                 again: 0,
+                count: 0,
             };
             uploads.send_all(input)?;
             let Uploads { ledger, bytes, again, .. } = uploads;

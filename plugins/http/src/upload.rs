@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine_sdk::prelude::*;
-use engine_sdk::{Runtime, file_name, file_pieces, media_type};
+use engine_sdk::{Runtime, file_name, file_pieces, media_type, packed_name};
 use futures_util::stream;
 use indexmap::IndexMap;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, RequestBuilder, multipart};
+use reqwest::{Client, Method, RequestBuilder, multipart};
 use sha2::{Digest, Sha256};
 
 use crate::answer::{self, Answer, Refusal};
@@ -65,6 +65,8 @@ pub struct Uploads<'a> {
     pub bytes: u64,
     /// Files that an earlier attempt had sent.
     pub again: usize,
+    /// Files so far.
+    pub count: usize,
 }
 
 impl Form {
@@ -75,10 +77,11 @@ impl Form {
 }
 
 impl Whole {
-    fn new(filename: Option<&str>, given: &str) -> Result<Self> {
+    /// `start`: its first piece.
+    fn new(filename: Option<&str>, given: &str, start: &[u8]) -> Result<Self> {
         let file = tempfile::tempfile()
             .map_err(|error| Error::from(error).context("a file cannot be put aside").hint("set TMPDIR"))?;
-        let (name, given) = (file_name(filename, given)?, given.to_owned());
+        let (name, given) = (packed_name(file_name(filename, given)?, start), given.to_owned());
         Ok(Self { name, given, file: Arc::new(file), bytes: 0, hash: Sha256::new() })
     }
 
@@ -120,7 +123,14 @@ impl Uploads<'_> {
                     if let Some(whole) = open.take() {
                         self.send(&whole)?;
                     }
-                    open = Some(Whole::new(self.upload.filename.as_deref(), given)?);
+                    open = Some(Whole::new(self.upload.filename.as_deref(), given, data)?);
+                    self.count += 1;
+                    if self.count > 1 && self.way.method == Method::PUT {
+                        return Err(Error::config(
+                            "several files come, and `method: PUT` would put each in the place of the one before",
+                        )
+                        .hint("write `method: POST`, or read one file a run"));
+                    }
                 }
                 if let Some(file) = &mut open {
                     file.add(data)?;

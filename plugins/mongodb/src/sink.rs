@@ -362,14 +362,7 @@ async fn drop_all(database: &Database, names: Vec<String>) -> Result<(), Failure
 
 /// Puts the window's documents in the place of the collection's. Done before: does nothing.
 async fn replace(database: &Database, run: &SinkRun, collection: &str) -> Result<(), Failure> {
-    let marker = Delivery {
-        state: run.state.clone(),
-        pipeline: run.pipeline.clone(),
-        sink: run.sink.clone(),
-        window: run.window,
-        split: FINISHED.into(),
-        ..Delivery::default()
-    };
+    let marker = run.marker(FINISHED);
     if store::find_commit(database, &marker).await?.is_some() {
         return Ok(());
     }

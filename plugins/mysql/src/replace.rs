@@ -97,7 +97,7 @@ pub async fn finish(connection: &mut Link, run: &SinkRun, target: &TableName, co
         match failure {
             // Somebody was quicker, with the same rows.
             Failure::Refused(refusal) if refusal.number == DUPLICATE => {
-                if commits::find(connection, commits, &marker(run)).await?.is_none() {
+                if commits::find(connection, commits, &run.marker(FINISHED)).await?.is_none() {
                     return Err(does_not_fit(&target, &refusal));
                 }
             }
@@ -124,7 +124,7 @@ fn does_not_fit(target: &Table, refusal: &Refusal) -> Failure {
 }
 
 async fn swap(connection: &mut Link, run: &SinkRun, target: &Table, commits: &str) -> Result<(), Failure> {
-    let marker = marker(run);
+    let marker = run.marker(FINISHED);
     if commits::find(connection, commits, &marker).await?.is_some() {
         return Ok(());
     }
@@ -141,17 +141,6 @@ async fn swap(connection: &mut Link, run: &SinkRun, target: &Table, commits: &st
     let insert = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {}", target.quoted(), found.quoted());
     execute(connection, &insert).await?;
     Ok(())
-}
-
-fn marker(run: &SinkRun) -> Delivery {
-    Delivery {
-        state: run.state.clone(),
-        pipeline: run.pipeline.clone(),
-        sink: run.sink.clone(),
-        window: run.window,
-        split: FINISHED.into(),
-        ..Delivery::default()
-    }
 }
 
 /// The tables of this and earlier windows.

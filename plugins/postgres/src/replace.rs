@@ -141,7 +141,7 @@ pub async fn finish(
             match failure {
                 // Somebody was quicker, with the same rows.
                 Failure::Refused(refusal) if refusal.state == UNIQUE_VIOLATION => {
-                    match commits::find(connection, commits, &marker(run)).await? {
+                    match commits::find(connection, commits, &run.marker(FINISHED)).await? {
                         Some(_) => Ok(()),
                         None => Err(does_not_fit(&target, &refusal.message, &refusal.state)),
                     }
@@ -165,7 +165,7 @@ fn does_not_fit(target: &Table, message: &str, state: &str) -> Failure {
 }
 
 async fn swap(connection: &mut PgConnection, run: &SinkRun, target: &Table, commits: &str) -> Result<(), Failure> {
-    let marker = marker(run);
+    let marker = run.marker(FINISHED);
     if commits::find(connection, commits, &marker).await?.is_some() {
         return Ok(());
     }
@@ -191,17 +191,6 @@ async fn swap(connection: &mut PgConnection, run: &SinkRun, target: &Table, comm
         execute(connection, &format!("DROP TABLE {}.{}", quote(&target.schema), quote(&table))).await?;
     }
     commits::add(connection, commits, &marker, &Receipt::default()).await
-}
-
-fn marker(run: &SinkRun) -> Delivery {
-    Delivery {
-        state: run.state.clone(),
-        pipeline: run.pipeline.clone(),
-        sink: run.sink.clone(),
-        window: run.window,
-        split: FINISHED.into(),
-        ..Delivery::default()
-    }
 }
 
 /// The tables of this and earlier windows.

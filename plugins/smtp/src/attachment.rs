@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use engine_sdk::prelude::{Batches, Context, Error, Result};
-use engine_sdk::{file_name, file_pieces, hexadecimal, media_type};
+use engine_sdk::{file_name, file_pieces, hexadecimal, media_type, packed_name};
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Attachment as Part, Body, SinglePart};
 use sha2::{Digest, Sha256};
@@ -53,7 +53,7 @@ pub fn read(input: Batches, filename: Option<&str>, most: u64, cx: &Context) -> 
             match files.last_mut() {
                 Some((open, file)) if open == given => file.bytes.extend_from_slice(data),
                 _ => {
-                    let name = file_name(filename, given)?;
+                    let name = packed_name(file_name(filename, given)?, data);
                     if files.iter().any(|(_, other)| other.name == name) {
                         return Err(Error::config(format!("two files of one message would be called {name}"))
                             .hint("leave `filename` out, so that files keep their names, or name them differently"));

@@ -22,21 +22,9 @@ pub fn beside(run: &SinkRun, target: &str) -> String {
     format!("_engine_replace_{}", engine_sdk::hexadecimal::write(&Sha256::digest(place.as_bytes())[..8]))
 }
 
-fn marker(run: &SinkRun, split: &str) -> Delivery {
-    Delivery {
-        key: format!("{}/{}/{}/{}/{split}", run.state, run.pipeline, run.sink, run.window),
-        state: run.state.clone(),
-        pipeline: run.pipeline.clone(),
-        sink: run.sink.clone(),
-        window: run.window,
-        split: split.into(),
-        ..Delivery::default()
-    }
-}
-
 /// Takes away what another window has left beside the target, once a window.
 pub fn prepare(connection: &Connection, run: &SinkRun, target: &str) -> Result<()> {
-    let begun = marker(run, BEGUN);
+    let begun = run.marker(BEGUN);
     if commits::find(connection, &begun)?.is_some() {
         return Ok(());
     }
@@ -128,7 +116,7 @@ fn identifier(sql: &str) -> Option<usize> {
 
 /// Puts the window's rows in the place of the target's, once.
 pub fn finish(connection: &Connection, run: &SinkRun, target: &str) -> Result<()> {
-    let finished = marker(run, FINISHED);
+    let finished = run.marker(FINISHED);
     if commits::find(connection, &finished)?.is_some() {
         return Ok(());
     }

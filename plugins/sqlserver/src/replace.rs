@@ -114,7 +114,7 @@ pub async fn finish(connection: &mut Link, run: &SinkRun, target: &TableName, co
         match failure {
             // Somebody was quicker, with the same rows.
             Failure::Refused(refusal) if refusal.is_duplicate() => {
-                if commits::find(connection, commits, &marker(run)).await?.is_none() {
+                if commits::find(connection, commits, &run.marker(FINISHED)).await?.is_none() {
                     return Err(does_not_fit(&target, &refusal));
                 }
             }
@@ -142,7 +142,7 @@ fn does_not_fit(target: &Table, refusal: &Refusal) -> Failure {
 }
 
 async fn swap(connection: &mut Link, run: &SinkRun, target: &Table, commits: &str) -> Result<(), Failure> {
-    let marker = marker(run);
+    let marker = run.marker(FINISHED);
     if commits::find(connection, commits, &marker).await?.is_some() {
         return Ok(());
     }
@@ -167,17 +167,6 @@ async fn swap(connection: &mut Link, run: &SinkRun, target: &Table, commits: &st
         insert = format!("{switch} ON; {insert}; {switch} OFF");
     }
     execute(connection, &insert).await
-}
-
-fn marker(run: &SinkRun) -> Delivery {
-    Delivery {
-        state: run.state.clone(),
-        pipeline: run.pipeline.clone(),
-        sink: run.sink.clone(),
-        window: run.window,
-        split: FINISHED.into(),
-        ..Delivery::default()
-    }
 }
 
 /// The tables of this and earlier windows.

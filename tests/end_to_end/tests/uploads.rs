@@ -112,6 +112,7 @@ fn what_does_not_fit_files_is_told_before_a_run() {
     for (sink, told) in [
         (format!("{MAIL}, message: record }}, format: csv }}"), "`message: record` with a `format`"),
         (format!("{MAIL}, filename: calls.csv }} }}"), "`filename` is set, and no files come"),
+        (format!("{MAIL} }}, format: csv }}"), "the file that `format` makes has no name"),
         (format!("{MAIL} }}, compression: gzip }}"), "`smtp` takes rows and has no use for a compression"),
         (
             "{ use: http, with: { url: \"${env:UPLOAD_URL}\", batch: 10 }, format: csv }".to_owned(),
@@ -122,4 +123,24 @@ fn what_does_not_fit_files_is_told_before_a_run() {
         post.place.engine(&["validate", "report.yaml"]).with_code(2).says(&[told]);
     }
     assert!(post.attached().is_empty() && post.bodies().is_empty());
+}
+
+#[test]
+fn files_that_are_compressed_on_the_way_are_called_so() {
+    let post = Post::new("compressed-on-the-way", |_| 200);
+    post.place.write("in/a.csv", "a\n1\n");
+    let sink = "{ use: http, with: { url: \"${env:UPLOAD_URL}\", form: {} }, compression: gzip }";
+    let source = "source: { use: file, with: { path: in/a.csv } }";
+    post.place.write("copy.yaml", format!("{source}\nsink: {sink}\n"));
+    post.place.engine(&["--json", "run", "copy.yaml"]).with_code(0);
+    let body = post.bodies().concat();
+    assert!(body.contains("filename=\"a.csv.gz\"") && body.contains("application/gzip"), "{body}");
+}
+
+#[test]
+fn a_connection_may_say_how_files_are_called() {
+    let post = Post::new("a-connection-with-a-name", |_| 200);
+    let connections = std::fs::read_to_string(post.place.path("connections.yaml")).unwrap();
+    post.place.write("connections.yaml", connections + "    filename: calls.csv\n");
+    post.place.engine(&["connections", "check"]).with_code(0);
 }

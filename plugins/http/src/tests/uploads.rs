@@ -108,4 +108,7 @@ fn settings_that_are_about_something_else_are_refused() {
     assert!(refused(Host::of_files(), json!({"login": aws})).starts_with("`login: aws` signs what is sent"));
     let error = deliver(&Host::of_files(), api.with(json!({})), pieces("", b"1"), vec![]).unwrap_err();
     assert_eq!(error.message, "the file has no name");
+    let several = [pieces("a.csv", b"1"), pieces("b.csv", b"2")].concat();
+    let error = deliver(&Host::of_files(), api.with(json!({"method": "PUT"})), several, vec![]).unwrap_err();
+    assert!(error.message.starts_with("several files come, and `method: PUT`"), "{error}");
 }
