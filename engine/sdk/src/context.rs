@@ -97,9 +97,14 @@ impl Context {
         self.takes == Some(Shape::Files)
     }
 
-    /// Sinks: whether the files that come have no names, since a format makes them.
-    pub fn files_are_nameless(&self) -> bool {
-        self.nameless
+    /// Sinks with a setting `filename`: an error where it is not set, and the files that come have no names, since
+    /// a format makes them.
+    pub fn require_filename(&self, is_set: bool) -> Result<()> {
+        if self.nameless && !is_set {
+            return Err(Error::config("the file that `format` makes has no name")
+                .hint("give it one with `filename`, such as `calls.csv`"));
+        }
+        Ok(())
     }
 
     /// Writes to the engine's log.

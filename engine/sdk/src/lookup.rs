@@ -14,6 +14,21 @@ pub fn find_column(schema: &Schema, name: &str) -> Result<usize> {
     })
 }
 
+/// Where the columns stand that a format writes: those of these names, in their order, or all where none is named.
+/// A `config` error names one that there is not, and lists those that there are.
+pub fn chosen_columns(schema: &Schema, names: &[String]) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..schema.fields().len()).collect());
+    }
+    let place = |name: &String| {
+        schema.index_of(name).map_err(|_| {
+            Error::config(format!("there is no column `{name}` to write"))
+                .hint(format!("the columns are: {}", self::names(schema, |_| true)))
+        })
+    };
+    names.iter().map(place).collect()
+}
+
 /// As [`find_column`], and the column's type must be `Utf8`: its array is a `StringArray`.
 pub fn find_text_column(schema: &Schema, name: &str) -> Result<usize> {
     let at = find_column(schema, name)?;
@@ -40,6 +55,17 @@ mod tests {
     fn schema() -> Schema {
         let field = |name, data_type| Field::new(name, data_type, true);
         Schema::new(vec![field("n", DataType::Int64), field("text", DataType::Utf8), field("note", DataType::Utf8)])
+    }
+
+    #[test]
+    fn columns_are_chosen_in_the_order_of_their_names() {
+        let chosen =
+            |names: &[&str]| chosen_columns(&schema(), &names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(chosen(&[]), Ok(vec![0, 1, 2]));
+        assert_eq!(chosen(&["note", "n"]), Ok(vec![2, 0]));
+        let error = chosen(&["n", "nope"]).unwrap_err();
+        assert_eq!(error.message, "there is no column `nope` to write");
+        assert_eq!(error.hint.as_deref(), Some("the columns are: n, text, note"));
     }
 
     #[test]

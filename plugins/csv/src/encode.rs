@@ -4,7 +4,7 @@ use arrow_array::ArrayRef;
 use engine_sdk::columns::Cells;
 use engine_sdk::marks::Marks;
 use engine_sdk::prelude::*;
-use engine_sdk::{file_piece, files_schema};
+use engine_sdk::{chosen_columns, file_piece, files_schema};
 
 use crate::config::{Config, Dialect, LineEnding, Quoting};
 use crate::text::BYTE_ORDER_MARK;
@@ -14,7 +14,7 @@ const PIECE: usize = 512 * 1024;
 
 pub fn encode(config: &Config, dialect: Dialect, cx: Context, input: Batches) -> Result<Batches> {
     let schema = input.schema();
-    let columns = chosen(config, &schema)?;
+    let columns = chosen_columns(&schema, &config.columns)?;
     for &column in &columns {
         let field = schema.field(column);
         if field.data_type().is_nested() {
@@ -37,21 +37,6 @@ pub fn encode(config: &Config, dialect: Dialect, cx: Context, input: Batches) ->
     }
     let writing = Writing { input, cx, style, columns, buffer, batch: None, begun: false };
     Ok(Batches::new(files_schema(), writing))
-}
-
-/// Which columns to write, in their order.
-fn chosen(config: &Config, schema: &Schema) -> Result<Vec<usize>> {
-    if config.columns.is_empty() {
-        return Ok((0..schema.fields().len()).collect());
-    }
-    let place = |name: &String| {
-        schema.index_of(name).map_err(|_| {
-            let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            Error::config(format!("there is no column `{name}` to write"))
-                .hint(format!("the columns are: {}", names.join(", ")))
-        })
-    };
-    config.columns.iter().map(place).collect()
 }
 
 struct Writing {

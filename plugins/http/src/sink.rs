@@ -189,10 +189,7 @@ impl Component for HttpSink {
 
     fn open(config: Config, cx: Context) -> Result<Self> {
         config.fits(cx.takes_files())?;
-        if cx.files_are_nameless() && config.filename.is_none() {
-            return Err(Error::config("the file that `format` makes has no name")
-                .hint("give it one with `filename`, such as `calls.csv`"));
-        }
+        cx.require_filename(config.filename.is_some())?;
         within("batch", config.batch, LARGEST_BATCH)?;
         within("concurrency", config.concurrency, MOST_AT_A_TIME)?;
         let (mut headers, mut query) = (config.headers, config.query);

@@ -2,7 +2,7 @@
 
 use engine_sdk::columns::JsonRows;
 use engine_sdk::prelude::*;
-use engine_sdk::{file_piece, files_schema};
+use engine_sdk::{chosen_columns, file_piece, files_schema};
 
 use crate::{Config, Layout};
 
@@ -11,7 +11,7 @@ const PIECE: usize = 512 * 1024;
 
 pub fn encode(config: &Config, cx: Context, input: Batches) -> Result<Batches> {
     let schema = input.schema();
-    let columns = chosen(config, &schema)?;
+    let columns = chosen_columns(&schema, &config.columns)?;
     for (at, &column) in columns.iter().enumerate() {
         let name = schema.field(column).name();
         if columns[..at].iter().any(|&other| schema.field(other).name() == name) {
@@ -32,21 +32,6 @@ pub fn encode(config: &Config, cx: Context, input: Batches) -> Result<Batches> {
         ended: false,
     };
     Ok(Batches::new(files_schema(), writing))
-}
-
-/// Which columns to write, in their order.
-fn chosen(config: &Config, schema: &Schema) -> Result<Vec<usize>> {
-    if config.columns.is_empty() {
-        return Ok((0..schema.fields().len()).collect());
-    }
-    let place = |name: &String| {
-        schema.index_of(name).map_err(|_| {
-            let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            Error::config(format!("there is no column `{name}` to write"))
-                .hint(format!("the columns are: {}", names.join(", ")))
-        })
-    };
-    config.columns.iter().map(place).collect()
 }
 
 struct Writing {

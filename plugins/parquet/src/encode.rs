@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 use arrow_cast::{CastOptions, cast_with_options};
 use engine_sdk::prelude::*;
-use engine_sdk::{file_piece, files_schema};
+use engine_sdk::{chosen_columns, file_piece, files_schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{self, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -75,7 +75,7 @@ pub fn properties(config: &Config) -> Result<WriterProperties> {
 
 pub fn encode(config: &Config, cx: Context, input: Batches) -> Result<Batches> {
     let schema = input.schema();
-    let columns = chosen(config, &schema)?;
+    let columns = chosen_columns(&schema, &config.columns)?;
     if columns.is_empty() {
         return Err(Error::config("there are no columns to write, and a Parquet file has at least one"));
     }
@@ -102,21 +102,6 @@ pub fn encode(config: &Config, cx: Context, input: Batches) -> Result<Batches> {
         pieces: VecDeque::new(),
     };
     Ok(Batches::new(files_schema(), writing))
-}
-
-/// Which columns to write, in their order.
-fn chosen(config: &Config, schema: &Schema) -> Result<Vec<usize>> {
-    if config.columns.is_empty() {
-        return Ok((0..schema.fields().len()).collect());
-    }
-    let place = |name: &String| {
-        schema.index_of(name).map_err(|_| {
-            let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            Error::config(format!("there is no column `{name}` to write"))
-                .hint(format!("the columns are: {}", names.join(", ")))
-        })
-    };
-    config.columns.iter().map(place).collect()
 }
 
 fn bug(error: ParquetError) -> Error {

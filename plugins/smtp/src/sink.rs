@@ -202,10 +202,7 @@ impl Component for SmtpSink {
             return Err(Error::config("`filename` is set, and no files come")
                 .hint("add `format:` to the sink, which makes a file of the rows, or remove `filename`"));
         }
-        if cx.files_are_nameless() && config.filename.is_none() {
-            return Err(Error::config("the file that `format` makes has no name")
-                .hint("give it one with `filename`, such as `calls.csv`"));
-        }
+        cx.require_filename(config.filename.is_some())?;
         let names: &[&str] = if cx.takes_files() { &NAMES_OF_FILES } else { &NAMES };
         let compile = |setting: &str, template: &Option<RecordTemplate>, escape| -> Result<Option<Text>> {
             template.as_ref().map(|template| template.compile(setting, names, escape)).transpose()
