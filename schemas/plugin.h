@@ -275,7 +275,7 @@ typedef struct EngineHost {
  * Which calls a component has, and in what order the engine makes them.
  *
  *   all        describe · open · check · last_error · close
- *   source     plan · read                     open, plan, then read per split
+ *   source     plan · read · delivered         open, plan, then read per split
  *   push       listen                          open, listen until cancelled
  *   transform  apply                          scope before, if it "narrows"
  *   format     apply                           direction says which way
@@ -353,7 +353,8 @@ typedef struct EngineComponent {
    * Sources: cuts what there is to read. `request`: {"cursor": value or null,
    * "upper"?: value}; `upper`, where to end, only if the description says "ranges".
    * Answers {"upper": value or null, "splits": [{"id", "spec": {…},
-   * "estimated_rows", "cut"}]}. `spec` must hold all that `read`
+   * "estimated_rows", "cut"}], "tell"?: true}. With "tell" the engine calls
+   * `delivered` once every sink has all of the splits. `spec` must hold all that `read`
    * needs to give the same rows again, on another machine too. A split that is
    * one file may say "cut": {"bytes", "every"}: the engine may then make
    * several splits of it, whose `spec` has a member "range", {"head", "from",
@@ -472,6 +473,15 @@ typedef struct EngineComponent {
    * description's "scope". Reaches nothing outside. Answers {"scope": "row"}.
    */
   EngineStatus (*scope)(EngineInstance *instance, EngineReply reply);
+
+  /*
+   * Sources whose plan says "tell": every sink has all of a window, and the
+   * engine remembers that. `window`: {"pipeline", "window", "splits": as
+   * planned}. Called on any instance of the configuration that the window was
+   * planned with, until it has worked once; after a crash again, though it may
+   * have worked. What has changed since it was planned was not delivered.
+   */
+  EngineStatus (*delivered)(EngineInstance *instance, EngineText window);
 } EngineComponent;
 
 /* ---- A module ---------------------------------------------------------------- */

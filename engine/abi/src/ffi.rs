@@ -219,7 +219,7 @@ pub type ApplyFn = unsafe extern "C" fn(
     input: *mut FFI_ArrowArrayStream,
     output: *mut FFI_ArrowArrayStream,
 ) -> Status;
-/// `abort`, `finish_run`, `store`, `release`: a message in.
+/// `abort`, `finish_run`, `store`, `release`, `delivered`: a message in.
 pub type NotifyFn = unsafe extern "C" fn(instance: *mut Instance, request: Text) -> Status;
 /// `write`
 pub type WriteFn = unsafe extern "C" fn(
@@ -283,6 +283,8 @@ pub struct Component {
     pub release: Option<NotifyFn>,
     /// Transforms that narrow their scope.
     pub scope: Option<CheckFn>,
+    /// Sources whose plans ask for it.
+    pub delivered: Option<NotifyFn>,
 }
 
 /// `EngineModule`

@@ -151,6 +151,20 @@ pub struct Plan {
     /// In the order of their rows. None: there is nothing to read.
     #[serde(default)]
     pub splits: Vec<Split>,
+    /// The source wants to know when every sink has all of it: `delivered`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tell: bool,
+}
+
+/// `delivered`: a window that every sink has all of.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The window's number.
+    pub window: u64,
+    /// Its splits, as `plan` described them; of a file that was cut, its pieces.
+    pub splits: Vec<Split>,
 }
 
 /// An independent piece of a window.

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::ffi::{self, Component, FFI_ArrowArrayStream, Instance, Reply, Status, Text};
 use crate::message::{
-    AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, RunBegun,
-    Scoped, Sealed, SinkRun, Split, StoreRequest,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivered, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest,
+    RunBegun, Scoped, Sealed, SinkRun, Split, StoreRequest,
 };
 use crate::stream::{self, Batches};
 use crate::{ComponentKind, Error, Result, message};
@@ -34,6 +34,11 @@ pub trait Calls: Send + 'static {
     /// Sources.
     fn read(&mut self, _split: &Split) -> Result<Batches> {
         Err(absent("read"))
+    }
+
+    /// Sources whose plans ask for it.
+    fn delivered(&mut self, _window: &Delivered) -> Result<()> {
+        Err(absent("delivered"))
     }
 
     /// Push sources.
@@ -138,9 +143,12 @@ pub const fn calls<C: Calls>(kind: ComponentKind, push: bool, name: &'static str
         store: None,
         release: None,
         scope: None,
+        delivered: None,
     };
     match (kind, push) {
-        (ComponentKind::Source, false) => Component { plan: Some(plan::<C>), read: Some(read::<C>), ..none },
+        (ComponentKind::Source, false) => {
+            Component { plan: Some(plan::<C>), read: Some(read::<C>), delivered: Some(delivered::<C>), ..none }
+        }
         (ComponentKind::Source, true) => Component { listen: Some(listen::<C>), ..none },
         (ComponentKind::Transform, _) => Component { apply: Some(apply::<C>), scope: Some(scope::<C>), ..none },
         (ComponentKind::Format, _) => Component { apply: Some(apply::<C>), ..none },
@@ -271,6 +279,11 @@ unsafe extern "C" fn scope<C: Calls>(handle: *mut Instance, reply: Reply) -> Sta
 unsafe extern "C" fn plan<C: Calls>(handle: *mut Instance, request: Text, reply: Reply) -> Status {
     // SAFETY: the arguments of the call, as they came.
     unsafe { exchange::<C, PlanRequest, _>(handle, request, reply, C::plan) }
+}
+
+unsafe extern "C" fn delivered<C: Calls>(handle: *mut Instance, window: Text) -> Status {
+    // SAFETY: the arguments of the call, as they came.
+    unsafe { notify::<C, Delivered>(handle, window, C::delivered) }
 }
 
 unsafe extern "C" fn begin_run<C: Calls>(handle: *mut Instance, run: Text, reply: Reply) -> Status {

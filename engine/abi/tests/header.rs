@@ -57,7 +57,7 @@ fn every_struct_has_the_size_and_offsets_of_the_header() {
         }
         "EngineComponent" = Component {
             size, kind, name, describe, open, check, plan, read, listen, apply, begin_run, begin_split, write, commit,
-            abort, finish_run, last_error, close, acquire, load, store, release, scope,
+            abort, finish_run, last_error, close, acquire, load, store, release, scope, delivered,
         }
         "EngineModule" = Module { size, abi_version, name, version, component_count, components }
         "struct ArrowArray" = FFI_ArrowArray {}

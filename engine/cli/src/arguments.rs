@@ -58,6 +58,9 @@ pub enum Command {
     /// Records that were refused: look, try again, give up
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// What went where: the ledger of deliveries
+    #[command(subcommand)]
+    Deliveries(Deliveries),
     /// How far pipelines have got
     #[command(subcommand)]
     State(State),
@@ -98,6 +101,15 @@ pub struct Run {
     /// Take the columns of sources as they are now, where they are others than in the run before
     #[arg(long)]
     pub accept_schema: bool,
+    #[command(flatten)]
+    pub set: Set,
+}
+
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The value of a parameter of the pipelines, under `params:`; may come several times
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +132,8 @@ pub struct Backfill {
     /// Take the columns of sources as they are now, where they are others than in the run before
     #[arg(long)]
     pub accept_schema: bool,
+    #[command(flatten)]
+    pub set: Set,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +144,8 @@ pub struct Preview {
     /// How many rows
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rows: u16,
+    #[command(flatten)]
+    pub set: Set,
 }
 
 #[derive(Debug, Subcommand)]
@@ -254,6 +270,55 @@ pub struct Runs {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Deliveries {
+    /// List them, the newest first
+    List {
+        #[command(flatten)]
+        of: DeliveriesOf,
+        /// Only those that have not arrived yet
+        #[arg(long)]
+        unsettled: bool,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show those of a window whole: hashes, answers, what is kept
+    Show {
+        /// The pipeline
+        pipeline: String,
+        /// The window's number
+        window: u64,
+        /// Only to this sink
+        #[arg(long)]
+        sink: Option<String>,
+    },
+    /// Deliver a window that has failed, or once more what was kept of one
+    Resend {
+        /// The pipeline file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The window's number
+        window: u64,
+        /// Only to this sink; can be repeated
+        #[arg(long)]
+        sink: Vec<String>,
+        /// Also what has been delivered already: whoever got it gets it again
+        #[arg(long)]
+        again: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DeliveriesOf {
+    /// Only of this pipeline
+    #[arg(long)]
+    pub pipeline: Option<String>,
+    /// Only to this sink
+    #[arg(long)]
+    pub sink: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum DeadLetters {
     /// List them, oldest first
     List {
@@ -346,6 +411,11 @@ pub struct Schema {
     /// Write all of them into this folder instead
     #[arg(long, value_name = "DIR")]
     pub write: Option<PathBuf>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

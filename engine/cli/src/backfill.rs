@@ -23,7 +23,7 @@ pub fn run(global: &Global, command: &arguments::Backfill) -> crate::Result {
         upper: value(&command.to),
         step: command.by.clone().unwrap_or_default(),
     };
-    let assembly = project.assemble()?.remove(0);
+    let assembly = project.assemble_with(&command.set)?.remove(0);
     let state = Arc::new(remote::open_state(global, &folder)?);
     logging::start(&folder, global.verbose);
     let stop = Stop::new();

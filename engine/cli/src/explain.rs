@@ -4,7 +4,7 @@
 use engine_abi::message::{PlanRequest, Split};
 use engine_abi::{Cuttable, Promise, Result, Unit};
 use engine_runtime::{Assembly, Collected, Letters, NoticePart, Part, SinkPart, StageHost, Stop};
-use engine_spec::{Event, TemplateVariables};
+use engine_spec::Event;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -156,12 +156,7 @@ fn readable(split: &Split, cut: Option<Cuttable>) -> String {
 fn plan(assembly: &Assembly) -> Result<engine_abi::message::Plan> {
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new(&assembly.name, "source", &Stop::new(), letters);
-    let variables = TemplateVariables {
-        run_id: "explain".into(),
-        run_started: chrono::Utc::now().to_rfc3339(),
-        pipeline_name: assembly.name.clone(),
-        window_id: 0,
-    };
+    let variables = assembly.variables("explain", chrono::Utc::now(), None)?;
     let part = &assembly.source.part;
     part.open(part.render(&variables)?, None, host)?.plan(&PlanRequest::default())
 }

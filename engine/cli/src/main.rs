@@ -10,6 +10,7 @@ mod connections;
 mod console;
 mod control;
 mod dead_letters;
+mod deliveries;
 mod environment;
 mod exit;
 mod explain;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         Command::Connections(command) => connections::run(&arguments.global, command),
         Command::Runs(command) => runs::run(&arguments.global, command),
         Command::DeadLetters(command) => dead_letters::run(&arguments.global, command),
+        Command::Deliveries(command) => deliveries::run(&arguments.global, command),
         Command::State(command) => state::run(&arguments.global, command),
         Command::Schema(command) => schema::run(&arguments.global, command),
         #[cfg(feature = "failpoints")]

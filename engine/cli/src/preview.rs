@@ -11,7 +11,7 @@ pub fn run(global: &Global, command: &arguments::Preview) -> crate::Result {
     let files = [command.file.clone()];
     let folder = places::state_for(global, &files)?;
     let project = Project::load(global, &files, &folder)?;
-    for assembly in project.assemble()? {
+    for assembly in project.assemble_with(&command.set)? {
         let state = if State::exists(&folder) { Some(State::read(&folder)?) } else { None };
         let preview = engine_runtime::preview(&assembly, state.as_ref(), usize::from(command.rows))?;
         if global.json {

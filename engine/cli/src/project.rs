@@ -10,7 +10,7 @@ use engine_runtime::Assembly;
 use engine_spec::{Catalogue, Connections, Diagnostics, Isolation, Parsed, Pipeline, ResolvedPipeline, StateUse};
 use serde_json::Value;
 
-use crate::arguments::Global;
+use crate::arguments::{Global, Set};
 use crate::environment::Outside;
 use crate::exit::Failure;
 use crate::{console, places};
@@ -160,6 +160,17 @@ impl Project {
     /// The pipelines with their components, ready to run. All that is wrong is
     /// told at once; warnings are printed.
     pub fn assemble(&self) -> Result<Vec<Arc<Assembly>>, Failure> {
+        Ok(self.assembled()?.into_iter().map(Arc::new).collect())
+    }
+
+    /// The same, with values for their parameters. Each is for the pipelines that have a parameter of its name.
+    pub fn assemble_with(&self, set: &Set) -> Result<Vec<Arc<Assembly>>, Failure> {
+        let mut assemblies = self.assembled()?;
+        set_params(&mut assemblies, set)?;
+        Ok(assemblies.into_iter().map(Arc::new).collect())
+    }
+
+    fn assembled(&self) -> Result<Vec<Assembly>, Failure> {
         if self.files.is_empty() {
             return Err(Error::config("there is no pipeline in these files").into());
         }
@@ -181,7 +192,7 @@ impl Project {
         let (mut assemblies, mut refusals) = (Vec::new(), Vec::new());
         for (file, pipeline, values) in resolved {
             match self.assembly(file, pipeline, &values) {
-                Ok(assembly) => assemblies.push(Arc::new(assembly)),
+                Ok(assembly) => assemblies.push(assembly),
                 Err(found) => refusals.extend(found),
             }
         }
@@ -282,6 +293,25 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
         _ => "the user that the engine runs as must be able to read it".to_owned(),
     };
     Error::from(error).context(path.display()).hint(hint)
+}
+
+/// Gives pipelines the values of their parameters, and finds what is wrong with them before anything runs.
+fn set_params(assemblies: &mut [Assembly], set: &Set) -> Result<(), Failure> {
+    for (name, value) in &set.set {
+        let mut taken = false;
+        for assembly in assemblies.iter_mut().filter(|assembly| assembly.params.has(name)) {
+            assembly.set.insert(name.clone(), value.clone());
+            taken = true;
+        }
+        if !taken {
+            let first = &mut assemblies[0];
+            first.set.insert(name.clone(), value.clone());
+        }
+    }
+    for assembly in assemblies {
+        assembly.variables("set", chrono::Utc::now(), None)?;
+    }
+    Ok(())
 }
 
 /// The words that every report shows.

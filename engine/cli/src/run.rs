@@ -29,7 +29,7 @@ pub struct Running {
 pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     let folder = places::state_for(global, &command.files.files)?;
     let project = Arc::new(Project::load(global, &command.files.files, &folder)?);
-    let assemblies = project.assemble()?;
+    let assemblies = project.assemble_with(&command.set)?;
     // Nothing is an error here; what is left are warnings.
     for file in project.files.iter().filter(|file| !file.diagnostics.is_empty() && !global.json) {
         console::error_line(file.diagnostics.render(style()).trim_end());

@@ -73,6 +73,8 @@ checks! {
     RowsAddUp,
     /// An input that breaks off is not taken for one that ended.
     BrokenInput,
+    /// A source that wants to know what was delivered takes it twice.
+    Told,
     /// Work that was asked to stop ends soon, with an end or with `cancelled`.
     Cancel,
     /// What a format encodes, it decodes to the same values.
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_check_has_a_name_and_a_sentence() {
-        assert_eq!(Check::ALL.len(), 39);
+        assert_eq!(Check::ALL.len(), 40);
         for check in Check::ALL {
             let demand = check.demand();
             assert!(demand.ends_with('.') && !demand.contains("  "), "{}: {demand:?}", check.name());

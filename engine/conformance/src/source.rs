@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use arrow_array::RecordBatch;
-use engine_abi::message::{Plan, PlanRequest, Split};
+use engine_abi::message::{Delivered, Plan, PlanRequest, Split};
 use engine_abi::{ComponentKind, ErrorKind, Shape};
 use engine_host::Instance;
 
@@ -20,6 +20,7 @@ pub(crate) fn run(subject: &Arc<Subject>, session: &mut Session<'_>) {
     subject.check(session, Check::Read, read);
     subject.check(session, Check::ReadAgain, read_again);
     subject.check(session, Check::Cursor, cursor);
+    subject.check(session, Check::Told, told);
     subject.check(session, Check::Cancel, cancel);
 }
 
@@ -107,7 +108,7 @@ fn read_again(subject: &Subject) -> Verdict {
     let (mut third, _) = subject.open(&place, 1)?;
     // What says how they were cut, but not their specs: these may hold the moment of the plan.
     let again = third.plan(&PlanRequest::default())?;
-    let one = |split: &Split| Plan { splits: vec![split.clone()], upper: None };
+    let one = |split: &Split| Plan { splits: vec![split.clone()], upper: None, ..Plan::default() };
     // In the other order: a split must not depend on the ones before.
     for (split, again) in plan.splits.iter().zip(&again.splits).rev() {
         let rows = rows::values(&read_splits(&mut first, &one(split))?)?;
@@ -140,6 +141,20 @@ fn cursor(subject: &Subject) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+fn told(subject: &Subject) -> Verdict {
+    let place = filled_place(subject)?;
+    let (mut instance, _) = subject.open(&place, 1)?;
+    let plan = instance.plan(&PlanRequest::default())?;
+    if !plan.tell {
+        return Err(Stop::NotPromised("it does not ask what was delivered".into()));
+    }
+    read_splits(&mut instance, &plan)?;
+    let window = Delivered { pipeline: "conformance".into(), window: 1, splits: plan.splits };
+    instance.delivered(&window)?;
+    let (mut later, _) = subject.open(&place, 1)?;
+    Ok(later.delivered(&window)?)
 }
 
 fn cancel(subject: &Subject) -> Verdict {

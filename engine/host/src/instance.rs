@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine_abi::ffi::{self, ExchangeFn, FFI_ArrowArrayStream, NotifyFn, Reply, Status, Text};
 use engine_abi::message::{
-    AcquireRequest, Acquired, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, ReleaseRequest,
-    RunBegun, Sandbox, Scoped, Sealed, SinkRun, Split, StoreRequest,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivered, Delivery, OpenRequest, Plan, PlanRequest, Receipt,
+    ReleaseRequest, RunBegun, Sandbox, Scoped, Sealed, SinkRun, Split, StoreRequest,
 };
 use engine_abi::stream::{self, Batches};
 use engine_abi::{Cuts, Error, ErrorKind, Result, Scope, cut, message, table};
@@ -219,6 +219,11 @@ impl Instance {
             ffi::OK => self.batches(out, None),
             status => Err(self.open.error(status)),
         }
+    }
+
+    /// Sources whose plan asked for it: every sink has all of a window.
+    pub fn delivered(&mut self, window: &Delivered) -> Result<()> {
+        self.open.notify("delivered", self.open.component.table().delivered, window)
     }
 
     /// Push sources: receives until the host says that it is cancelled.

@@ -1,16 +1,18 @@
 //! A pipeline with its components: everything that a run needs, opened by nobody yet.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Takes, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
-    Event, Isolation, OnSchemaChange, ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeline,
-    ResolvedSandbox, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase,
+    Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
+    ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase, TimeRange,
 };
 use serde_json::Value;
 
@@ -30,12 +32,21 @@ pub struct Part {
     isolation: Isolation,
     sandbox: Sandbox,
     pipeline: String,
+    params: Params,
     folder: PathBuf,
     scope: Scope,
     /// Sinks: what comes to it.
     takes: Option<Shape>,
     /// Sinks: a format makes its files.
     is_encoded: bool,
+}
+
+/// The pipeline that a component is of.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    pipeline: &'a str,
+    params: &'a Params,
+    folder: &'a Path,
 }
 
 /// A component as a pipeline uses it.
@@ -69,7 +80,7 @@ pub fn component(modules: &Modules, isolation: Isolation, kind: ComponentKind, n
 }
 
 impl Part {
-    fn new<'a>(modules: &Modules, used: impl Into<Use<'a>>, stage: &str, place: (&str, &Path)) -> Result<Self> {
+    fn new<'a>(modules: &Modules, used: impl Into<Use<'a>>, stage: &str, place: Place<'_>) -> Result<Self> {
         let Use { kind, component: name, config, sandbox: ResolvedSandbox { isolation, sandbox } } = used.into();
         let component = component(modules, *isolation, kind, name)?;
         let scope = component.description().scope;
@@ -79,11 +90,12 @@ impl Part {
             component,
             config: config.clone(),
             isolation: *isolation,
-            sandbox: absolute(sandbox, place.1)
-                .and_then(|sandbox| keeps_out(sandbox, modules, place.1))
+            sandbox: absolute(sandbox, place.folder)
+                .and_then(|sandbox| keeps_out(sandbox, modules, place.folder))
                 .map_err(|error| error.at(stage))?,
-            pipeline: place.0.to_owned(),
-            folder: place.1.to_owned(),
+            pipeline: place.pipeline.to_owned(),
+            params: place.params.clone(),
+            folder: place.folder.to_owned(),
             takes: None,
             is_encoded: false,
         })
@@ -104,7 +116,7 @@ impl Part {
     fn try_open(&self) -> Result<Instance> {
         let letters = Letters::Collected(Arc::new(Collected::default()));
         let host = StageHost::new(&self.pipeline, &self.stage, &Stop::new(), letters);
-        self.open(self.render(&imagined(&self.pipeline, 1))?, None, host)
+        self.open(self.render(&imagined(&self.pipeline, &self.params, 1))?, None, host)
     }
 
     /// Transforms: how much of the stream it must see.
@@ -129,7 +141,7 @@ impl Part {
 
     /// Whether its configuration differs from window to window of one run.
     pub fn names_window(&self) -> bool {
-        let rendered = |window: u64| self.config.render(&imagined(&self.pipeline, window)).ok();
+        let rendered = |window: u64| self.config.render(&imagined(&self.pipeline, &self.params, window)).ok();
         rendered(1) != rendered(2)
     }
 
@@ -188,12 +200,13 @@ fn keeps_out(sandbox: Sandbox, modules: &Modules, folder: &Path) -> Result<Sandb
 const STATE: &str = ".engine";
 
 /// Variables of a run that never was.
-fn imagined(pipeline: &str, window_id: u64) -> TemplateVariables {
+fn imagined(pipeline: &str, params: &Params, window_id: u64) -> TemplateVariables {
     TemplateVariables {
         run_id: "run".into(),
         run_started: "2001-02-03T04:05:06Z".into(),
         pipeline_name: pipeline.to_owned(),
         window_id,
+        params: params.examples(),
     }
 }
 
@@ -230,6 +243,10 @@ pub struct SinkPart {
     pub compression: Option<Part>,
     /// How delivering is tried again.
     pub retry: Retry,
+    /// How long the files that it was given are kept.
+    pub keep: Option<Duration>,
+    /// It is given nothing where there are no rows.
+    pub skips_empty: bool,
 }
 
 impl SinkPart {
@@ -269,6 +286,10 @@ pub struct Assembly {
     pub name: String,
     /// The folder that relative paths are relative to.
     pub folder: PathBuf,
+    /// What its templates can name beside the run itself.
+    pub params: Params,
+    /// What somebody has set of them, by name.
+    pub set: BTreeMap<String, String>,
     /// Where rows come from.
     pub source: SourcePart,
     /// What happens to them, in order.
@@ -277,6 +298,8 @@ pub struct Assembly {
     pub sinks: Vec<SinkPart>,
     /// How many splits of a window are worked on at the same time, at most.
     pub parallelism: NonZeroUsize,
+    /// The most rows that a window may have.
+    pub max_rows: Option<u64>,
     /// What happens when the source's columns are others than in the run before.
     pub on_schema_change: OnSchemaChange,
     /// Bounds of a push source's spool.
@@ -292,7 +315,7 @@ pub struct Assembly {
 impl Assembly {
     /// Loads the components that a pipeline names.
     pub fn new(pipeline: &ResolvedPipeline, definition: Value, modules: &Modules, folder: &Path) -> Result<Self> {
-        let place = (pipeline.name.as_str(), folder);
+        let place = Place { pipeline: &pipeline.name, params: &pipeline.params, folder };
         let format = |format: &Option<ResolvedFormat>, name: &str| {
             format.as_ref().map(|format| Part::new(modules, format, name, place)).transpose()
         };
@@ -319,7 +342,20 @@ impl Assembly {
             part.is_encoded = stage.format.is_some();
             part.takes = Some(part.component.description().takes.shape(copies || stage.format.is_some()));
             let (encoder, compression) = (format(&stage.format, name)?, format(&stage.compression, name)?);
-            Ok(SinkPart { name: stage.name.clone(), part, encoder, compression, retry: stage.retry.clone() })
+            if stage.keep.is_some() && part.takes != Some(Shape::Files) {
+                return Err(Error::config(format!("sink `{}` takes rows, and `keep` keeps files", stage.name))
+                    .hint("remove `keep:`, or give the sink a `format:` where it takes files")
+                    .at(name));
+            }
+            Ok(SinkPart {
+                name: stage.name.clone(),
+                part,
+                encoder,
+                compression,
+                retry: stage.retry.clone(),
+                keep: stage.keep,
+                skips_empty: stage.empty == OnEmpty::Skip,
+            })
         };
         let notice = |notice: &ResolvedNotice| -> Result<NoticePart> {
             let sink = sink_part(&notice.stage, notice.event.key(), false)?;
@@ -341,10 +377,13 @@ impl Assembly {
         Ok(Self {
             name: pipeline.name.clone(),
             folder: folder.to_owned(),
+            params: pipeline.params.clone(),
+            set: BTreeMap::new(),
             transforms: pipeline.transforms.iter().enumerate().map(transform).collect::<Result<_>>()?,
             sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,
             source,
             parallelism: pipeline.parallelism.unwrap_or_else(default_parallelism),
+            max_rows: pipeline.max_rows,
             on_schema_change: pipeline.on_schema_change,
             spool: pipeline.spool.clone(),
             notices: pipeline.notices.iter().map(notice).collect::<Result<_>>()?,
@@ -362,6 +401,27 @@ impl Assembly {
         let sinks = all_sinks().map(|sink| &sink.part);
         let parts = std::iter::once(&self.source.part).chain(&self.transforms).chain(sinks).chain(formats);
         parts.filter_map(|part| part.try_open().err()).collect()
+    }
+
+    /// The values of its parameters in a run that began at `started`; `last`: when the last one began that succeeded.
+    ///
+    /// # Errors
+    /// `Config`, where one has no value, or one that it cannot have.
+    pub fn variables(
+        &self,
+        run: &str,
+        started: DateTime<Utc>,
+        last: Option<DateTime<Utc>>,
+    ) -> Result<TemplateVariables> {
+        let mut variables = TemplateVariables {
+            run_id: run.to_owned(),
+            run_started: started.to_rfc3339(),
+            pipeline_name: self.name.clone(),
+            window_id: 0,
+            params: BTreeMap::new(),
+        };
+        variables.params = self.params.values(&self.set, TimeRange { from: last, to: started }, &variables)?;
+        Ok(variables)
     }
 
     /// The sink of that name.

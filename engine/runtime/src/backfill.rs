@@ -47,7 +47,9 @@ impl Run {
         let (clock, started) = (Instant::now(), Utc::now());
         let unfinished = state.unfinished_windows(&assembly.name)?;
         let run = state.begin_run(&assembly.name, "backfill", started)?;
-        let shared = Shared::new(state, assembly, revive, meters, stop, run.clone(), started, options, Feed::Source);
+        let since = state.last_succeeded_run(&assembly.name)?.map(|run| run.started);
+        let before = assembly.variables(&run, started, since)?;
+        let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
         if let Some(reached) = reached {
             ending.notes.push(format!("went on above {reached}, where this backfill was stopped"));

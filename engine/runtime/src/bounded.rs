@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_abi::message::PlanRequest;
+use engine_abi::message::{Delivered, PlanRequest};
 use engine_abi::{Error, Result};
 use engine_spec::OnExhausted;
 use engine_state::{Backfill, NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::catch_up::{Left, catch_up};
 use crate::cut::cut;
-use crate::front::join;
+use crate::front::{self, join};
 use crate::outlet::Target;
 use crate::pass::{self, Straggler};
 use crate::retry::{Budget, Next};
@@ -37,6 +37,11 @@ impl Ending {
 
 pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Window>) -> Result<Ending> {
     let mut ending = Ending::default();
+    // Before anything is read: what is put away now must not be read again.
+    tell_source(shared, &mut ending)?;
+    if ending.source.is_some() {
+        return Ok(ending);
+    }
     let resumed = unfinished.len();
     let mut left_open = false;
     for window in unfinished {
@@ -107,7 +112,7 @@ pub(crate) fn new_window(
         });
         match planned {
             Ok(plan) => break plan,
-            Err(error) => wait_or_give_up(shared, &mut budget, error)?,
+            Err(error) => wait_or_give_up(shared, &mut budget, error, "reading")?,
         }
     };
     if plan.splits.is_empty() {
@@ -121,6 +126,7 @@ pub(crate) fn new_window(
         upper: plan.upper,
         splits: plan.splits,
         definition: assembly.definition.clone(),
+        tells: plan.tell,
         context: shared.context(),
         sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
         replays: Vec::new(),
@@ -130,14 +136,14 @@ pub(crate) fn new_window(
 }
 
 /// Sleeps before the next attempt of the source, or gives the error back.
-fn wait_or_give_up(shared: &Shared, budget: &mut Budget, error: Error) -> Result<()> {
+fn wait_or_give_up(shared: &Shared, budget: &mut Budget, error: Error, doing: &str) -> Result<()> {
     match budget.failed_with(&error) {
         Next::After(pause) if shared.stop.sleep(pause) => {
             tracing::warn!(
                 pipeline = shared.pipeline(),
                 attempt = budget.failed(),
                 kind = %error.kind,
-                "reading failed and is tried again: {error}"
+                "{doing} failed and is tried again: {error}"
             );
             Ok(())
         }
@@ -187,7 +193,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
                 if fresh.as_ref().is_none_or(|fresh| deliveries(fresh) > deliveries(&job.window)) {
                     budget.succeeded();
                 }
-                if let Err(error) = wait_or_give_up(shared, &mut budget, error) {
+                if let Err(error) = wait_or_give_up(shared, &mut budget, error, "reading") {
                     ending.source = Some(error);
                     break;
                 }
@@ -214,8 +220,41 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
         }
     }
     match shared.fresh(id)? {
-        None => shared.meters.window_done(id),
+        None => {
+            shared.meters.window_done(id);
+            tell_source(shared, ending)?;
+        }
         Some(window) => leave_open(shared, shared.job(window)?, ending)?,
+    }
+    Ok(())
+}
+
+/// Tells the source of every finished window that it wants to know of.
+fn tell_source(shared: &Arc<Shared>, ending: &mut Ending) -> Result<()> {
+    for window in shared.state.windows_to_tell(shared.pipeline())? {
+        let job = shared.job(window)?;
+        let delivered = Delivered {
+            pipeline: shared.pipeline().to_owned(),
+            window: job.window.id,
+            splits: front::parts_of(&job.window.splits)?,
+        };
+        let variables = shared.variables(&job.window);
+        let mut upstream = shared.upstream(&job.assembly, &shared.stop);
+        let mut budget = Budget::new(&job.assembly.source.retry);
+        while let Err(error) = upstream.delivered(&delivered, &variables) {
+            if let Err(error) = wait_or_give_up(shared, &mut budget, error, "putting away what was delivered") {
+                if !is_stop(&error) {
+                    ending.notes.push(format!(
+                        "everything of window {} was delivered, but the source could not put it away; the next run \
+                         tries that again before it reads anything",
+                        job.window.id
+                    ));
+                }
+                ending.source = Some(error);
+                return Ok(());
+            }
+        }
+        shared.state.source_told(shared.pipeline(), job.window.id)?;
     }
     Ok(())
 }

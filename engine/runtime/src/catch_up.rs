@@ -207,7 +207,7 @@ fn bury(
     let last = missing.len() == 1;
     outlet.begin_run(&target)?;
     // The answer to a commit may have been lost: what is there is not given up.
-    match outlet.recover(&target, first, last) {
+    match outlet.recover(&target, first, last, stop) {
         Ok(true) => return Ok(()),
         Ok(false) => {}
         Err(error) => tracing::warn!(pipeline = shared.pipeline(), sink, "not known whether it was delivered: {error}"),

@@ -96,12 +96,24 @@ pub(crate) fn join(assembly: &Assembly, plan: Plan) -> Plan {
     Plan { splits: vec![split], ..plan }
 }
 
+/// The splits that a source planned, of those that [`join`] may have made of them.
+pub(crate) fn parts_of(splits: &[Split]) -> Result<Vec<Split>> {
+    match splits {
+        [split] if split.id == WHOLE && split.spec.get(PARTS).is_some() => parts(&split.spec[PARTS]),
+        _ => Ok(splits.to_vec()),
+    }
+}
+
+fn parts<T: serde::de::DeserializeOwned>(stored: &serde_json::Value) -> Result<T> {
+    T::deserialize(stored)
+        .map_err(|error| Error::internal(format!("a stored window has splits that are none: {error}")))
+}
+
 /// Opens a split that [`join`] may have made of several: one stream, in their order.
 pub(crate) fn open(front: &Shared, split: &Split, opening: &Opening) -> Result<Batches> {
     let parts = split.spec.get(PARTS).filter(|_| split.id == WHOLE);
     let Some(parts) = parts else { return lock(front).open(split, opening) };
-    let mut parts: VecDeque<Split> = serde_json::from_value(parts.clone())
-        .map_err(|error| Error::internal(format!("a stored window has splits that are none: {error}")))?;
+    let mut parts: VecDeque<Split> = self::parts(parts)?;
     let mut stream = next_part(front, &mut parts, opening)?.map(|(_, stream)| stream);
     let (front, opening) = (Arc::clone(front), opening.clone());
     // Nulls may be in one part and not in another.

@@ -1,7 +1,7 @@
 //! Telling somebody of a run: `on_failure` and the like. What is to be told is stored with the run's end, and
 //! kept until a sink has taken it, so that it is told also when the engine or the mail server dies meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -12,6 +12,7 @@ use engine_abi::{Error, Result, Unit};
 use engine_host::{Direction, Instance};
 use engine_spec::{Event, TemplateVariables};
 use engine_state::{Delivery, Health, Notice, Outcome, RUN_SPLIT, State};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::assembly::{Assembly, NoticePart, Part};
@@ -130,6 +131,7 @@ fn record(event: Event, report: &RunReport, health: &Health, ended: DateTime<Utc
         "alert": null,
         "failing_since": health.failing_since,
         "failures": health.failures,
+        "params": report.params,
     })
 }
 
@@ -298,6 +300,7 @@ impl Teller<'_> {
             run_started: text("started"),
             pipeline_name: self.assembly.name.clone(),
             window_id: self.notice.number,
+            params: self.notice.record.get("params").and_then(|it| BTreeMap::deserialize(it).ok()).unwrap_or_default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_abi::message::{Begun, Delivery as Message, GivenUp, Receipt, RunBegun, Sealed, SinkRun};
 use engine_abi::stream::Batches;
-use engine_abi::{Error, Promise, Result, Shape, Unit};
+use engine_abi::{Error, ErrorKind, Promise, Result, Shape, Unit};
 use engine_host::{Direction, Payload, Rejection};
 use engine_spec::TemplateVariables;
 use engine_state::{Delivery, RUN_SPLIT, State, Window, WindowKind};
@@ -12,11 +12,13 @@ use fail::fail_point;
 
 use crate::assembly::{Assembly, SinkPart};
 use crate::edge::{Edge, add_up};
+use crate::kept::{self, Kept};
 use crate::letters::{At, Letters, Stored};
 use crate::meters::{Meters, SinkMeter};
 use crate::notices;
 use crate::pass::PassContext;
 use crate::queue::{QUEUE_BYTES, ahead};
+use crate::resend::repeats;
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
@@ -40,6 +42,8 @@ pub(crate) struct Outlet {
     tells: bool,
     /// The delivery that is not tried any more, by its split, and why.
     given_up: Option<(String, GivenUp)>,
+    /// What the present delivery is made of, where that is not the pass's rows.
+    kept: Option<Kept>,
 }
 
 /// A window as one sink sees it while it delivers.
@@ -67,6 +71,7 @@ impl Outlet {
             queue_bytes: QUEUE_BYTES,
             tells: notices::tells_of_alerts(assembly),
             given_up: None,
+            kept: None,
         }
     }
 
@@ -163,8 +168,15 @@ impl Outlet {
 
     /// Settles a delivery that an earlier attempt finished or sealed, without
     /// reading anything again. False: its rows are needed.
-    pub(crate) fn recover(&mut self, target: &Target<'_>, split: &str, last: bool) -> Result<bool> {
+    pub(crate) fn recover(&mut self, target: &Target<'_>, split: &str, last: bool, stop: &Stop) -> Result<bool> {
         let delivery = self.delivery(target.window, split);
+        if let Some(of) = repeats(target.window) {
+            let kept = Kept::of(self.state.folder(), &of)?.ok_or_else(|| {
+                Error::config(format!("the artefact of window {} for sink `{}` is no longer kept", of.window, of.sink))
+                    .hint("run the pipeline for a new one; a longer `keep` of the sink keeps artefacts longer")
+            })?;
+            return self.deliver_kept(target, split, kept, last, stop);
+        }
         if self.state.delivery(&delivery)?.is_none_or(|record| record.attempts == 0) {
             return Ok(false);
         }
@@ -172,12 +184,25 @@ impl Outlet {
         let stage = self.sink.part.stage.clone();
         let instance = self.slot.instance(target.variables).map_err(|error| error.at(&stage))?;
         let receipt = match instance.begin_split(&message).map_err(|error| error.at(&stage))? {
-            Begun::New => return Ok(false),
+            // What was made ready for an attempt that failed is what that delivery is.
+            Begun::New => match Kept::of(self.state.folder(), &delivery)? {
+                Some(kept) if self.given_up.is_none() => return self.deliver_kept(target, split, kept, last, stop),
+                _ => return Ok(false),
+            },
             Begun::Committed { receipt } => receipt,
             Begun::Sealed => instance.commit(&message).map_err(|error| error.at(&stage))?,
         };
         self.settle(target, &delivery, &message, receipt, || last)?;
         Ok(true)
+    }
+
+    /// Delivers what was kept, in the place of rows.
+    fn deliver_kept(&mut self, target: &Target<'_>, split: &str, kept: Kept, last: bool, stop: &Stop) -> Result<bool> {
+        let input = kept.open()?;
+        self.kept = Some(kept);
+        let delivered = self.deliver(target, split, input, || last, stop);
+        self.kept = None;
+        delivered.map(|()| true)
     }
 
     /// Delivers one split (or the whole window): everything between `begin_split`
@@ -200,6 +225,9 @@ impl Outlet {
         match done.and_then(|receipt| self.settle(target, &delivery, &message, receipt, is_last)) {
             Ok(()) => Ok(()),
             Err(error) => {
+                if error.kind != ErrorKind::Cancelled {
+                    self.state.attempt_failed(&delivery, &error)?;
+                }
                 if let Some(instance) = self.slot.opened()
                     && let Err(second) = instance.abort(&message)
                 {
@@ -239,6 +267,10 @@ impl Outlet {
             }
             Begun::New => {}
         }
+        let Some(input) = self.unless_empty(input)? else {
+            let detail = serde_json::json!({"skipped": "there were no rows"});
+            return Ok(Receipt { detail, ..Receipt::default() });
+        };
         // From here on, something of it may be at the other side.
         self.state.attempt(delivery)?;
         let at = At { window: delivery.window, split: delivery.split.clone(), run: target.run.to_owned() };
@@ -255,6 +287,22 @@ impl Outlet {
         let receipt = self.slot.instance(target.variables)?.commit(&message)?;
         fail_point!("runtime::committed");
         Ok(Receipt { rows: if receipt.rows == 0 { rows } else { receipt.rows }, ..receipt })
+    }
+
+    /// The rows, unless there are none and the sink is to be given nothing then.
+    fn unless_empty(&mut self, mut input: Batches) -> Result<Option<Batches>> {
+        if !self.sink.skips_empty || self.kept.is_some() {
+            return Ok(Some(input));
+        }
+        self.slot.host.counts.reset();
+        let schema = input.schema();
+        for batch in input.by_ref() {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(Batches::new(schema, std::iter::once(Ok(batch)).chain(input))));
+            }
+        }
+        Ok(None)
     }
 
     /// Rows that are there already. They are read to the end all the same: only
@@ -308,9 +356,10 @@ impl Outlet {
     fn write(&mut self, target: &Target<'_>, message: &Message, input: Batches, stop: &Stop) -> Result<Sealed> {
         self.into.reset();
         self.slot.host.counts.reset();
-        let copied = self.encoder.is_none() && self.takes() == Shape::Files;
+        let kept = self.kept.take();
+        let copied = kept.is_some() || (self.encoder.is_none() && self.takes() == Shape::Files);
         let input = if copied { self.into.count_files(input) } else { self.into.count(input) };
-        let mut stream = match self.encoder.as_mut() {
+        let mut stream = match self.encoder.as_mut().filter(|_| kept.is_none()) {
             Some(encoder) => {
                 encoder.host.counts.reset();
                 let encoded = encoder.instance(target.variables)?.apply(Direction::Encode, input)?;
@@ -318,9 +367,21 @@ impl Outlet {
             }
             None => input,
         };
-        if let Some(compression) = self.compression.as_mut() {
+        if let Some(compression) = self.compression.as_mut().filter(|_| kept.is_none()) {
             let compressed = compression.instance(target.variables)?.apply(Direction::Encode, stream)?;
             stream = ahead("compression", compressed, stop, self.queue_bytes)?;
+        }
+        if self.sink.keep.is_some() && kept.is_none() && self.takes() == Shape::Files {
+            let (into, letters) = (self.into.clone(), Arc::clone(&self.letters));
+            let encoder = self.encoder.as_ref().map(|encoder| Arc::clone(&encoder.host));
+            let rows = move || {
+                // Whoever delivers it again sees no rows that could be refused once more.
+                letters.finish()?;
+                let rejected = encoder.map_or(0, |encoder| encoder.counts.rejected());
+                Ok(into.rows() - rejected.min(into.rows()))
+            };
+            let delivery = self.delivery(target.window, &message.split);
+            stream = kept::keep(stream, self.state.folder(), &delivery, rows);
         }
         // The stages before it run ahead, to the end, whatever the sink takes.
         let taken = Edge::default();
@@ -331,6 +392,7 @@ impl Outlet {
         }
         let refused = self.slot.host.counts.rejected();
         match &self.encoder {
+            _ if kept.is_some() => sealed.rows = kept.map_or(0, |kept| kept.rows),
             // Only the encoder saw rows; the sink counts bytes.
             Some(encoder) => sealed.rows = self.into.rows() - encoder.host.counts.rejected().min(self.into.rows()),
             None if self.takes() == Shape::Rows => {

@@ -136,7 +136,7 @@ fn prepare(context: &PassContext, outlet: &mut Outlet) -> Result<(Vec<String>, b
     let mut open = missing.len();
     let mut left = Vec::new();
     for split in missing {
-        if outlet.recover(&target, &split, open == 1)? {
+        if outlet.recover(&target, &split, open == 1, &context.stop)? {
             open -= 1;
         } else {
             left.push(split);

@@ -288,6 +288,7 @@ impl Push {
             sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
             replays: Vec::new(),
             backfill: None,
+            tells: false,
         })?;
         self.position = to;
         shared.meters.window(false);

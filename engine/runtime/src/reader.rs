@@ -1,7 +1,7 @@
 //! Readers: they take the splits of a window and read each for the sinks of their crew.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use engine_abi::message::Split;
@@ -55,6 +55,8 @@ struct Work {
     changed: Condvar,
     /// A reader has failed: what has begun is finished, and nothing else begins.
     failed: AtomicBool,
+    /// Rows so far.
+    rows: AtomicU64,
 }
 
 struct Splits {
@@ -75,7 +77,12 @@ struct Claim<'a> {
 impl Work {
     fn new(splits: usize, readers: usize) -> Self {
         let splits = Splits { left: (0..splits).collect(), opening: 0, readers };
-        Self { splits: Mutex::new(splits), changed: Condvar::new(), failed: AtomicBool::new(false) }
+        Self {
+            splits: Mutex::new(splits),
+            changed: Condvar::new(),
+            failed: AtomicBool::new(false),
+            rows: AtomicU64::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Splits> {
@@ -95,6 +102,19 @@ impl Work {
                 return None;
             }
             splits = self.changed.wait(splits).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Counts rows, and refuses more than there may be.
+    fn count(&self, rows: u64, most: Option<u64>) -> Result<()> {
+        let rows = self.rows.fetch_add(rows, Ordering::SeqCst) + rows;
+        match most.filter(|most| rows > *most) {
+            None => Ok(()),
+            Some(most) => {
+                Err(Error::config(format!("there are more than {most} rows, which is the pipeline's `max_rows`"))
+                    .hint("narrow the query, or raise `max_rows`")
+                    .at("source"))
+            }
         }
     }
 
@@ -181,7 +201,7 @@ impl Reader<'_> {
     }
 
     fn deliver(&mut self, split: &Split, stream: Batches) -> Result<()> {
-        let Self { context, upstream, lanes, .. } = self;
+        let Self { context, upstream, lanes, work, .. } = self;
         let schema = stream.schema();
         // Asked once: a sink that is gone meanwhile still takes the end of what it has begun.
         let wanted: Vec<usize> = (0..lanes.len()).filter(|at| lanes[*at].wants(split)).collect();
@@ -196,6 +216,7 @@ impl Reader<'_> {
                 continue;
             }
             context.meters.passing(batch.num_rows() as u64);
+            work.count(batch.num_rows() as u64, context.assembly.max_rows)?;
             for at in &wanted {
                 let others = lanes.iter().enumerate().filter(|(other, lane)| other != at && lane.alive());
                 let others: Vec<_> = others.map(|(_, lane)| Arc::clone(&lane.of)).collect();

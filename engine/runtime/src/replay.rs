@@ -108,7 +108,9 @@ impl Run {
             }
         }
         let run = state.begin_run(&assembly.name, "replay", started)?;
-        let shared = Shared::new(state, assembly, revive, meters, stop, run.clone(), started, options, Feed::Source);
+        let since = state.last_succeeded_run(&assembly.name)?.map(|run| run.started);
+        let before = assembly.variables(&run, started, since)?;
+        let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
         for (sinks, key, ids) in planned {
             let window = shared.state.create_window(&NewWindow {
@@ -123,6 +125,7 @@ impl Run {
                 sinks,
                 replays: ids,
                 backfill: None,
+                tells: false,
             })?;
             shared.meters.window(false);
             bounded::deliver(&shared, shared.job(window)?, None, &mut ending)?;

@@ -1,15 +1,18 @@
 //! One run of a pipeline, from its first look at the state to its report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use engine_abi::{Error, ErrorKind, Result};
+use engine_spec::TemplateVariables;
 use engine_state::{Health, Outcome, State, WindowKind};
 use serde::Serialize;
 
 use crate::assembly::Assembly;
 use crate::bounded::{self, Ending};
+use crate::kept;
 use crate::meters::{Figures, Meters};
 use crate::notices;
 use crate::push;
@@ -25,6 +28,9 @@ pub struct RunReport {
     pub run: String,
     /// The pipeline's name.
     pub pipeline: String,
+    /// What its templates could name.
+    #[serde(skip)]
+    pub params: BTreeMap<String, serde_json::Value>,
     /// How it ended.
     pub outcome: Outcome,
     /// When it began.
@@ -73,6 +79,8 @@ impl Run {
         let interrupted = state.interrupted_runs(&pipeline)?;
         let last = state.runs(&engine_state::RunFilter { pipeline: Some(pipeline.clone()), limit: 1 })?;
         let run = state.begin_run(&pipeline, &options.trigger, started)?;
+        let times = assembly.sinks.iter().filter_map(|sink| Some((sink.name.clone(), sink.keep?))).collect();
+        kept::forget(state.folder(), &pipeline, &times);
         // In this order: a crash in between leaves both runs open, not none.
         for old in &interrupted {
             let report = serde_json::json!({"interrupted": true, "taken_up_by": run});
@@ -95,20 +103,26 @@ impl Run {
 
         let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
         let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));
+        let since = state.last_succeeded_run(&pipeline)?.map(|run| run.started);
+        // A parameter without a value is told as any other failure of the run.
+        let (before, refused) = match assembly.variables(&run, started, since) {
+            Ok(variables) => (variables, None),
+            Err(error) => (no_values(&run, started, &pipeline), Some(error)),
+        };
         let shared = Shared::new(
             Arc::clone(&state),
             Arc::clone(&assembly),
             revive,
             Arc::clone(&meters),
             stop.clone(),
-            run.clone(),
-            started,
+            before,
             options,
             feed,
         );
-        let ending = match &spool {
-            Some(spool) => push::run(&shared, spool, &unfinished, &requests),
-            None => bounded::run(&shared, resume_only, unfinished),
+        let ending = match (refused, &spool) {
+            (Some(error), _) => Err(error),
+            (None, Some(spool)) => push::run(&shared, spool, &unfinished, &requests),
+            (None, None) => bounded::run(&shared, resume_only, unfinished),
         };
         requests.close();
         let ending = ending.unwrap_or_else(Ending::from);
@@ -124,6 +138,16 @@ impl Run {
     }
 }
 
+fn no_values(run: &str, started: DateTime<Utc>, pipeline: &str) -> TemplateVariables {
+    TemplateVariables {
+        run_id: run.to_owned(),
+        run_started: started.to_rfc3339(),
+        pipeline_name: pipeline.to_owned(),
+        window_id: 0,
+        params: BTreeMap::new(),
+    }
+}
+
 pub(crate) fn report(shared: &Shared, ending: Ending, clock: Instant, started: DateTime<Utc>) -> Result<RunReport> {
     let mut errors: Vec<Error> = ending.source.into_iter().filter(|error| error.kind != ErrorKind::Cancelled).collect();
     errors.extend(ending.sinks.into_values());
@@ -134,6 +158,7 @@ pub(crate) fn report(shared: &Shared, ending: Ending, clock: Instant, started: D
     };
     Ok(RunReport {
         run: shared.run.clone(),
+        params: shared.before.params.clone(),
         pipeline: shared.pipeline().to_owned(),
         outcome,
         started,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine_abi::{Error, ErrorKind, Result};
 use engine_spec::{OnSchemaChange, TemplateVariables};
 use engine_state::{State, Window, WindowKind};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::assembly::Assembly;
@@ -50,8 +51,9 @@ pub(crate) struct Shared {
     pub(crate) revive: Arc<Revive>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) stop: Stop,
+    /// What templates name before there is a window.
+    pub(crate) before: TemplateVariables,
     pub(crate) run: String,
-    pub(crate) started: chrono::DateTime<chrono::Utc>,
     pub(crate) options: RunOptions,
     /// Where a push source's rows come from; other sources read their own.
     pub(crate) feed: Feed,
@@ -79,13 +81,12 @@ impl Shared {
         revive: Arc<Revive>,
         meters: Arc<Meters>,
         stop: Stop,
-        run: String,
-        started: chrono::DateTime<chrono::Utc>,
+        before: TemplateVariables,
         options: RunOptions,
         feed: Feed,
     ) -> Arc<Self> {
-        let revived = Mutex::default();
-        Arc::new(Self { state, current, revive, meters, stop, run, started, options, feed, revived })
+        let (revived, run) = (Mutex::default(), before.run_id.clone());
+        Arc::new(Self { state, current, revive, meters, stop, before, run, options, feed, revived })
     }
 
     pub(crate) fn pipeline(&self) -> &str {
@@ -94,7 +95,7 @@ impl Shared {
 
     /// What a window of this run stores, so that it is completed the same way.
     pub(crate) fn context(&self) -> Value {
-        json!({"run": self.run, "started": self.started.to_rfc3339()})
+        json!({"run": self.run, "started": self.before.run_started, "params": self.before.params})
     }
 
     /// The values of templates: those of the run that made the window.
@@ -104,18 +105,15 @@ impl Shared {
             run_id: text("run"),
             run_started: text("started"),
             pipeline_name: window.pipeline.clone(),
-            window_id: window.id,
+            // One that repeats another has its names.
+            window_id: window.context.get("window").and_then(Value::as_u64).unwrap_or(window.id),
+            params: window.context.get("params").and_then(|it| BTreeMap::deserialize(it).ok()).unwrap_or_default(),
         }
     }
 
     /// The values before there is a window, for what does not name one.
     pub(crate) fn variables_before(&self) -> TemplateVariables {
-        TemplateVariables {
-            run_id: self.run.clone(),
-            run_started: self.started.to_rfc3339(),
-            pipeline_name: self.pipeline().to_owned(),
-            window_id: 0,
-        }
+        self.before.clone()
     }
 
     /// The pipeline that completes a window: the one it was begun with.

@@ -259,6 +259,7 @@ mod tests {
             sinks: vec![SinkPlan { name: "s".into(), unit: Unit::Split }],
             replays: vec![],
             backfill: None,
+            tells: false,
         };
         let window = state.create_window(&new).unwrap().id;
         Delivery { pipeline: "p".into(), sink: "s".into(), window, split: "0000".into() }

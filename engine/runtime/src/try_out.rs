@@ -138,13 +138,9 @@ fn shown(rejection: Rejection) -> Vec<(String, Value)> {
     }
 }
 
-fn variables(assembly: &Assembly) -> TemplateVariables {
-    TemplateVariables {
-        run_id: "preview".into(),
-        run_started: chrono::Utc::now().to_rfc3339(),
-        pipeline_name: assembly.name.clone(),
-        window_id: 0,
-    }
+fn variables(assembly: &Assembly, state: Option<&State>) -> Result<TemplateVariables> {
+    let last = state.map(|state| state.last_succeeded_run(&assembly.name)).transpose()?.flatten();
+    assembly.variables("preview", chrono::Utc::now(), last.map(|run| run.started))
 }
 
 /// What decompresses the source's files, with a tap behind it.
@@ -176,7 +172,7 @@ fn chain(mut stream: Batches, stages: &mut [Tried], variables: &TemplateVariable
 /// # Errors
 /// What a stage fails with.
 pub fn preview(assembly: &Assembly, state: Option<&State>, limit: usize) -> Result<Preview> {
-    let variables = variables(assembly);
+    let variables = variables(assembly, state)?;
     let mut notes = Vec::new();
     let mut source = Tried::new(assembly, &assembly.source.part, "source", None);
     let mut stages: Vec<_> = compression(assembly).into_iter().chain(stages(assembly)).collect();
@@ -241,7 +237,7 @@ fn spooled(assembly: &Assembly, state: Option<&State>, notes: &mut Vec<String>) 
 /// # Errors
 /// What a stage fails with.
 pub fn run_case(assembly: &Assembly, case: &TestCase) -> Result<CaseResult> {
-    let variables = variables(assembly);
+    let variables = variables(assembly, None)?;
     // The text of a case is what the format reads: nobody writes gzip into YAML.
     let mut stages = stages(assembly);
     let (stream, first) = match &case.input {

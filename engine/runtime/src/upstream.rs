@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
-use engine_abi::message::{Plan, PlanRequest, Split};
+use engine_abi::message::{Delivered, Plan, PlanRequest, Split};
 use engine_abi::stream::Batches;
 use engine_abi::{Error, Result, Scope, Shape};
 use engine_host::{Direction, Payload, Rejection};
@@ -108,6 +108,16 @@ impl Upstream {
         let mut front = front::lock(&self.front);
         let planned = front.source.instance(variables).and_then(|instance| instance.plan(request));
         planned.map_err(|error| {
+            front.source.close();
+            error.at("source")
+        })
+    }
+
+    /// Tells the source that every sink has all of a window.
+    pub(crate) fn delivered(&mut self, window: &Delivered, variables: &TemplateVariables) -> Result<()> {
+        let mut front = front::lock(&self.front);
+        let told = front.source.instance(variables).and_then(|instance| instance.delivered(window));
+        told.map_err(|error| {
             front.source.close();
             error.at("source")
         })

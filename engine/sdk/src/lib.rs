@@ -78,6 +78,7 @@ pub mod database;
 #[doc(hidden)]
 pub mod export;
 mod files;
+mod inbox;
 #[cfg(feature = "listen")]
 pub mod listen;
 mod lookup;
@@ -100,6 +101,7 @@ pub use engine_abi::{
 };
 pub use engine_abi::{hexadecimal, message};
 pub use files::{file_name, file_piece, file_pieces, files_schema, media_type, packed_name};
+pub use inbox::{After, Newest, names_for_moving};
 pub use lookup::{chosen_columns, find_column, find_text_column};
 #[cfg(feature = "record-template")]
 pub use minijinja;
@@ -119,7 +121,7 @@ pub mod prelude {
     pub use arrow_array::{Array, RecordBatch};
     pub use arrow_schema::{DataType, Field, Schema, SchemaRef};
     pub use engine_abi::message::{
-        Alert, Begun, CheckReport, Delivery, GivenUp, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split,
+        Alert, Begun, CheckReport, Delivered, Delivery, GivenUp, Plan, PlanRequest, Receipt, Sealed, SinkRun, Split,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! What a component implements: [`Component`], and one trait for what it is.
 
 use engine_abi::message::{
-    AcquireRequest, Acquired, Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest, Sealed,
-    SinkRun, Split, StateChange, StoreRequest,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivered, Delivery, Plan, PlanRequest, Receipt, ReleaseRequest,
+    Sealed, SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::{Batches, Cuts, Error, Example, Promise, Result, Scope, Shape, Takes, Unit};
 #[cfg(doc)]
@@ -69,6 +69,13 @@ pub trait Source: Component {
 
     /// Opens one split. Batches of 1 MiB or some thousand rows are a good size.
     fn read(&mut self, split: &Split) -> Result<Batches>;
+
+    /// Every sink has all of a window whose plan said [`Plan::tell`], and the engine will not ask for it again:
+    /// what was read can be put away. Must work twice, and must leave alone what has changed since it was planned,
+    /// which nobody has.
+    fn delivered(&mut self, _window: &Delivered) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Receives files or records on its own: a listener.

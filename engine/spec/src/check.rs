@@ -8,6 +8,7 @@ use crate::connections::{self, Connections};
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::fit;
 use crate::node::{Config, Node};
+use crate::params::Params;
 use crate::pipeline::{Event, OnExhausted, Pipeline};
 use crate::reader;
 use crate::references::Environment;
@@ -100,7 +101,8 @@ pub fn check(
     let push = source.and_then(|name| catalogue.get(ComponentKind::Source, name)).is_some_and(|source| source.push);
     let exhausted = if push { OnExhausted::Wait } else { OnExhausted::Fail };
     let Some(mut draft) = reader::read(root, exhausted, &mut diagnostics) else { return (None, diagnostics) };
-    let mut work = Work { catalogue, environment, diagnostics: &mut diagnostics };
+    let params = draft.params.clone();
+    let mut work = Work { catalogue, environment, params: &params, diagnostics: &mut diagnostics };
     for stage in draft.stages_mut() {
         connections::merge(stage, connections, work.diagnostics);
         let kind = stage.position.kind();
@@ -124,6 +126,7 @@ pub fn check(
 struct Work<'a> {
     catalogue: &'a Catalogue,
     environment: &'a dyn Environment,
+    params: &'a Params,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -134,8 +137,8 @@ impl Work<'_> {
             self.diagnostics.push(catalogue.unknown(kind, name, span));
         }
         let Some(component) = catalogue.get(kind, name) else { return };
-        let environment = self.environment;
-        let examination = Examination { component, span, environment, missing: Severity::Warning, partial };
+        let (environment, params) = (self.environment, self.params);
+        let examination = Examination { component, span, environment, params, missing: Severity::Warning, partial };
         config.secrets = examination.of(config, self.diagnostics).secrets;
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::names::quoted;
 use crate::node::Config;
+use crate::params::Params;
 use crate::references::{Environment, has_reference, is_inline_secret, substitute};
 use crate::render::url_passwords;
 use crate::schema_errors::Report;
@@ -21,6 +22,8 @@ pub(crate) struct Examined {
     pub(crate) value: Value,
     /// JSON Pointers of templates, in order.
     pub(crate) templates: Vec<String>,
+    /// Those of them that may also be numbers and truth values.
+    pub(crate) typed: Vec<String>,
     /// JSON Pointers of secrets, in order.
     pub(crate) secrets: Vec<String>,
 }
@@ -31,6 +34,8 @@ pub(crate) struct Examination<'a> {
     /// Where the component is named.
     pub(crate) span: &'a Span,
     pub(crate) environment: &'a dyn Environment,
+    /// What templates can name.
+    pub(crate) params: &'a Params,
     /// How much a reference weighs that leads nowhere.
     pub(crate) missing: Severity,
     /// Whether required settings may be missing, as in a connection.
@@ -46,11 +51,14 @@ impl Examination<'_> {
         self.hide_secrets(config, &secrets, diagnostics);
         let replaced = substitute(config, &facets, self.environment, self.missing, diagnostics);
         let unknown = |pointer: &str| replaced.unknown.iter().any(|unknown| is_within(pointer, unknown));
-        let mut templates = Vec::new();
+        let (mut templates, mut typed) = (Vec::new(), Vec::new());
         for pointer in facets.with_format("template") {
             let Some(text) = replaced.value.pointer(pointer).and_then(Value::as_str) else { continue };
             templates.push(pointer.to_owned());
-            if let (false, Err(fault)) = (unknown(pointer), template::check(text)) {
+            if facets.allows(pointer, "number") {
+                typed.push(pointer.to_owned());
+            }
+            if let (false, Err(fault)) = (unknown(pointer), template::check(text, self.params)) {
                 let found = Diagnostic::error("bad-template", fault.message).hint(fault.hint);
                 let span = self.place(config, pointer);
                 diagnostics.push(found.at(&fault.part.map_or_else(|| span.clone(), |part| span.find(&part))));
@@ -71,7 +79,7 @@ impl Examination<'_> {
             }
         }
         self.validate(config, &replaced.value, &facets, &replaced.unknown, &outside, diagnostics);
-        Examined { value: replaced.value, templates, secrets }
+        Examined { value: replaced.value, templates, typed, secrets }
     }
 
     fn validate(

@@ -11,6 +11,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::fields::Reader;
 use crate::names::nearest;
 use crate::node::Config;
+use crate::params::Params;
 use crate::pipeline::{ConnectionUse, Stage};
 use crate::references::Environment;
 use crate::resolve::ResolvedConfig;
@@ -90,7 +91,9 @@ pub fn check_connections(
         for component in kinds.iter().filter_map(|kind| catalogue.get(*kind, name)) {
             let mut found = Diagnostics::new();
             let span = &connection.component_span;
-            let examination = Examination { component, span, environment, missing: Severity::Warning, partial: true };
+            let params = &Params::default();
+            let examination =
+                Examination { component, span, environment, params, missing: Severity::Warning, partial: true };
             examination.of(&connection.with, &mut found);
             if fewest.as_ref().is_none_or(|fewest| found.errors() < fewest.errors()) {
                 fewest = Some(found);
@@ -113,12 +116,13 @@ pub fn resolve_connection(
 ) -> Result<ResolvedConfig, Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let span = &connection.component_span;
-    let examination = Examination { component, span, environment, missing: Severity::Error, partial: true };
+    let params = &Params::default();
+    let examination = Examination { component, span, environment, params, missing: Severity::Error, partial: true };
     let examined = examination.of(&connection.with, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    Ok(ResolvedConfig { value: examined.value, templates: examined.templates, secrets: examined.secrets })
+    Ok(ResolvedConfig::of(examined))
 }
 
 /// Puts the connection that a stage names under the stage's own settings.

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::Config;
-use crate::pipeline::{OnExhausted, Pipeline, Retry, Stage};
+use crate::params::{Param, Params};
+use crate::pipeline::{OnEmpty, OnExhausted, Pipeline, Retry, Stage};
 use crate::reader;
 use crate::references::is_storable;
 use crate::render::url_passwords;
@@ -32,9 +33,20 @@ pub fn definition(pipeline: &Pipeline) -> Value {
     if let Some(description) = &pipeline.description {
         object.insert("description".to_owned(), json!(description));
     }
+    let declared = pipeline.params.declared.iter();
+    let params: Map<String, Value> = declared.map(|it| (it.name.clone(), param(it))).collect();
+    if !params.is_empty() {
+        object.insert("params".to_owned(), params.into());
+    }
+    if pipeline.params.zone != Params::default().zone {
+        object.insert("timezone".to_owned(), json!(pipeline.params.zone.name()));
+    }
     object.insert("source".to_owned(), stage(&pipeline.source, "/source"));
     object.insert("transforms".to_owned(), list(&pipeline.transforms, "transforms").into());
     object.insert("sinks".to_owned(), list(&pipeline.sinks, "sinks").into());
+    if let Some(most) = pipeline.max_rows {
+        object.insert("max_rows".to_owned(), json!(most));
+    }
     if let Some(parallelism) = pipeline.parallelism {
         object.insert("parallelism".to_owned(), json!(parallelism));
     }
@@ -43,6 +55,15 @@ pub fn definition(pipeline: &Pipeline) -> Value {
         object.shift_remove("spool");
     }
     Value::Object(object)
+}
+
+fn param(param: &Param) -> Value {
+    let mut object = Map::new();
+    object.insert("type".to_owned(), json!(param.kind.as_str()));
+    if let Some(default) = &param.default {
+        object.insert("default".to_owned(), default.clone());
+    }
+    object.into()
 }
 
 fn stage(stage: &Stage, pointer: &str) -> Value {
@@ -62,6 +83,12 @@ fn stage(stage: &Stage, pointer: &str) -> Value {
     sandbox(&stage.sandbox, &mut object);
     if stage.position.kind() != engine_abi::ComponentKind::Transform {
         object.insert("retry".to_owned(), retry(&stage.retry));
+    }
+    if let Some(keep) = stage.keep {
+        object.insert("keep".to_owned(), json!(crate::format_duration(keep)));
+    }
+    if stage.empty != OnEmpty::default() {
+        object.insert("empty".to_owned(), json!(stage.empty.as_str()));
     }
     Value::Object(object)
 }

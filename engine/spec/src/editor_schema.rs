@@ -5,6 +5,7 @@ use engine_abi::{ComponentDescription, ComponentKind};
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::Catalogue;
+use crate::params::ParamKind;
 use crate::sandbox_schema;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -47,6 +48,12 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                 "pattern": "^[a-z0-9_-]{1,100}$",
             },
             "description": {"description": "What the pipeline is for.", "type": "string"},
+            "params": params(),
+            "timezone": {
+                "description": "The time zone of the dates and times that parameters have, such as `Europe/Dublin`.",
+                "type": "string",
+                "default": "UTC",
+            },
             "source": {"$ref": "#/$defs/source"},
             "transforms": {
                 "description": "What happens to the rows, in order.",
@@ -66,6 +73,11 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 64,
+            },
+            "max_rows": {
+                "description": "The most rows that a window may have; a run that meets more fails. Default: any number.",
+                "type": "integer",
+                "minimum": 1,
             },
             "on_schema_change": {
                 "description": "What happens when the columns of a source of rows are others than in the run before: the run fails before anything is written, or goes on with a warning.",
@@ -89,6 +101,30 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
             "tests": {"description": "What `engine test` runs.", "type": "array", "items": test()},
         },
         "$defs": definitions,
+    })
+}
+
+fn params() -> Value {
+    let value = json!(["string", "number", "boolean"]);
+    let kinds: Vec<_> = ParamKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    json!({
+        "description": "Values that templates name as `params.NAME`, each with its default; `engine run --set NAME=VALUE` sets them.",
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
+        "additionalProperties": {
+            "anyOf": [
+                {"type": value},
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": {
+                        "type": {"description": "What it can be. Default: what its default is, else `text`.", "enum": kinds},
+                        "default": {"description": "Its value where nobody sets one; a text may be a template. Without a default it must be set.", "type": value},
+                        "description": {"description": "What it is for.", "type": "string"},
+                    },
+                },
+            ],
+        },
     })
 }
 
@@ -232,6 +268,17 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
         properties["format"] = json!({"$ref": "#/$defs/format"});
         properties["retry"] = json!({"$ref": "#/$defs/retry"});
     }
+    if kind == ComponentKind::Sink {
+        properties["keep"] = json!({
+            "description": "Sinks that take files: how long what they were given is kept, so that `engine deliveries resend` can deliver it once more.",
+            "$ref": "#/$defs/duration",
+        });
+        properties["empty"] = json!({
+            "description": "What the sink is given where there are no rows: what there is, such as a file without rows, or nothing.",
+            "enum": ["send", "skip"],
+            "default": "send",
+        });
+    }
     sandbox_schema::add_keys(&mut properties);
     let mut schema = json!({
         "description": what,
@@ -252,7 +299,9 @@ fn notice(catalogue: &Catalogue, repeats: bool) -> Value {
     let mut schema = stage(catalogue, ComponentKind::Sink);
     schema["description"] = json!("Who is told, by any sink: it gets one record that tells of the run.");
     if let Some(properties) = schema["properties"].as_object_mut() {
-        properties.remove("name");
+        for key in ["name", "keep", "empty"] {
+            properties.remove(key);
+        }
         if repeats {
             let every = json!({
                 "description": "How long nothing is said of further failures.", "default": "1h", "$ref": "#/$defs/duration",

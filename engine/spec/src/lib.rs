@@ -29,6 +29,7 @@ mod fit;
 mod grants;
 mod names;
 mod node;
+mod params;
 mod pipeline;
 mod reader;
 mod references;
@@ -55,9 +56,10 @@ pub use editor_schema::{connections_schema, pipeline_schema, state_schema};
 pub use grants::ResolvedSandbox;
 pub use names::nearest;
 pub use node::{Config, Entry, Node, NodeKind, Place};
+pub use params::{OF_EVERY_RUN, Param, ParamKind, Params, TimeRange};
 pub use pipeline::{
-    ConnectionUse, Event, FormatUse, Notice, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions,
-    Stage, TestCase, TestInput,
+    ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
+    SpoolOptions, Stage, TestCase, TestInput,
 };
 pub use references::Environment;
 pub use render::Style;

@@ -8,6 +8,7 @@ use engine_abi::ComponentKind;
 use serde_json::Value;
 
 use crate::node::Config;
+use crate::params::Params;
 use crate::sandbox::SandboxWords;
 use crate::source::Span;
 
@@ -18,6 +19,8 @@ pub struct Pipeline {
     pub name: String,
     /// What it is for, in the author's words.
     pub description: Option<String>,
+    /// What its templates can name beside the run itself.
+    pub params: Params,
     /// Where rows come from.
     pub source: Stage,
     /// What happens to them, in order.
@@ -26,6 +29,8 @@ pub struct Pipeline {
     pub sinks: Vec<Stage>,
     /// How many splits of a window are worked on at the same time, at most.
     pub parallelism: Option<NonZeroUsize>,
+    /// The most rows that a window may have.
+    pub max_rows: Option<u64>,
     /// What happens when the source's columns are others than in the run before.
     pub on_schema_change: OnSchemaChange,
     /// How a push source is spooled.
@@ -156,6 +161,10 @@ pub struct Stage {
     /// How its outside operations are tried again. Transforms have none and keep
     /// the default.
     pub retry: Retry,
+    /// Sinks of files: how long what they were given is kept.
+    pub keep: Option<Duration>,
+    /// Sinks: what happens where there are no rows.
+    pub empty: OnEmpty,
     /// The whole stage.
     pub span: Span,
 }
@@ -241,6 +250,29 @@ impl OnExhausted {
             Self::Fail => "fail",
             Self::DeadLetter => "dead_letter",
             Self::Wait => "wait",
+        }
+    }
+}
+
+/// What a sink is given where there are no rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnEmpty {
+    /// What there is: a file without rows, a message that says so.
+    #[default]
+    Send,
+    /// Nothing.
+    Skip,
+}
+
+impl OnEmpty {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Send, Self::Skip];
+
+    /// The word for it in a pipeline.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Skip => "skip",
         }
     }
 }

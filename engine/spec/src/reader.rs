@@ -8,21 +8,25 @@ use serde_json::Value;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::{Fields, Reader};
 use crate::node::{Config, Entry, Node, NodeKind};
+use crate::params::Params;
 use crate::pipeline::{
-    ConnectionUse, Event, FormatUse, Notice, OnExhausted, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions,
-    Stage, TestCase, TestInput,
+    ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
+    SpoolOptions, Stage, TestCase, TestInput,
 };
 use crate::sandbox::SandboxWords;
 
-const PIPELINE_KEYS: [&str; 16] = [
+const PIPELINE_KEYS: [&str; 19] = [
     "name",
     "description",
+    "params",
+    "timezone",
     "source",
     "transforms",
     "sinks",
     "sink",
     "retry",
     "parallelism",
+    "max_rows",
     "on_schema_change",
     "spool",
     Event::Failure.key(),
@@ -36,6 +40,8 @@ const PIPELINE_KEYS: [&str; 16] = [
 const MAX_PARALLELISM: u64 = 64;
 const STAGE_KEYS: [&str; 9] =
     ["use", "name", "with", "compression", "format", "retry", "isolation", "limits", "permissions"];
+const SINK_KEYS: [&str; 11] =
+    ["use", "name", "with", "compression", "format", "retry", "keep", "empty", "isolation", "limits", "permissions"];
 const NOTICE_KEYS: [&str; 9] =
     ["use", "with", "compression", "format", "retry", "isolation", "limits", "permissions", "every"];
 const TRANSFORM_KEYS: [&str; 6] = ["use", "name", "with", "isolation", "limits", "permissions"];
@@ -45,10 +51,12 @@ const FORMAT_KEYS: [&str; 5] = ["use", "with", "isolation", "limits", "permissio
 pub(crate) struct Draft {
     name: Option<String>,
     description: Option<String>,
+    pub(crate) params: Params,
     pub(crate) source: Option<Stage>,
     pub(crate) transforms: Vec<Stage>,
     pub(crate) sinks: Vec<Stage>,
     parallelism: Option<NonZeroUsize>,
+    max_rows: Option<u64>,
     on_schema_change: OnSchemaChange,
     pub(crate) spool: SpoolOptions,
     pub(crate) notices: Vec<Notice>,
@@ -64,10 +72,12 @@ impl Draft {
         Some(Pipeline {
             name: self.name?,
             description: self.description,
+            params: self.params,
             source: self.source?,
             transforms: self.transforms,
             sinks: self.sinks,
             parallelism: self.parallelism,
+            max_rows: self.max_rows,
             on_schema_change: self.on_schema_change,
             spool: self.spool,
             notices: self.notices,
@@ -95,6 +105,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let retry = RetryWords::read(&mut reader, fields.get("retry"));
     let default = retry.over(&Retry { on_exhausted: exhausted, ..Retry::default() });
     let description = fields.get("description").and_then(|entry| reader.text(entry));
+    let params = Params::read(&mut reader, fields.get("params"), fields.get("timezone"));
     let source = reader
         .required(&fields, "source", "add `source:` with `use:` and `with:`")
         .and_then(|entry| stage(&mut reader, &entry.value, Position::Source, &default));
@@ -107,6 +118,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let sinks = sinks(&mut reader, &fields, &default);
     let parallelism = fields.get("parallelism").and_then(|entry| reader.integer(entry, 1, MAX_PARALLELISM));
     let parallelism = parallelism.and_then(|number| NonZeroUsize::new(number as usize));
+    let max_rows = fields.get("max_rows").and_then(|entry| reader.integer(entry, 1, u64::MAX));
     let on_schema_change = fields
         .get("on_schema_change")
         .and_then(|entry| reader.choice(entry, &OnSchemaChange::ALL, OnSchemaChange::as_str))
@@ -120,7 +132,20 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let notices = notices.collect();
     let tests = fields.get("tests").map(|entry| reader.list(entry)).unwrap_or_default();
     let tests = tests.iter().filter_map(|node| test(&mut reader, node)).collect();
-    Some(Draft { name, description, source, transforms, sinks, parallelism, on_schema_change, spool, notices, tests })
+    Some(Draft {
+        name,
+        description,
+        params,
+        source,
+        transforms,
+        sinks,
+        parallelism,
+        max_rows,
+        on_schema_change,
+        spool,
+        notices,
+        tests,
+    })
 }
 
 fn name(reader: &mut Reader<'_>, fields: &Fields<'_>, root: &Node) -> Option<String> {
@@ -200,7 +225,7 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
     let (what, keys): (_, &[&'static str]) = match position {
         Position::Source => ("a source", &STAGE_KEYS),
         Position::Transform(_) => ("a transform", &TRANSFORM_KEYS),
-        Position::Sink(_) => ("a sink", &STAGE_KEYS),
+        Position::Sink(_) => ("a sink", &SINK_KEYS),
         Position::Notice(_) => ("a notice", &NOTICE_KEYS),
     };
     let fields = reader.fields(node, what, keys)?;
@@ -209,6 +234,9 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
     with.places.entry(String::new()).or_insert_with(|| fields.place());
     let compression = fields.get("compression").and_then(|entry| format(reader, entry, "a compression"));
     let format = fields.get("format").and_then(|entry| format(reader, entry, "a format"));
+    let keep = fields.get("keep").and_then(|entry| reader.duration(entry));
+    let empty = fields.get("empty").and_then(|entry| reader.choice(entry, &OnEmpty::ALL, OnEmpty::as_str));
+    let empty = empty.unwrap_or_default();
     let sandbox = SandboxWords::read(reader, &fields);
     let component = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"));
     let component_entry = component?;
@@ -235,6 +263,8 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
         format,
         sandbox,
         retry,
+        keep,
+        empty,
         span: node.span.clone(),
     })
 }

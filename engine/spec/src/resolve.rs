@@ -9,11 +9,12 @@ use engine_abi::ComponentKind;
 use serde_json::Value;
 
 use crate::catalogue::Catalogue;
-use crate::config_check::Examination;
+use crate::config_check::{Examination, Examined};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::grants::ResolvedSandbox;
 use crate::node::Config;
-use crate::pipeline::{Event, FormatUse, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase};
+use crate::params::Params;
+use crate::pipeline::{Event, FormatUse, OnEmpty, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase};
 use crate::references::Environment;
 use crate::render::url_passwords;
 use crate::sandbox::SandboxWords;
@@ -27,6 +28,8 @@ pub struct ResolvedPipeline {
     pub name: String,
     /// See [`Pipeline::description`].
     pub description: Option<String>,
+    /// See [`Pipeline::params`].
+    pub params: Params,
     /// Where rows come from.
     pub source: ResolvedStage,
     /// What happens to them, in order.
@@ -35,6 +38,8 @@ pub struct ResolvedPipeline {
     pub sinks: Vec<ResolvedStage>,
     /// See [`Pipeline::parallelism`].
     pub parallelism: Option<NonZeroUsize>,
+    /// See [`Pipeline::max_rows`].
+    pub max_rows: Option<u64>,
     /// See [`Pipeline::on_schema_change`].
     pub on_schema_change: OnSchemaChange,
     /// How a push source is spooled.
@@ -81,6 +86,10 @@ pub struct ResolvedStage {
     pub format: Option<ResolvedFormat>,
     /// Who runs the component and what it may do.
     pub sandbox: ResolvedSandbox,
+    /// See [`Stage::keep`](crate::Stage::keep).
+    pub keep: Option<Duration>,
+    /// See [`Stage::empty`](crate::Stage::empty).
+    pub empty: OnEmpty,
     /// How its outside operations are tried again.
     pub retry: Retry,
 }
@@ -103,11 +112,23 @@ pub struct ResolvedConfig {
     pub value: Value,
     /// JSON Pointers of the templates in it.
     pub templates: Vec<String>,
+    /// Those of them that may also be numbers and truth values: what is nothing but a parameter keeps its type.
+    pub typed: Vec<String>,
     /// JSON Pointers of the secrets in it.
     pub secrets: Vec<String>,
 }
 
 impl ResolvedConfig {
+    pub(crate) fn of(examined: Examined) -> Self {
+        let Examined { value, templates, typed, secrets } = examined;
+        Self { value, templates, typed, secrets }
+    }
+
+    /// Of what could not be looked at.
+    pub(crate) fn nothing() -> Self {
+        Self { value: Value::Null, templates: Vec::new(), typed: Vec::new(), secrets: Vec::new() }
+    }
+
     /// The config as the component gets it, with its templates filled in.
     ///
     /// # Errors
@@ -115,12 +136,23 @@ impl ResolvedConfig {
     pub fn render(&self, variables: &TemplateVariables) -> engine_abi::Result<Value> {
         let mut value = self.value.clone();
         for pointer in &self.templates {
-            if let Some(Value::String(text)) = value.pointer_mut(pointer) {
+            let is_typed = self.typed.contains(pointer);
+            let Some(found) = value.pointer_mut(pointer) else { continue };
+            let param = found.as_str().and_then(only_param).and_then(|name| variables.params.get(name));
+            if let (true, Some(param)) = (is_typed, param) {
+                *found = param.clone();
+            } else if let Value::String(text) = found {
                 *text = render_template(text, variables).map_err(|error| error.context(format!("`{pointer}`")))?;
             }
         }
         Ok(value)
     }
+}
+
+/// The parameter that is all of a template: `{{ params.NAME }}`.
+fn only_param(template: &str) -> Option<&str> {
+    let name = template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("params.")?;
+    name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_').then_some(name)
 }
 
 impl ResolvedConfig {
@@ -165,7 +197,7 @@ pub fn resolve(
     catalogue: &Catalogue,
     environment: &dyn Environment,
 ) -> Result<ResolvedPipeline, Diagnostics> {
-    let mut work = Work { catalogue, environment, diagnostics: Diagnostics::new() };
+    let mut work = Work { catalogue, environment, params: &pipeline.params, diagnostics: Diagnostics::new() };
     let source = work.stage(&pipeline.source);
     let transforms: Vec<_> = pipeline.transforms.iter().map(|stage| work.stage(stage)).collect();
     let sinks: Vec<_> = pipeline.sinks.iter().map(|stage| work.stage(stage)).collect();
@@ -183,10 +215,12 @@ pub fn resolve(
     Ok(ResolvedPipeline {
         name: pipeline.name.clone(),
         description: pipeline.description.clone(),
+        params: pipeline.params.clone(),
         source,
         transforms,
         sinks,
         parallelism: pipeline.parallelism,
+        max_rows: pipeline.max_rows,
         on_schema_change: pipeline.on_schema_change,
         spool: pipeline.spool.clone(),
         notices,
@@ -197,6 +231,7 @@ pub fn resolve(
 struct Work<'a> {
     catalogue: &'a Catalogue,
     environment: &'a dyn Environment,
+    params: &'a Params,
     diagnostics: Diagnostics,
 }
 
@@ -220,6 +255,8 @@ impl Work<'_> {
             format,
             sandbox,
             retry: stage.retry.clone(),
+            keep: stage.keep,
+            empty: stage.empty,
         }
     }
 
@@ -235,12 +272,13 @@ impl Work<'_> {
                 self.catalogue.unknown(kind, name, span)
             };
             self.diagnostics.push(found);
-            return ResolvedConfig { value: Value::Null, templates: Vec::new(), secrets: Vec::new() };
+            return ResolvedConfig::nothing();
         };
-        let environment = self.environment;
-        let examination = Examination { component, span, environment, missing: Severity::Error, partial: false };
+        let (environment, params) = (self.environment, self.params);
+        let examination =
+            Examination { component, span, environment, params, missing: Severity::Error, partial: false };
         let examined = examination.of(config, &mut self.diagnostics);
-        ResolvedConfig { value: examined.value, templates: examined.templates, secrets: examined.secrets }
+        ResolvedConfig::of(examined)
     }
 }
 

@@ -36,6 +36,11 @@ impl Facets {
         self.parts.get(pointer).is_some_and(|facet| facet.formats.contains(format))
     }
 
+    /// Whether a part may be of a type, which the schema names.
+    pub(crate) fn allows(&self, pointer: &str, type_name: &str) -> bool {
+        self.parts.get(pointer).is_some_and(|facet| facet.types.contains(type_name))
+    }
+
     /// The parts that may have a format, in the order of their pointers.
     pub(crate) fn with_format<'a>(&'a self, format: &'a str) -> impl Iterator<Item = &'a str> {
         self.parts.iter().filter(move |(_, facet)| facet.formats.contains(format)).map(|(pointer, _)| pointer.as_str())

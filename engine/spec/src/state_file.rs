@@ -1,7 +1,6 @@
 //! `state.yaml`: where the engine's state stands, when not in the state folder alone.
 
 use engine_abi::{ComponentDescription, ComponentKind};
-use serde_json::Value;
 
 use crate::catalogue::Catalogue;
 use crate::config_check::Examination;
@@ -9,6 +8,7 @@ use crate::connections::{self, Connections};
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::fields::Reader;
 use crate::node::Config;
+use crate::params::Params;
 use crate::pipeline::ConnectionUse;
 use crate::references::Environment;
 use crate::resolve::ResolvedConfig;
@@ -89,9 +89,11 @@ fn examine(
     let mut with = state.with.clone();
     connections::add(&mut with, &state.component, state.connection.as_ref(), connections, diagnostics);
     if diagnostics.has_errors() {
-        return ResolvedConfig { value: Value::Null, templates: Vec::new(), secrets: Vec::new() };
+        return ResolvedConfig::nothing();
     }
     let span = &state.component_span;
-    let examined = Examination { component, span, environment, missing, partial: false }.of(&with, diagnostics);
-    ResolvedConfig { value: examined.value, templates: examined.templates, secrets: examined.secrets }
+    let params = &Params::default();
+    ResolvedConfig::of(
+        Examination { component, span, environment, params, missing, partial: false }.of(&with, diagnostics),
+    )
 }

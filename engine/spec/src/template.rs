@@ -1,13 +1,15 @@
 //! Templates: texts into which the engine puts the run's own values before a
 //! component sees them, such as `reports/{{ run.started | date("%Y") }}.csv`.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use crate::names::{either, nearest};
+use crate::params::Params;
 
-/// What templates may name.
+/// What templates may name, beside `params`.
 const VARIABLES: [&str; 4] = ["run.id", "run.started", "pipeline.name", "window.id"];
 /// Steps after which a template is stopped. Real ones need a few dozen.
 const FUEL: u64 = 10_000;
@@ -25,6 +27,8 @@ pub struct TemplateVariables {
     pub pipeline_name: String,
     /// `window.id`.
     pub window_id: u64,
+    /// `params`, by their names.
+    pub params: BTreeMap<String, serde_json::Value>,
 }
 
 /// What is wrong with a template.
@@ -55,22 +59,38 @@ fn render(template: &str, variables: &TemplateVariables) -> Result<String, Error
             run => context! { id => variables.run_id.as_str(), started => variables.run_started.as_str() },
             pipeline => context! { name => variables.pipeline_name.as_str() },
             window => context! { id => variables.window_id },
+            params => Value::from_pairs(variables.params.iter().map(|(name, value)| (name.as_str(), plain(value)))),
         },
     )
 }
 
+/// A parameter as templates see it.
+fn plain(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Bool(value) => Value::from(*value),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(whole) => Value::from(whole),
+            None => Value::from(number.as_f64().unwrap_or_default()),
+        },
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        other => Value::from(other.to_string()),
+    }
+}
+
 /// Tries a template out with made-up values.
-pub(crate) fn check(template: &str) -> Result<(), Fault> {
+pub(crate) fn check(template: &str, params: &Params) -> Result<(), Fault> {
     let compiled = ENVIRONMENT.template_from_str(template).map_err(|error| explain(template, &error))?;
     let mut named: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
     named.sort();
+    let params_named = || params.names().into_iter().map(|name| format!("params.{name}"));
     for name in named {
-        if VARIABLES.contains(&name.as_str()) {
+        if VARIABLES.contains(&name.as_str()) || params_named().any(|param| param == name) {
             continue;
         }
-        let hint = match nearest(&name, VARIABLES) {
+        let known: Vec<String> = VARIABLES.iter().map(|name| (*name).to_owned()).chain(params_named()).collect();
+        let hint = match nearest(&name, known.iter().map(String::as_str)) {
             Some(right) => format!("did you mean `{right}`?"),
-            None => format!("a template may name {}", either(&VARIABLES)),
+            None => may_name(),
         };
         return Err(Fault { message: format!("a template knows no `{name}`"), hint, part: Some(name) });
     }
@@ -79,8 +99,13 @@ pub(crate) fn check(template: &str) -> Result<(), Fault> {
         run_started: "2025-01-31T12:34:56+00:00".to_owned(),
         pipeline_name: "example".to_owned(),
         window_id: 1,
+        params: params.examples(),
     };
     render(template, &example).map(drop).map_err(|error| explain(template, &error))
+}
+
+fn may_name() -> String {
+    format!("a template may name {}, or `params.NAME` of a parameter", either(&VARIABLES))
 }
 
 fn explain(template: &str, error: &Error) -> Fault {
@@ -90,7 +115,7 @@ fn explain(template: &str, error: &Error) -> Fault {
         ErrorKind::SyntaxError => "a template is text with `{{ run.id }}` and the like in it".to_owned(),
         ErrorKind::UnknownFilter => "dates are written with `{{ run.started | date(\"%Y-%m-%d\") }}`".to_owned(),
         ErrorKind::OutOfFuel => "keep templates to a few names".to_owned(),
-        _ => format!("a template may name {}", either(&VARIABLES)),
+        _ => may_name(),
     };
     Fault { message: detail, hint, part }
 }
@@ -113,12 +138,17 @@ pub(crate) fn literal(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn check(template: &str) -> Result<(), Fault> {
+        super::check(template, &Params::default())
+    }
+
     fn variables() -> TemplateVariables {
         TemplateVariables {
             run_id: "r1".into(),
             run_started: "2025-09-17T15:44:08+05:30".into(),
             pipeline_name: "avaya_cdr".into(),
             window_id: 7,
+            params: [("region".to_owned(), serde_json::json!("EU"))].into(),
         }
     }
 
@@ -126,6 +156,15 @@ mod tests {
     fn names_and_dates_are_put_in() {
         let template = "{{ pipeline.name }}-{{ run.started | date(\"%Y%m%d\") }}-{{ window.id }}\n";
         assert_eq!(render_template(template, &variables()).unwrap(), "avaya_cdr-20250917-7\n");
+    }
+
+    #[test]
+    fn parameters_are_named_by_what_is_declared() {
+        let params = "{{ params.region }} {{ pipeline.name }}";
+        assert_eq!(render_template(params, &variables()).unwrap(), "EU avaya_cdr");
+        assert_eq!(check("{{ params.start_date }}"), Ok(()));
+        assert_eq!(check("{{ params.start_dat }}").unwrap_err().hint, "did you mean `params.start_date`?");
+        assert!(check("{{ params.region }}").is_err());
     }
 
     #[test]

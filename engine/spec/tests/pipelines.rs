@@ -174,6 +174,7 @@ sink: { use: file, with: { path: \"${env:DIR}/{{ window.id }}.csv\" }, format: c
         run_started: "2025-01-01T00:00:00Z".into(),
         pipeline_name: "p".into(),
         window_id: 3,
+        params: Default::default(),
     };
     assert_eq!(resolved.sinks[0].with.templates, ["/path"]);
     // What comes from the environment is text, whatever it looks like.

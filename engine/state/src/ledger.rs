@@ -5,6 +5,7 @@ use engine_abi::message::{Receipt, Sealed};
 use engine_abi::{Error, ErrorKind, Result, Unit};
 use fail::fail_point;
 use rusqlite::{OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::State;
@@ -13,7 +14,7 @@ use crate::cursors;
 use crate::dead_letters;
 use crate::error::Step;
 use crate::notices;
-use crate::store::{int, json_from_optional, json_text, now_text, time_from};
+use crate::store::{int, json_from, json_from_optional, json_text, now_text, time_from};
 use crate::windows;
 
 /// The name of the one delivery of a sink that publishes a window as a whole.
@@ -49,6 +50,34 @@ pub struct DeliveryRecord {
     pub bytes: u64,
     /// When it was settled.
     pub settled: Option<DateTime<Utc>>,
+    /// Why the last attempt has failed. None: there was none, or it was settled since.
+    pub failure: Option<Failure>,
+}
+
+/// Why an attempt at a delivery has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error's kind.
+    pub kind: String,
+    /// What it said.
+    pub message: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Which deliveries to list.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    /// Only of this pipeline.
+    pub pipeline: Option<String>,
+    /// Only to this sink.
+    pub sink: Option<String>,
+    /// Only of this window.
+    pub window: Option<u64>,
+    /// Only those that are not settled.
+    pub unsettled: bool,
+    /// The most of them.
+    pub limit: usize,
 }
 
 impl State {
@@ -103,6 +132,59 @@ impl State {
         })?;
         fail_point!("state::sealed");
         Ok(())
+    }
+
+    /// Keeps why an attempt has failed, of a delivery that was attempted.
+    pub fn attempt_failed(&self, delivery: &Delivery, error: &Error) -> Result<()> {
+        let failure = Failure { kind: error.kind.to_string(), message: error.message.clone(), at: Utc::now() };
+        self.write("note a failure", |transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE deliveries SET failure = ?5 \
+                     WHERE pipeline = ?1 AND window = ?2 AND sink = ?3 AND split = ?4 AND receipt IS NULL",
+                )?
+                .execute(params![
+                    delivery.pipeline,
+                    int(delivery.window),
+                    delivery.sink,
+                    delivery.split,
+                    json_text(&failure)?
+                ])?;
+            Ok(())
+        })
+    }
+
+    /// Deliveries that were attempted, those of the newest windows first.
+    pub fn deliveries(&self, filter: &DeliveryFilter) -> Result<Vec<DeliveryRecord>> {
+        self.look("list deliveries", |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT deliveries.pipeline, deliveries.sink, deliveries.window, deliveries.split \
+                 FROM deliveries JOIN windows ON windows.pipeline = deliveries.pipeline AND windows.id = window \
+                 WHERE (?1 IS NULL OR deliveries.pipeline = ?1) AND (?2 IS NULL OR sink = ?2) \
+                 AND (?3 IS NULL OR window = ?3) AND (NOT ?4 OR receipt IS NULL) \
+                 ORDER BY windows.created DESC, deliveries.pipeline, sink, split LIMIT ?5",
+            )?;
+            let found = statement
+                .query_map(
+                    params![
+                        filter.pipeline,
+                        filter.sink,
+                        filter.window.map(int),
+                        filter.unsettled,
+                        int(filter.limit as u64)
+                    ],
+                    |row| {
+                        Ok(Delivery {
+                            pipeline: row.get(0)?,
+                            sink: row.get(1)?,
+                            window: row.get::<_, i64>(2)? as u64,
+                            split: row.get(3)?,
+                        })
+                    },
+                )?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            found.iter().filter_map(|delivery| load(transaction, delivery).transpose()).collect()
+        })
     }
 
     /// What was sealed for a delivery.
@@ -233,7 +315,7 @@ fn store_receipt(
             "INSERT INTO deliveries (pipeline, window, sink, split, receipt, rows, bytes, settled) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
              ON CONFLICT DO UPDATE SET receipt = excluded.receipt, rows = excluded.rows, bytes = excluded.bytes, \
-             settled = excluded.settled",
+             settled = excluded.settled, failure = NULL",
         )?
         .execute(params![
             delivery.pipeline,
@@ -250,7 +332,7 @@ fn store_receipt(
 
 fn load(transaction: &Transaction<'_>, delivery: &Delivery) -> Step<Option<DeliveryRecord>> {
     let mut statement = transaction.prepare_cached(
-        "SELECT attempts, sealed, receipt, rows, bytes, settled FROM deliveries \
+        "SELECT attempts, sealed, receipt, rows, bytes, settled, failure FROM deliveries \
          WHERE pipeline = ?1 AND window = ?2 AND sink = ?3 AND split = ?4",
     )?;
     let columns = statement
@@ -262,10 +344,11 @@ fn load(transaction: &Transaction<'_>, delivery: &Delivery) -> Step<Option<Deliv
                 row.get::<_, Option<i64>>(3)?,
                 row.get::<_, Option<i64>>(4)?,
                 row.get::<_, Option<String>>(5)?,
+                row.get::<_, Option<String>>(6)?,
             ))
         })
         .optional()?;
-    let Some((attempts, sealed, receipt, rows, bytes, settled)) = columns else { return Ok(None) };
+    let Some((attempts, sealed, receipt, rows, bytes, settled, failure)) = columns else { return Ok(None) };
     Ok(Some(DeliveryRecord {
         delivery: delivery.clone(),
         attempts,
@@ -274,5 +357,6 @@ fn load(transaction: &Transaction<'_>, delivery: &Delivery) -> Step<Option<Deliv
         rows: rows.unwrap_or(0) as u64,
         bytes: bytes.unwrap_or(0) as u64,
         settled: settled.as_deref().map(time_from).transpose()?,
+        failure: failure.as_deref().map(json_from).transpose()?,
     }))
 }

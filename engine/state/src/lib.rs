@@ -53,7 +53,7 @@ pub use cursors::Cursor;
 pub use dead_letters::{
     DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterStatus, MAX_PAGE, Mark, NewDeadLetter, Payload,
 };
-pub use ledger::{Delivery, DeliveryRecord, RUN_SPLIT};
+pub use ledger::{Delivery, DeliveryFilter, DeliveryRecord, Failure, RUN_SPLIT};
 pub use mirror::Mirror;
 pub use notices::{Health, KEPT_NOTICES, Notice};
 pub use retention::KEPT_WINDOWS;
@@ -81,6 +81,7 @@ pub const FAILPOINTS: &[&str] = &[
     "state::sealed",
     "state::settling",
     "state::settled",
+    "state::source_told",
     "spool::truncated",
     "state::run_ended",
 ];

@@ -14,7 +14,7 @@ pub const KEPT_WINDOWS: u64 = 1_000;
 pub(crate) fn forget_old_windows(transaction: &Transaction<'_>, pipeline: &str, kept: u64) -> Step<()> {
     let old: Vec<i64> = transaction
         .prepare_cached(
-            "SELECT id FROM windows WHERE pipeline = ?1 AND finished IS NOT NULL \
+            "SELECT id FROM windows WHERE pipeline = ?1 AND finished IS NOT NULL AND tells = 0 \
              AND id < (SELECT next_window FROM pipelines WHERE name = ?1) - ?2",
         )?
         .query_map(params![pipeline, int(kept)], |row| row.get(0))?
@@ -64,6 +64,7 @@ mod tests {
             sinks: vec![SinkPlan { name: "s".into(), unit: Unit::Split }],
             replays: Vec::new(),
             backfill: None,
+            tells: false,
         };
         state.create_window(&new).unwrap().id
     }

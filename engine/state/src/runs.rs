@@ -140,6 +140,17 @@ impl State {
         })
     }
 
+    /// The newest run of a pipeline that succeeded.
+    pub fn last_succeeded_run(&self, pipeline: &str) -> Result<Option<Run>> {
+        self.look("look up the last run that succeeded", |transaction| {
+            let sql = format!(
+                "{COLUMNS} WHERE pipeline = ?1 AND outcome = 'succeeded' AND trigger NOT IN ('replay', 'resend', 'backfill') \
+                 ORDER BY id DESC LIMIT 1"
+            );
+            Ok(collect(transaction, &sql, params![pipeline])?.pop())
+        })
+    }
+
     /// Runs of a pipeline that began and never ended, oldest first. For the holder of
     /// the state before it begins a run of its own: these are the ones in which the
     /// engine died. End them, then complete their windows.

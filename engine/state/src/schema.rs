@@ -12,7 +12,7 @@ pub(crate) const LAYOUT: u64 = (MIGRATIONS.len() - LOCAL_STEPS) as u64;
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES, REMEMBERED];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES, REMEMBERED, TOLD];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -219,6 +219,14 @@ const REMEMBERED: &str = "
         value     TEXT NOT NULL,
         PRIMARY KEY (pipeline, stage)
     ) WITHOUT ROWID;
+";
+
+const TOLD: &str = "
+    -- 1: the source is to be told once the window is finished; 0: it was, or does not want to.
+    ALTER TABLE windows ADD COLUMN tells INTEGER NOT NULL DEFAULT 0;
+    -- Why the last attempt has failed: an error, with its time.
+    ALTER TABLE deliveries ADD COLUMN failure TEXT;
+    CREATE INDEX windows_to_tell ON windows (pipeline, id) WHERE tells = 1 AND finished IS NOT NULL;
 ";
 
 /// How many steps the file has behind it.

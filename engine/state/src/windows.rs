@@ -76,6 +76,8 @@ pub struct NewWindow {
     pub replays: Vec<i64>,
     /// What a `Backfill` window is a part of.
     pub backfill: Option<Backfill>,
+    /// The source wants to know when it is finished: [`State::windows_to_tell`].
+    pub tells: bool,
 }
 
 /// A stored window.
@@ -167,8 +169,8 @@ impl State {
                 .execute(params![hash, definition])?;
             transaction
                 .prepare_cached(
-                    "INSERT INTO windows (pipeline, id, run, kind, lower, upper, definition, context, created) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    "INSERT INTO windows (pipeline, id, run, kind, lower, upper, definition, context, created, tells) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 )?
                 .execute(params![
                     new.pipeline,
@@ -180,6 +182,7 @@ impl State {
                     hash,
                     json_text(&context)?,
                     now_text(),
+                    new.tells,
                 ])?;
             store_splits(transaction, new, id)?;
             store_sinks(transaction, new, id)?;
@@ -214,6 +217,30 @@ impl State {
                 params![pipeline],
             )
         })
+    }
+
+    /// The finished windows of a pipeline whose source does not know it yet, in order.
+    pub fn windows_to_tell(&self, pipeline: &str) -> Result<Vec<Window>> {
+        self.look("list the windows that the source is to be told of", |transaction| {
+            load(
+                transaction,
+                pipeline,
+                &format!("{COLUMNS} WHERE pipeline = ?1 AND tells = 1 AND finished IS NOT NULL ORDER BY id"),
+                params![pipeline],
+            )
+        })
+    }
+
+    /// The source knows that a window is finished.
+    pub fn source_told(&self, pipeline: &str, id: u64) -> Result<()> {
+        self.write("note that the source was told", |transaction| {
+            transaction
+                .prepare_cached("UPDATE windows SET tells = 0 WHERE pipeline = ?1 AND id = ?2")?
+                .execute(params![pipeline, int(id)])?;
+            Ok(())
+        })?;
+        fail_point!("state::source_told");
+        Ok(())
     }
 
     /// The newest window of a pipeline that reads its source. Where the next one

@@ -56,6 +56,7 @@ fn every_point_is_reached_by_a_delivery() {
 
     assert!(settle(&state, "sqlite", 1, "0000"));
     assert_eq!(letters()[0].status, DeadLetterStatus::Final);
+    state.source_told("p", 1).unwrap();
     assert_eq!(spool.truncate_before(first).unwrap(), first);
     state.end_run(&run, Outcome::Succeeded, &Value::Null).unwrap();
     assert_eq!(*reached.lock().unwrap(), FAILPOINTS.iter().copied().collect());

@@ -382,7 +382,15 @@ impl Calls for Guest {
     }
 
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
-        self.exchange("plan", request, |store, it, request| present(&it.source)?.call_plan(store, request))
+        let plan: Plan =
+            self.exchange("plan", request, |store, it, request| present(&it.source)?.call_plan(store, request))?;
+        if plan.tell {
+            return Err(Error::config(
+                "the source asks to be told what was delivered, and plugin.wit has no call for that",
+            )
+            .hint("use the module as a native one, or a configuration that leaves what it has read as it is"));
+        }
+        Ok(plan)
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

@@ -194,9 +194,9 @@ impl Source for AdbcSource {
             Ok(())
         })?;
         // Nothing new.
-        let Some(piece) = planned.only()? else { return Ok(Plan { upper: None, splits: vec![] }) };
+        let Some(piece) = planned.only()? else { return Ok(Plan { upper: None, splits: vec![], ..Plan::default() }) };
         let upper = piece.window.as_ref().and_then(|window| window.to.as_ref()).map(|to| json!(to));
-        Ok(Plan { upper, splits: vec![Split::new("0000", piece)?] })
+        Ok(Plan { upper, splits: vec![Split::new("0000", piece)?], ..Plan::default() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

@@ -1,6 +1,7 @@
 //! Files of this machine: a source that reads them piece by piece, and a sink
 //! that makes them appear whole or not at all.
 
+mod away;
 mod disk;
 mod planned;
 mod sink;

@@ -19,7 +19,7 @@ pub struct Planned {
     /// Bytes to read; what was appended later belongs to a later run.
     pub size: u64,
     /// When the file was written last, in nanoseconds since 1970.
-    modified_ns: i64,
+    pub modified_ns: i64,
     inode: u64,
     /// The hash of what it begins and ends with. A file that was only appended to keeps it, and one that was
     /// written over does not.
@@ -41,6 +41,11 @@ impl Planned {
     pub fn remember_ends(&mut self, file: &File) -> io::Result<()> {
         self.ends = Some(ends(file, self.size)?);
         Ok(())
+    }
+
+    /// Whether nobody has touched the file at all since.
+    pub fn is_as_planned(&self, found: &Metadata) -> bool {
+        found.len() == self.size && modified_ns(found) == self.modified_ns && found.ino() == self.inode
     }
 
     /// Why the planned bytes are no longer what the file begins with. `None`: nobody has touched it, or it is the

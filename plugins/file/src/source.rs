@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use engine_sdk::prelude::*;
-use engine_sdk::{file_piece, files_schema};
+use engine_sdk::{After, Newest, file_piece, files_schema};
 use glob::{MatchOptions, Pattern, glob_with};
 
+use crate::away::put_away;
 use crate::disk::fault;
 use crate::planned::Planned;
 
@@ -35,6 +36,14 @@ pub struct Config {
     /// takes splits: they are delivered each for itself, and several at a time.
     #[serde(default = "default_split")]
     split: ByteSize,
+    /// Only files that were written later than the newest one of the run before. Files that come with an older time,
+    /// such as copies that keep theirs, are not seen: move files away with `after` instead.
+    #[serde(default)]
+    only_new: bool,
+    /// What becomes of a file once every sink has all that was read: `keep`, `delete`, or `{move: done}` for a folder.
+    /// A name that is taken there gets a number. A file that was written to meanwhile stays.
+    #[serde(default)]
+    after: After,
 }
 
 /// Of five million rows in 240 MB, two connections load 16 to 32 MiB at a time the fastest: less means more commits,
@@ -124,6 +133,7 @@ impl Component for FileSource {
         vec![
             example("one file", json!({"path": "data/calls.csv"})),
             example("every CSV file of a folder", json!({"path": "inbox/*.csv"})),
+            example("each file once", json!({"path": "inbox/*.csv", "after": {"move": "inbox/done"}})),
         ]
     }
 
@@ -135,6 +145,7 @@ impl Component for FileSource {
             ))
             .hint("leave it out, or write a size such as 64MiB"));
         }
+        config.after.checked()?;
         Ok(Self { config, cx })
     }
 
@@ -153,7 +164,15 @@ impl Component for FileSource {
 impl Source for FileSource {
     const GIVES: Shape = Shape::Files;
 
-    fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
+    fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
+        let mut files = self.matched()?;
+        let mut upper = None;
+        if self.config.only_new {
+            let mut newest: Newest = request.cursor_as()?.unwrap_or_default();
+            files.retain(|file| newest.is_before(&file.path, file.modified_ns));
+            files.iter().for_each(|file| newest.note(&file.path, file.modified_ns));
+            upper = Some(json!(newest));
+        }
         let every = self.config.split.0;
         let split = |(at, mut planned): (usize, Planned)| {
             let size = planned.size;
@@ -163,8 +182,8 @@ impl Source for FileSource {
             let split = Split::new(format!("{at:08}"), planned)?;
             Ok(if size > every { split.cuttable(size, every) } else { split })
         };
-        let splits = self.matched()?.into_iter().enumerate().map(split).collect::<Result<_>>()?;
-        Ok(Plan { upper: None, splits })
+        let splits = files.into_iter().enumerate().map(split).collect::<Result<_>>()?;
+        Ok(Plan { upper, splits, tell: self.config.after.tells() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
@@ -183,6 +202,19 @@ impl Source for FileSource {
         let reading = Reading { head, body, begun: false, piece, planned, file, cx: self.cx.clone() };
         reading.still_fits()?;
         Ok(Batches::new(schema, reading))
+    }
+
+    fn delivered(&mut self, window: &Delivered) -> Result<()> {
+        let mut before = None;
+        for split in &window.splits {
+            let planned: Planned = split.spec_as()?;
+            // Pieces of one file follow each other.
+            if before.as_ref() != Some(&planned.path) {
+                put_away(&planned, &self.config.after, &self.cx)?;
+            }
+            before = Some(planned.path);
+        }
+        Ok(())
     }
 }
 

@@ -333,3 +333,77 @@ fn an_input_that_fails_leaves_nothing_after_the_abort() {
     sink.abort(&delivery("k")).unwrap();
     assert!(names(folder.path()).is_empty());
 }
+
+fn delivered(source: &mut FileSource, plan: Plan) {
+    let window = Delivered { pipeline: "p".into(), window: 1, splits: plan.splits };
+    source.delivered(&window).unwrap();
+    // Again, as after a crash.
+    source.delivered(&window).unwrap();
+}
+
+#[test]
+fn only_what_is_newer_than_the_run_before_is_read() {
+    let (folder, host) = folder();
+    let mut source: FileSource = host.open(json!({"path": "*.csv", "only_new": true})).unwrap();
+    let mut cursor = None;
+    let mut names = || {
+        let plan = source.plan(&PlanRequest { cursor: cursor.clone(), ..PlanRequest::default() }).unwrap();
+        assert!(!plan.tell);
+        cursor = plan.upper;
+        plan.splits.iter().map(|split| split.spec["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let written = |name: &str, seconds: u64| {
+        put(&folder, name, name);
+        let file = fs::File::options().write(true).open(folder.path().join(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    assert!(names().is_empty());
+    written("a.csv", 100);
+    written("b.csv", 100);
+    assert_eq!(names(), ["a.csv", "b.csv"]);
+    assert!(names().is_empty());
+    written("c.csv", 100);
+    written("old.csv", 99);
+    written("a.csv", 101);
+    assert_eq!(names(), ["a.csv", "c.csv"]);
+    assert!(names().is_empty());
+}
+
+#[test]
+fn what_every_sink_has_is_deleted_or_moved_and_never_replaces_a_file() {
+    let (folder, host) = folder();
+    put(&folder, "in/a.csv", "a");
+    put(&folder, "done/a.csv", "older");
+    let mut source: FileSource = host.open(json!({"path": "in/*.csv", "after": {"move": "done"}})).unwrap();
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    assert!(plan.tell);
+    delivered(&mut source, plan);
+    assert_eq!(names(&folder.path().join("done")), ["a.2.csv", "a.csv"]);
+    assert_eq!(fs::read_to_string(folder.path().join("done/a.2.csv")).unwrap(), "a");
+    assert!(names(&folder.path().join("in")).is_empty());
+
+    put(&folder, "in/b.csv", "b");
+    let mut source: FileSource = host.open(json!({"path": "in/*.csv", "after": "delete"})).unwrap();
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    delivered(&mut source, plan);
+    assert!(names(&folder.path().join("in")).is_empty());
+}
+
+#[test]
+fn what_was_written_to_after_the_plan_stays() {
+    let (folder, host) = folder();
+    put(&folder, "in/a.csv", "a");
+    let mut source: FileSource = host.open(json!({"path": "in/*.csv", "after": "delete"})).unwrap();
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    put(&folder, "in/a.csv", "a and more");
+    delivered(&mut source, plan);
+    assert_eq!(names(&folder.path().join("in")), ["a.csv"]);
+    assert!(host.log().iter().any(|(_, line)| line.contains("stays")), "{:?}", host.log());
+}
+
+#[test]
+fn a_move_needs_a_folder() {
+    let (_folder, host) = folder();
+    let opened = host.open::<FileSource>(json!({"path": "*.csv", "after": {"move": " / "}}));
+    assert_eq!(opened.err().unwrap().kind, ErrorKind::Config);
+}

@@ -153,7 +153,7 @@ impl Source for LeadPier {
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         let planned = self.questions.plan(request, &self.runtime, &self.cx)?;
         let splits = planned.map(|(piece, _)| Split::new("0000", piece)).transpose()?;
-        Ok(Plan { upper: None, splits: splits.into_iter().collect() })
+        Ok(Plan { upper: None, splits: splits.into_iter().collect(), ..Plan::default() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

@@ -178,8 +178,8 @@ impl Source for HttpSource {
 
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         Ok(match self.questions.plan(request, &self.runtime, &self.cx)? {
-            Some((piece, upper)) => Plan { upper, splits: vec![Split::new("0000", piece)?] },
-            None => Plan { upper: None, splits: vec![] },
+            Some((piece, upper)) => Plan { upper, splits: vec![Split::new("0000", piece)?], ..Plan::default() },
+            None => Plan { upper: None, splits: vec![], ..Plan::default() },
         })
     }
 

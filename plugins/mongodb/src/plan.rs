@@ -58,7 +58,7 @@ pub async fn plan(
     if let Some(cursor) = &extraction.cursor {
         let Some(window) = window(database, query, cursor, request).await? else {
             // Nothing new.
-            return Ok(Plan { upper: request.cursor.clone(), splits: vec![] });
+            return Ok(Plan { upper: request.cursor.clone(), splits: vec![], ..Plan::default() });
         };
         conditions.extend(window.conditions);
         sort.extend(window.sort);
@@ -77,7 +77,7 @@ pub async fn plan(
     let whole = query.piece(conditions.clone(), sort.clone(), snapshot);
     let columns = columns(database, extraction, &whole).await?;
     if columns.is_empty() {
-        return Ok(Plan { upper, splits: vec![] });
+        return Ok(Plan { upper, splits: vec![], ..Plan::default() });
     }
     let ranges = if ranges.is_empty() { vec![None] } else { ranges.into_iter().map(Some).collect() };
     let split = |(at, range): (usize, Option<Document>)| {
@@ -87,7 +87,7 @@ pub async fn plan(
         Split::new(format!("{at:04}"), &piece)
     };
     let splits = ranges.into_iter().enumerate().map(split).collect::<Result<_>>()?;
-    Ok(Plan { upper, splits })
+    Ok(Plan { upper, splits, ..Plan::default() })
 }
 
 /// The columns: the settings', or what the first documents have.

@@ -85,7 +85,7 @@ pub async fn plan(
         Some((cursor, growth)) => match window(connection, &reading, parameters, cursor, growth, request).await? {
             Some(window) => Some(window),
             // Nothing new.
-            None => return Ok(Plan { upper: request.cursor.clone(), splits: vec![] }),
+            None => return Ok(Plan { upper: request.cursor.clone(), splits: vec![], ..Plan::default() }),
         },
         None => None,
     };
@@ -116,7 +116,7 @@ pub async fn plan(
     };
     let splits = ranges.into_iter().enumerate().map(split).collect::<Result<_, _>>()?;
     let upper = window.and_then(|bounds| bounds.window.to).map(|to| json!(to));
-    Ok(Plan { upper, splits })
+    Ok(Plan { upper, splits, ..Plan::default() })
 }
 
 /// What is new: everything above the last window, up to the largest value there is.

@@ -130,7 +130,7 @@ pub async fn plan(
         Some((cursor, growth)) => match window(connection, &reading, parameters, cursor, growth, request).await? {
             Some(window) => Some(window),
             // Nothing new.
-            None => return Ok(Plan { upper: None, splits: vec![] }),
+            None => return Ok(Plan { upper: None, splits: vec![], ..Plan::default() }),
         },
         None => None,
     };
@@ -161,7 +161,7 @@ pub async fn plan(
     };
     let splits = ranges.into_iter().enumerate().map(split).collect::<Result<_, _>>()?;
     let upper = window.and_then(|window| window.to).map(|to| json!(to));
-    Ok(Plan { upper, splits })
+    Ok(Plan { upper, splits, ..Plan::default() })
 }
 
 /// About how many rows a table has, if the server has counted.

@@ -151,7 +151,7 @@ impl Source for SqliteSource {
             Some(_) => match self.window(&connection, request)? {
                 Some(window) => Some(window),
                 // Nothing new.
-                None => return Ok(Plan { upper: None, splits: vec![] }),
+                None => return Ok(Plan { upper: None, splits: vec![], ..Plan::default() }),
             },
             None => None,
         };
@@ -162,7 +162,7 @@ impl Source for SqliteSource {
             ranges.push(None);
         }
         let split = |(at, range)| Split::new(format!("{at:04}"), Piece { range, ..piece.clone() });
-        Ok(Plan { upper, splits: ranges.into_iter().enumerate().map(split).collect::<Result<_>>()? })
+        Ok(Plan { upper, splits: ranges.into_iter().enumerate().map(split).collect::<Result<_>>()?, ..Plan::default() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

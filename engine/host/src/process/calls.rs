@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow_array::RecordBatch;
 use engine_abi::ipc::Decoder;
 use engine_abi::message::{
-    Begun, CheckReport, Delivery, Plan, PlanRequest, Receipt, RunBegun, Scoped, Sealed, SinkRun, Split,
+    Begun, CheckReport, Delivered, Delivery, Plan, PlanRequest, Receipt, RunBegun, Scoped, Sealed, SinkRun, Split,
 };
 use engine_abi::table::Calls;
 use engine_abi::{Batches, Error, Result};
@@ -70,6 +70,10 @@ impl Calls for Isolated {
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
         self.open_stream(&Call::Read(split.clone()))
+    }
+
+    fn delivered(&mut self, window: &Delivered) -> Result<()> {
+        self.ask(&Call::Delivered(window.clone()))
     }
 
     fn listen(&mut self) -> Result<()> {

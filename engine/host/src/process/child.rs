@@ -282,6 +282,7 @@ impl Served {
             Call::Check => message(&self.instance()?.check()?),
             Call::Scope => message(&Scoped { scope: self.instance()?.scope()? }),
             Call::Plan(request) => message(&self.instance()?.plan(&request)?),
+            Call::Delivered(window) => message(&self.instance()?.delivered(&window)?),
             Call::Listen => message(&self.instance()?.listen()?),
             Call::BeginRun(run) => message(&self.instance()?.begin_run(&run)?),
             Call::BeginSplit(delivery) => message(&self.instance()?.begin_split(&delivery)?),

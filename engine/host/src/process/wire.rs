@@ -7,7 +7,7 @@
 //! (`Need`) and for what `plugin.h` calls the host. Messages are those of
 //! `plugin.h` as JSON; rows are pieces of [`engine_abi::ipc`].
 
-use engine_abi::message::{Delivery, OpenRequest, PlanRequest, SinkRun, Split};
+use engine_abi::message::{Delivered, Delivery, OpenRequest, PlanRequest, SinkRun, Split};
 use engine_abi::{ComponentKind, Error, ModuleIdentity, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,7 @@ pub enum Call {
     Scope,
     Plan(PlanRequest),
     Read(Split),
+    Delivered(Delivered),
     Listen,
     Apply(i32),
     BeginRun(SinkRun),
@@ -131,6 +132,7 @@ impl Call {
             Self::Scope => "scope",
             Self::Plan(_) => "plan",
             Self::Read(_) => "read",
+            Self::Delivered(_) => "delivered",
             Self::Listen => "listen",
             Self::Apply(_) => "apply",
             Self::BeginRun(_) => "begin_run",

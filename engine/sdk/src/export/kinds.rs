@@ -6,8 +6,8 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use engine_abi::ffi::direction;
 use engine_abi::message::{
-    AcquireRequest, Acquired, Begun, CheckReport, Delivery, OpenRequest, Plan, PlanRequest, Receipt, ReleaseRequest,
-    RunBegun, Scoped, Sealed, SinkRun, Split, StateChange, StoreRequest,
+    AcquireRequest, Acquired, Begun, CheckReport, Delivered, Delivery, OpenRequest, Plan, PlanRequest, Receipt,
+    ReleaseRequest, RunBegun, Scoped, Sealed, SinkRun, Split, StateChange, StoreRequest,
 };
 use engine_abi::table::{Calls, wrong_direction};
 use engine_abi::{
@@ -126,6 +126,10 @@ impl<T: Source> Calls for AsSource<T> {
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
         self.0.read(split)
+    }
+
+    fn delivered(&mut self, window: &Delivered) -> Result<()> {
+        self.0.delivered(window)
     }
 }
 

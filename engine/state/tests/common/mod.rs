@@ -40,6 +40,7 @@ pub fn new_window(lower: u64, splits: &[&str], sinks: &[(&str, Unit)]) -> NewWin
         sinks: sinks.iter().map(|(name, unit)| SinkPlan { name: (*name).into(), unit: *unit }).collect(),
         replays: Vec::new(),
         backfill: None,
+        tells: false,
     }
 }
 

@@ -329,7 +329,7 @@ fn splits_hold_every_row_once_as_it_was_when_they_were_planned() {
         let mut seen: Vec<String> = vec![];
         for (at, split) in plan.splits.iter().enumerate() {
             let reader = if at == 1 { &mut other } else { &mut source };
-            let part = values(reader, &Plan { upper: None, splits: vec![split.clone()] });
+            let part = values(reader, &Plan { upper: None, splits: vec![split.clone()], ..Plan::default() });
             sizes.push(part.len());
             seen.extend(part);
         }

@@ -68,7 +68,7 @@ impl Source for Countdown {
             first = end;
         }
         // When no number is left: no splits, and the cursor as it came.
-        Ok(Plan { upper: Some(json!(upper)), splits })
+        Ok(Plan { upper: Some(json!(upper)), splits, ..Plan::default() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {

@@ -221,7 +221,11 @@ impl ShelfSource {
 impl Source for ShelfSource {
     fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
         let split = Split { id: "0000".into(), spec: json!({}), ..Split::default() };
-        Ok(Plan { upper: None, splits: if self.batches().is_empty() { vec![] } else { vec![split] } })
+        Ok(Plan {
+            upper: None,
+            splits: if self.batches().is_empty() { vec![] } else { vec![split] },
+            ..Plan::default()
+        })
     }
 
     fn read(&mut self, _: &Split) -> Result<Batches> {

@@ -58,13 +58,13 @@ impl<const FAULT: u8> Source for Count<FAULT> {
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
         let upper = json!(self.config.rows * 2);
         if request.cursor.as_ref() == Some(&upper) && FAULT != STANDS_STILL {
-            return Ok(Plan { upper: Some(upper), splits: vec![] });
+            return Ok(Plan { upper: Some(upper), splits: vec![], ..Plan::default() });
         }
         let split = |number: i64| {
             let id = if FAULT == SAME_IDS { "0000".into() } else { format!("{number:04}") };
             Ok(Split::new(id, number * self.config.rows + 1)?.rows(self.config.rows as u64))
         };
-        Ok(Plan { upper: Some(upper), splits: (0..2).map(split).collect::<Result<_>>()? })
+        Ok(Plan { upper: Some(upper), splits: (0..2).map(split).collect::<Result<_>>()?, ..Plan::default() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
