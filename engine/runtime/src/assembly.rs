@@ -11,7 +11,7 @@ use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Takes, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
-    Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
+    Burst, Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
     ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase, TimeRange,
 };
 use serde_json::Value;
@@ -247,6 +247,8 @@ pub struct SinkPart {
     pub keep: Option<Duration>,
     /// It is given nothing where there are no rows.
     pub skips_empty: bool,
+    /// It is given a file for each value of a column.
+    pub burst: Option<Burst>,
 }
 
 impl SinkPart {
@@ -339,7 +341,13 @@ impl Assembly {
         let copies = source.decoder.is_none() && source.part.component.description().gives == Shape::Files;
         let sink_part = |stage: &ResolvedStage, name: &str, copies: bool| -> Result<SinkPart> {
             let mut part = Part::new(modules, stage, name, place)?;
-            part.is_encoded = stage.format.is_some();
+            // Files of a burst have names.
+            part.is_encoded = stage.format.is_some() && stage.burst.is_none();
+            if stage.burst.is_some() && stage.format.is_none() {
+                return Err(Error::config(format!("sink `{}` has a `burst`, and no `format` makes files", stage.name))
+                    .hint("add `format:`, or remove `burst:`")
+                    .at(name));
+            }
             part.takes = Some(part.component.description().takes.shape(copies || stage.format.is_some()));
             let (encoder, compression) = (format(&stage.format, name)?, format(&stage.compression, name)?);
             if stage.keep.is_some() && part.takes != Some(Shape::Files) {
@@ -355,6 +363,7 @@ impl Assembly {
                 retry: stage.retry.clone(),
                 keep: stage.keep,
                 skips_empty: stage.empty == OnEmpty::Skip,
+                burst: stage.burst.clone(),
             })
         };
         let notice = |notice: &ResolvedNotice| -> Result<NoticePart> {

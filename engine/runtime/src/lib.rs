@@ -18,6 +18,7 @@
 mod assembly;
 mod backfill;
 mod bounded;
+mod burst;
 mod catch_up;
 mod cut;
 mod drift;

@@ -11,6 +11,7 @@ use engine_state::{Delivery, RUN_SPLIT, State, Window, WindowKind};
 use fail::fail_point;
 
 use crate::assembly::{Assembly, SinkPart};
+use crate::burst;
 use crate::edge::{Edge, add_up};
 use crate::kept::{self, Kept};
 use crate::letters::{At, Letters, Stored};
@@ -362,7 +363,10 @@ impl Outlet {
         let mut stream = match self.encoder.as_mut().filter(|_| kept.is_none()) {
             Some(encoder) => {
                 encoder.host.counts.reset();
-                let encoded = encoder.instance(target.variables)?.apply(Direction::Encode, input)?;
+                let encoded = match &self.sink.burst {
+                    Some(burst) => burst::encode(input, burst, encoder.take(target.variables)?, target.variables)?,
+                    None => encoder.instance(target.variables)?.apply(Direction::Encode, input)?,
+                };
                 ahead(self.name(), encoded, stop, self.queue_bytes)?
             }
             None => input,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_abi::Result;
+use engine_abi::{Error, Result};
 use engine_host::Instance;
 use engine_spec::TemplateVariables;
 use serde_json::Value;
@@ -34,6 +34,12 @@ impl Slot {
             }
         };
         Ok(instance)
+    }
+
+    /// The open instance, for whoever works with it from now on; the next one is opened anew.
+    pub(crate) fn take(&mut self, variables: &TemplateVariables) -> Result<Instance> {
+        self.instance(variables)?;
+        self.open.take().map(|(_, instance)| instance).ok_or_else(|| Error::internal("no instance was opened"))
     }
 
     /// The instance, if it is open.

@@ -76,6 +76,8 @@ pub fn packed_name(name: String, start: &[u8]) -> String {
     let ending = match start {
         [0x1f, 0x8b, ..] if kind != "application/gzip" => ".gz",
         [0x28, 0xb5, 0x2f, 0xfd, ..] if kind != "application/zstd" => ".zst",
+        // A workbook is such an archive itself.
+        [b'P', b'K', 3, 4, ..] if kind != "application/zip" && !kind.ends_with(".sheet") => ".zip",
         _ => return name,
     };
     // What has an ending of its own may be made so.
@@ -157,6 +159,10 @@ mod tests {
             ("a.csv.gz", b"\x1f\x8b\x08", "a.csv.gz"),
             ("a.csv", b"\x28\xb5\x2f\xfd", "a.csv.zst"),
             ("a.tgz", b"\x1f\x8b\x08", "a.tgz"),
+            ("a.csv", b"PK\x03\x04", "a.csv.zip"),
+            ("a.zip", b"PK\x03\x04", "a.zip"),
+            ("a.xlsx", b"PK\x03\x04", "a.xlsx"),
+            ("a.docx", b"PK\x03\x04", "a.docx"),
             ("a.csv", b"", "a.csv"),
         ] {
             assert_eq!(packed_name(name.into(), start), called);

@@ -5,7 +5,7 @@ use engine_abi::ComponentKind;
 use crate::catalogue::Catalogue;
 use crate::config_check::Examination;
 use crate::connections::{self, Connections};
-use crate::diagnostic::{Diagnostics, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::fit;
 use crate::node::{Config, Node};
 use crate::params::Params;
@@ -14,6 +14,7 @@ use crate::reader;
 use crate::references::Environment;
 use crate::sandbox::Isolation;
 use crate::source::{Source, Span};
+use crate::template;
 use crate::yaml;
 
 /// A file that was read.
@@ -115,6 +116,14 @@ pub fn check(
         for format in stage.compression.iter_mut().chain(&mut stage.format) {
             work.config(ComponentKind::Format, &format.component, &format.component_span, &mut format.with, false);
             format.sandbox.resolve(environment, Severity::Warning, work.diagnostics);
+        }
+    }
+    for stage in draft.stages() {
+        let Some(burst) = &stage.burst else { continue };
+        if let Err(fault) = template::check_with(&burst.filename, &params, &["value"]) {
+            let found = Diagnostic::error("bad-template", fault.message).hint(fault.hint);
+            let span = stage.span.find(&burst.filename);
+            diagnostics.push(found.at(&fault.part.map_or(span.clone(), |part| span.find(&part))));
         }
     }
     fit::check(&draft, catalogue, &mut diagnostics);

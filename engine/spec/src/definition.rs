@@ -87,6 +87,9 @@ fn stage(stage: &Stage, pointer: &str) -> Value {
     if let Some(keep) = stage.keep {
         object.insert("keep".to_owned(), json!(crate::format_duration(keep)));
     }
+    if let Some(burst) = &stage.burst {
+        object.insert("burst".to_owned(), json!({"by": burst.by, "filename": burst.filename}));
+    }
     if stage.empty != OnEmpty::default() {
         object.insert("empty".to_owned(), json!(stage.empty.as_str()));
     }

@@ -273,6 +273,16 @@ fn stage(catalogue: &Catalogue, kind: ComponentKind) -> Value {
             "description": "Sinks that take files: how long what they were given is kept, so that `engine deliveries resend` can deliver it once more.",
             "$ref": "#/$defs/duration",
         });
+        properties["burst"] = json!({
+            "description": "Sinks with a format: a file for each value of a column, by which the rows must be sorted.",
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["by", "filename"],
+            "properties": {
+                "by": {"description": "The column.", "type": "string"},
+                "filename": {"description": "How each file is called, a template that also knows `value`, such as `sales-{{ value }}.csv`.", "type": "string"},
+            },
+        });
         properties["empty"] = json!({
             "description": "What the sink is given where there are no rows: what there is, such as a file without rows, or nothing.",
             "enum": ["send", "skip"],
@@ -299,7 +309,7 @@ fn notice(catalogue: &Catalogue, repeats: bool) -> Value {
     let mut schema = stage(catalogue, ComponentKind::Sink);
     schema["description"] = json!("Who is told, by any sink: it gets one record that tells of the run.");
     if let Some(properties) = schema["properties"].as_object_mut() {
-        for key in ["name", "keep", "empty"] {
+        for key in ["name", "keep", "burst", "empty"] {
             properties.remove(key);
         }
         if repeats {

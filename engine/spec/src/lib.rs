@@ -58,7 +58,7 @@ pub use names::nearest;
 pub use node::{Config, Entry, Node, NodeKind, Place};
 pub use params::{OF_EVERY_RUN, Param, ParamKind, Params, TimeRange};
 pub use pipeline::{
-    ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
+    Burst, ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
     SpoolOptions, Stage, TestCase, TestInput,
 };
 pub use references::Environment;
@@ -67,6 +67,6 @@ pub use resolve::{ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeli
 pub use sandbox::{Grant, Grants, Isolation, LimitWords, PermissionWords, SandboxWords};
 pub use source::{Source, Span};
 pub use state_file::{StateUse, check_state, parse_state, resolve_state};
-pub use template::{TemplateVariables, render_template};
+pub use template::{TemplateVariables, render_burst, render_template};
 pub use units::{format_bytes, format_duration, parse_bytes, parse_duration};
 pub use yaml::{MAX_ALIAS_BYTES, MAX_BYTES, MAX_DEPTH, MAX_NODES};

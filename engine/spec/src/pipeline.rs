@@ -165,6 +165,8 @@ pub struct Stage {
     pub keep: Option<Duration>,
     /// Sinks: what happens where there are no rows.
     pub empty: OnEmpty,
+    /// Sinks with a format: a file for each value of a column.
+    pub burst: Option<Burst>,
     /// The whole stage.
     pub span: Span,
 }
@@ -252,6 +254,15 @@ impl OnExhausted {
             Self::Wait => "wait",
         }
     }
+}
+
+/// A file for each value of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burst {
+    /// The column.
+    pub by: String,
+    /// How each file is called, a template that also knows `value`.
+    pub filename: String,
 }
 
 /// What a sink is given where there are no rows.

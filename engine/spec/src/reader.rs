@@ -10,7 +10,7 @@ use crate::fields::{Fields, Reader};
 use crate::node::{Config, Entry, Node, NodeKind};
 use crate::params::Params;
 use crate::pipeline::{
-    ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
+    Burst, ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
     SpoolOptions, Stage, TestCase, TestInput,
 };
 use crate::sandbox::SandboxWords;
@@ -40,8 +40,20 @@ const PIPELINE_KEYS: [&str; 19] = [
 const MAX_PARALLELISM: u64 = 64;
 const STAGE_KEYS: [&str; 9] =
     ["use", "name", "with", "compression", "format", "retry", "isolation", "limits", "permissions"];
-const SINK_KEYS: [&str; 11] =
-    ["use", "name", "with", "compression", "format", "retry", "keep", "empty", "isolation", "limits", "permissions"];
+const SINK_KEYS: [&str; 12] = [
+    "use",
+    "name",
+    "with",
+    "compression",
+    "format",
+    "retry",
+    "keep",
+    "burst",
+    "empty",
+    "isolation",
+    "limits",
+    "permissions",
+];
 const NOTICE_KEYS: [&str; 9] =
     ["use", "with", "compression", "format", "retry", "isolation", "limits", "permissions", "every"];
 const TRANSFORM_KEYS: [&str; 6] = ["use", "name", "with", "isolation", "limits", "permissions"];
@@ -237,6 +249,7 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
     let keep = fields.get("keep").and_then(|entry| reader.duration(entry));
     let empty = fields.get("empty").and_then(|entry| reader.choice(entry, &OnEmpty::ALL, OnEmpty::as_str));
     let empty = empty.unwrap_or_default();
+    let burst = fields.get("burst").and_then(|entry| burst(reader, entry));
     let sandbox = SandboxWords::read(reader, &fields);
     let component = reader.required(&fields, "use", &format!("add `use:` with the name of {what}"));
     let component_entry = component?;
@@ -265,8 +278,19 @@ fn stage(reader: &mut Reader<'_>, node: &Node, position: Position, default: &Ret
         retry,
         keep,
         empty,
+        burst,
         span: node.span.clone(),
     })
+}
+
+fn burst(reader: &mut Reader<'_>, entry: &Entry) -> Option<Burst> {
+    let fields = reader.fields(&entry.value, "`burst`", &["by", "filename"])?;
+    let by = reader.required(&fields, "by", "add `by:`, the column whose values get a file each");
+    let by = by.and_then(|entry| reader.text(entry));
+    let hint = "add `filename:`, such as `sales-{{ value }}.csv`";
+    let named = reader.required(&fields, "filename", hint);
+    let filename = named.and_then(|entry| reader.text(entry));
+    Some(Burst { by: by?, filename: filename? })
 }
 
 fn notice(reader: &mut Reader<'_>, entry: &Entry, event: Event, default: &Retry) -> Option<Notice> {

@@ -14,7 +14,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::grants::ResolvedSandbox;
 use crate::node::Config;
 use crate::params::Params;
-use crate::pipeline::{Event, FormatUse, OnEmpty, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase};
+use crate::pipeline::{
+    Burst, Event, FormatUse, OnEmpty, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase,
+};
 use crate::references::Environment;
 use crate::render::url_passwords;
 use crate::sandbox::SandboxWords;
@@ -90,6 +92,8 @@ pub struct ResolvedStage {
     pub keep: Option<Duration>,
     /// See [`Stage::empty`](crate::Stage::empty).
     pub empty: OnEmpty,
+    /// See [`Stage::burst`](crate::Stage::burst).
+    pub burst: Option<Burst>,
     /// How its outside operations are tried again.
     pub retry: Retry,
 }
@@ -257,6 +261,7 @@ impl Work<'_> {
             retry: stage.retry.clone(),
             keep: stage.keep,
             empty: stage.empty,
+            burst: stage.burst.clone(),
         }
     }
 

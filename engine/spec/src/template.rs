@@ -8,6 +8,7 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use crate::names::{either, nearest};
 use crate::params::Params;
+use crate::pipeline::Burst;
 
 /// What templates may name, beside `params`.
 const VARIABLES: [&str; 4] = ["run.id", "run.started", "pipeline.name", "window.id"];
@@ -52,13 +53,30 @@ pub fn render_template(template: &str, variables: &TemplateVariables) -> engine_
     })
 }
 
+/// The name of a file of a burst.
+///
+/// # Errors
+/// Those of [`render_template`].
+pub fn render_burst(burst: &Burst, value: &str, variables: &TemplateVariables) -> engine_abi::Result<String> {
+    render_with(&burst.filename, variables, value).map_err(|error| {
+        let fault = explain(&burst.filename, &error);
+        engine_abi::Error::config(format!("`burst: filename` cannot be filled in: {}", fault.message)).hint(fault.hint)
+    })
+}
+
 fn render(template: &str, variables: &TemplateVariables) -> Result<String, Error> {
+    render_with(template, variables, "")
+}
+
+/// `value`: what the template may name as such, where it is that of a burst.
+fn render_with(template: &str, variables: &TemplateVariables, value: &str) -> Result<String, Error> {
     ENVIRONMENT.render_str(
         template,
         context! {
             run => context! { id => variables.run_id.as_str(), started => variables.run_started.as_str() },
             pipeline => context! { name => variables.pipeline_name.as_str() },
             window => context! { id => variables.window_id },
+            value => value,
             params => Value::from_pairs(variables.params.iter().map(|(name, value)| (name.as_str(), plain(value)))),
         },
     )
@@ -79,12 +97,20 @@ fn plain(value: &serde_json::Value) -> Value {
 
 /// Tries a template out with made-up values.
 pub(crate) fn check(template: &str, params: &Params) -> Result<(), Fault> {
+    check_with(template, params, &[])
+}
+
+/// The same, where it may name more.
+pub(crate) fn check_with(template: &str, params: &Params, more: &[&str]) -> Result<(), Fault> {
     let compiled = ENVIRONMENT.template_from_str(template).map_err(|error| explain(template, &error))?;
     let mut named: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
     named.sort();
     let params_named = || params.names().into_iter().map(|name| format!("params.{name}"));
     for name in named {
-        if VARIABLES.contains(&name.as_str()) || params_named().any(|param| param == name) {
+        if VARIABLES.contains(&name.as_str())
+            || more.contains(&name.as_str())
+            || params_named().any(|param| param == name)
+        {
             continue;
         }
         let known: Vec<String> = VARIABLES.iter().map(|name| (*name).to_owned()).chain(params_named()).collect();

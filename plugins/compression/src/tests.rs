@@ -6,7 +6,7 @@ use engine_sdk::testing::Host;
 use engine_sdk::{file_piece, file_pieces, files_schema};
 use proptest::prelude::*;
 
-use crate::{Gzip, Zstd};
+use crate::{Gzip, Zip, Zstd};
 
 /// Name and content.
 type File = (String, Vec<u8>);
@@ -133,6 +133,68 @@ fn long_files_come_back_at_every_level() {
         assert!(packed[0].1.len() * 2 < files[0].1.len() && packed[1].1.len() < 20);
         assert_eq!(decode::<Zstd>(&packed, 1 << 20).unwrap(), files, "level {level}");
     }
+}
+
+fn archive(files: &[(&str, &[u8])], method: ::zip::CompressionMethod) -> Vec<u8> {
+    let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, data) in files {
+        let options = ::zip::write::SimpleFileOptions::default().compression_method(method);
+        match name.ends_with('/') {
+            true => writer.add_directory(*name, options).unwrap(),
+            false => {
+                writer.start_file(*name, options).unwrap();
+                writer.write_all(data).unwrap();
+            }
+        }
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_zip_archive_has_the_file_under_its_name() {
+    for data in [vec![], b"a,b\n".to_vec(), lines(80_000)] {
+        let packed = encode::<Zip>(&[file("", data.clone())], 70_001, json!({"filename": "calls.csv"}));
+        assert_eq!(packed, encode::<Zip>(&[file("", data.clone())], 99, json!({"filename": "calls.csv"})));
+        let mut archive = ::zip::ZipArchive::new(std::io::Cursor::new(packed[0].1.clone())).unwrap();
+        let mut entry = archive.by_index(0).unwrap();
+        assert_eq!(entry.name().unwrap(), "calls.csv");
+        let mut read = Vec::new();
+        entry.read_to_end(&mut read).unwrap();
+        assert!(read == data);
+        assert!(decode::<Zip>(&packed, 8_191).unwrap() == [file("", data)]);
+    }
+    let packed = encode::<Zip>(&[file("in/a.csv", "a"), file("in/b.csv", "b")], 9, json!({}));
+    assert_eq!(decode::<Zip>(&packed, 9).unwrap(), [file("in/a.csv", "a"), file("in/b.csv", "b")]);
+}
+
+#[test]
+fn archives_of_other_makers_are_read_and_what_is_none_is_told() {
+    use ::zip::CompressionMethod::{Deflated, Stored};
+    for method in [Stored, Deflated] {
+        let one = archive(&[("folder/", b""), ("folder/calls.csv", b"a,b\n1,2\n")], method);
+        assert_eq!(decode::<Zip>(&[file("x.zip", one)], 7).unwrap(), [file("x.zip", "a,b\n1,2\n")]);
+    }
+    let whole = archive(&[("a.csv", &lines(100))], Stored);
+    let mut changed = whole.clone();
+    changed[60] ^= 1;
+    for (data, told) in [
+        (archive(&[("a", b"1"), ("b", b"2")], Deflated), "is an archive of several files"),
+        (archive(&[("folder/", b"")], Deflated), "is an archive without a file"),
+        (whole[..whole.len() - 10].to_vec(), "is no zip archive that can be read"),
+        (changed, "is damaged: its content is not what its directory says"),
+        (b"a,b\n".to_vec(), "is no zip archive that can be read"),
+        (vec![], "is no zip archive that can be read"),
+    ] {
+        let error = refusal::<Zip>(&data);
+        assert!(error.message.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_file_in_an_archive_needs_a_name() {
+    let host = Host::new();
+    let error = joined(host.open::<Zip>(json!({})).unwrap().encode(cut(&[file("", "a")], 1)).unwrap()).unwrap_err();
+    assert!(error.kind == ErrorKind::Config && error.hint.unwrap().contains("filename"), "{}", error.message);
 }
 
 #[test]

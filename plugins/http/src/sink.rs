@@ -17,7 +17,7 @@ use crate::rules::{Rule, Rules};
 use crate::sender::{Sender, Way};
 use crate::tally::Tally;
 use crate::template::Template;
-use crate::upload::{Form, Upload, Uploads};
+use crate::upload::{Envelope, Form, Json, Upload, Uploads};
 
 /// As many connections as one client should ask of one server.
 const MOST_AT_A_TIME: usize = 64;
@@ -110,6 +110,9 @@ pub struct Config {
     /// body.
     #[serde(default)]
     form: Option<Form>,
+    /// Files: sends each inside a JSON object, its bytes as base64, for APIs that take nothing else.
+    #[serde(default)]
+    json: Option<Json>,
     /// How many requests may be on their way at a time. With 1 they arrive in the
     /// order of the rows.
     #[serde(default = "default_concurrency")]
@@ -233,8 +236,17 @@ impl Component for HttpSink {
         let rules = Rules::new(config.answers, config.figures)?;
         let pledge = Pledge::new(config.login.as_ref(), &api, &cx)?;
         config.form.iter().flat_map(Form::secrets).for_each(|secret| api.keep_secret(secret));
+        config.json.iter().flat_map(Json::secrets).for_each(|secret| api.keep_secret(secret));
+        let envelope = match (config.form, config.json) {
+            (Some(form), None) => Envelope::Form(form),
+            (None, Some(json)) => Envelope::Json(json.checked()?),
+            (None, None) => Envelope::None,
+            (Some(_), Some(_)) => {
+                return Err(Error::config("`form` and `json` are two ways to send one file").hint("remove one of them"));
+            }
+        };
         let filename = config.filename.map(|it| it.to_string());
-        let upload = cx.takes_files().then_some(Upload { filename, form: config.form });
+        let upload = cx.takes_files().then_some(Upload { filename, envelope });
         let way = Way { api, pledge, method, shape, concurrency: config.concurrency, idempotency_header, rules };
         Ok(Self { way, upload, runtime: Runtime::new()?, answered: vec![], told: Receipt::default(), cx })
     }
@@ -259,7 +271,8 @@ impl Component for HttpSink {
 impl Config {
     /// Whether what is set is about what comes.
     fn fits(&self, files: bool) -> Result<()> {
-        let of_files = [("filename", self.filename.is_some()), ("form", self.form.is_some())];
+        let of_files =
+            [("filename", self.filename.is_some()), ("form", self.form.is_some()), ("json", self.json.is_some())];
         let of_rows = [
             ("batch", self.batch != default_batch()),
             ("body", self.body.is_some()),

@@ -5,13 +5,16 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use engine_sdk::prelude::*;
 use engine_sdk::{Runtime, file_name, file_pieces, media_type, packed_name};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use indexmap::IndexMap;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, multipart};
+use serde_json::Map;
 use sha2::{Digest, Sha256};
 
 use crate::answer::{self, Answer, Refusal};
@@ -38,11 +41,75 @@ fn default_file() -> String {
     "file".into()
 }
 
+/// A JSON object that a file is a member of.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Json {
+    /// The member with the bytes of the file, as base64.
+    #[serde(default = "default_content")]
+    content: String,
+    /// The member with the name of the file.
+    #[serde(default = "default_name")]
+    name: String,
+    /// Further members, texts with their values.
+    #[serde(default)]
+    fields: IndexMap<String, Secret>,
+}
+
+fn default_content() -> String {
+    "content".into()
+}
+
+fn default_name() -> String {
+    "filename".into()
+}
+
+/// What a file stands in, in its request.
+pub enum Envelope {
+    /// In nothing: its bytes are the body.
+    None,
+    /// A field of a form.
+    Form(Form),
+    /// A member of a JSON object.
+    Json(Json),
+}
+
 /// How files are sent.
 pub struct Upload {
     pub filename: Option<String>,
-    pub form: Option<Form>,
+    pub envelope: Envelope,
 }
+
+impl Json {
+    /// What stands in the members beside the file may be a key of the API.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.fields.values().map(Secret::reveal)
+    }
+
+    /// Refuses two members of one name.
+    pub fn checked(self) -> Result<Self> {
+        let twice = if self.content == self.name { Some(&self.name) } else { None };
+        match twice.or(self.fields.keys().find(|key| **key == self.content || **key == self.name)) {
+            Some(key) => Err(Error::config(format!("`json` has two members `{key}`"))
+                .hint("give `content`, `name` and each of `fields` a name of its own")),
+            None => Ok(self),
+        }
+    }
+
+    /// What stands before the bytes of a file.
+    fn head(&self, file: &str) -> String {
+        let mut object = Map::new();
+        object.insert(self.name.clone(), file.into());
+        for (name, value) in &self.fields {
+            object.insert(name.clone(), value.reveal().into());
+        }
+        let text = Value::Object(object).to_string();
+        format!("{},{}:\"", text.trim_end_matches('}'), Value::from(self.content.as_str()))
+    }
+}
+
+/// What stands behind the bytes of a file in a JSON object.
+const TAIL: &str = "\"}";
 
 /// A file that waits on disk until it is whole: only then are its length and its key known.
 struct Whole {
@@ -91,6 +158,29 @@ impl Whole {
         self.hash.update(data);
         self.bytes += data.len() as u64;
         Ok(())
+    }
+
+    /// The file as a member of a JSON object, read while it is sent, and how long that is.
+    fn json(&self, json: &Json) -> (reqwest::Body, u64) {
+        let head = json.head(&self.name);
+        let length = (head.len() + TAIL.len()) as u64 + self.bytes.div_ceil(3) * 4;
+        let (file, end) = (Arc::clone(&self.file), self.bytes);
+        let encoded = stream::unfold(0, move |at| {
+            let file = Arc::clone(&file);
+            async move {
+                // Whole groups of three bytes: nothing is left for the next piece.
+                let mut piece = vec![0; (PIECE / 3 * 3).min(end - at) as usize];
+                if piece.is_empty() {
+                    return None;
+                }
+                let read = file.read_exact_at(&mut piece, at);
+                let next = if read.is_ok() { at + piece.len() as u64 } else { end };
+                Some((read.map(|()| Bytes::from(STANDARD.encode(&piece))), next))
+            }
+        });
+        let part = |text: String| stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+        let body = part(head).chain(encoded).chain(part(TAIL.to_owned()));
+        (reqwest::Body::wrap_stream(body), length)
     }
 
     /// The file as the body of a request, read while it is sent.
@@ -179,8 +269,8 @@ impl Uploads<'_> {
         let Way { api, method, idempotency_header, .. } = self.way;
         let kind = media_type(&whole.name);
         let mut request = client.request(method.clone(), api.url());
-        request = match &self.upload.form {
-            Some(Form { file, fields }) => {
+        request = match &self.upload.envelope {
+            Envelope::Form(Form { file, fields }) => {
                 let part = multipart::Part::stream_with_length(whole.body(), whole.bytes).file_name(whole.name.clone());
                 let part = part.headers(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]));
                 let texts = fields.iter().fold(multipart::Form::new(), |form, (name, value)| {
@@ -188,7 +278,11 @@ impl Uploads<'_> {
                 });
                 request.multipart(texts.part(file.clone(), part))
             }
-            None => {
+            Envelope::Json(json) => {
+                let (body, length) = whole.json(json);
+                request.header(CONTENT_TYPE, "application/json").header(CONTENT_LENGTH, length).body(body)
+            }
+            Envelope::None => {
                 if !api.has_header(&CONTENT_TYPE) {
                     request = request.header(CONTENT_TYPE, kind);
                 }

@@ -12,7 +12,14 @@ use sha2::{Digest, Sha256};
 #[derive(Debug)]
 pub struct Attachment {
     pub name: String,
+    /// The first part of the name that it came with, if that has several: the value of a burst.
+    pub folder: String,
+    /// Empty where it is left out.
     pub bytes: Vec<u8>,
+    /// In bytes, also of one that is left out.
+    pub size: u64,
+    /// It is too large, and the message says where it is.
+    pub is_left_out: bool,
     content: OnceLock<String>,
 }
 
@@ -38,27 +45,59 @@ impl Attachment {
     }
 }
 
-/// Reads all files of a delivery, which may have so many bytes together.
-pub fn read(input: Batches, filename: Option<&str>, most: u64, cx: &Context) -> Result<Vec<Arc<Attachment>>> {
+/// How much is attached.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    /// Bytes of all files of a message.
+    pub most: u64,
+    /// The message can say where larger ones are.
+    pub link: bool,
+    /// Each goes in a message of its own.
+    pub apart: bool,
+}
+
+/// Reads all files of a delivery. Where they are too large together and the message can say where they are, none is
+/// attached.
+pub fn read(input: Batches, filename: Option<&str>, limit: Limit, cx: &Context) -> Result<Vec<Arc<Attachment>>> {
+    let Limit { most, link, apart } = limit;
     let mut files: Vec<(String, Attachment)> = Vec::new();
     let mut bytes = 0;
     for batch in input {
         cx.check_cancelled()?;
         for (given, data) in file_pieces(&batch?)? {
+            if apart && files.last().is_none_or(|(open, _)| open != given) {
+                bytes = 0;
+            }
             bytes += data.len() as u64;
-            if bytes > most {
+            let is_left_out = bytes > most;
+            if is_left_out && link {
+                // Of one message.
+                let first = if apart { files.len().saturating_sub(1) } else { 0 };
+                for (_, file) in files[first..].iter_mut().filter(|(open, _)| !apart || open == given) {
+                    (file.bytes, file.is_left_out) = (Vec::new(), true);
+                }
+            } else if is_left_out {
                 return Err(Error::config(format!("the files of one message are larger than {most} bytes"))
-                    .hint("compress them, deliver them to a place for files instead, or raise `max_size`"));
+                    .hint("compress them, say with `link` where they can be fetched, or raise `max_size`"));
             }
             match files.last_mut() {
-                Some((open, file)) if open == given => file.bytes.extend_from_slice(data),
+                Some((open, file)) if open == given => {
+                    file.size += data.len() as u64;
+                    if !is_left_out {
+                        file.bytes.extend_from_slice(data);
+                    }
+                }
                 _ => {
                     let name = packed_name(file_name(filename, given)?, data);
-                    if files.iter().any(|(_, other)| other.name == name) {
+                    if !apart && files.iter().any(|(_, other)| other.name == name) {
                         return Err(Error::config(format!("two files of one message would be called {name}"))
                             .hint("leave `filename` out, so that files keep their names, or name them differently"));
                     }
-                    files.push((given.to_owned(), Attachment { name, bytes: data.to_vec(), content: OnceLock::new() }));
+                    let bytes = if is_left_out { Vec::new() } else { data.to_vec() };
+                    let size = data.len() as u64;
+                    let folder = given.split_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned());
+                    let file = Attachment { name, folder, bytes, size, is_left_out, content: OnceLock::new() };
+                    files.push((given.to_owned(), file));
                 }
             }
         }
@@ -67,7 +106,7 @@ pub fn read(input: Batches, filename: Option<&str>, most: u64, cx: &Context) -> 
 }
 
 /// A size for a person.
-pub fn shown(bytes: usize) -> String {
+pub fn shown(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
         1_000..1_000_000 => format!("{:.1} KB", bytes as f64 / 1e3),

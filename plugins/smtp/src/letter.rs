@@ -19,7 +19,7 @@ const LONGEST_SUBJECT: usize = 400;
 /// What templates may name.
 pub const NAMES: [&str; 5] = ["record", "records", "count", "pipeline", "window"];
 /// What they may name where files come.
-pub const NAMES_OF_FILES: [&str; 3] = ["files", "pipeline", "window"];
+pub const NAMES_OF_FILES: [&str; 5] = ["file", "files", "link", "pipeline", "window"];
 
 /// How messages are made.
 pub struct Form {
@@ -43,6 +43,8 @@ pub struct Matter<'a> {
     pub count: u64,
     /// What it carries. With files, there are no records.
     pub files: &'a [Arc<Attachment>],
+    /// Where the files are, if they are too large for a message.
+    pub link: Option<&'a str>,
     pub pipeline: &'a str,
     pub window: u64,
 }
@@ -94,12 +96,15 @@ pub fn addresses(setting: &str, list: &[RecordTemplate], names: &[&str]) -> Resu
 impl Form {
     /// The messages about something: one, or one for each receiver.
     pub fn compose(&self, matter: &Matter<'_>) -> std::result::Result<Vec<Letter>, Flaw> {
-        let &Matter { records, count, files, pipeline, window } = matter;
+        let &Matter { records, count, files, link, pipeline, window } = matter;
         // Where there is one record, it has a name of its own.
         let values = match records {
             _ if !files.is_empty() => {
-                let file = |it: &Arc<Attachment>| context! { name => it.name.as_str(), bytes => it.bytes.len() };
-                context! { files => files.iter().map(file).collect::<Vec<_>>(), pipeline, window }
+                let file = |it: &Arc<Attachment>| context! { name => it.name.as_str(), folder => it.folder.as_str(), bytes => it.size };
+                let all: Vec<_> = files.iter().map(file).collect();
+                // Where there is one, it has a name of its own.
+                let only = if let [only] = &all[..] { only.clone() } else { Value::UNDEFINED };
+                context! { file => only, files => all, link, pipeline, window }
             }
             [record] if count == 1 => context! { record, records, count, pipeline, window },
             _ => context! { records, count, pipeline, window },
@@ -109,21 +114,18 @@ impl Form {
             (Some(text), _) => Some(text.fill(&values)?),
             (None, Some(_)) => None,
             (None, None) if !files.is_empty() => {
-                let line = |it: &Arc<Attachment>| format!("{} ({})\n", it.name, attachment::shown(it.bytes.len()));
-                Some(files.iter().map(line).collect())
+                let line = |it: &Arc<Attachment>| format!("{} ({})\n", it.name, attachment::shown(it.size));
+                let lines: String = files.iter().map(line).collect();
+                Some(match link {
+                    Some(link) => format!("{lines}\nToo large for a mail; it is here:\n{link}\n"),
+                    None => lines,
+                })
             }
             (None, None) => Some(table::plain(records, count)),
         };
+        let files: Vec<_> = files.iter().filter(|file| !file.is_left_out).map(Arc::clone).collect();
         let html = self.html.as_ref().map(|html| html.fill(&values)).transpose()?;
-        let whole = Letter {
-            to,
-            cc,
-            bcc,
-            subject: one_line(&self.subject(matter, &values)?),
-            text,
-            html,
-            files: files.to_vec(),
-        };
+        let whole = Letter { to, cc, bcc, subject: one_line(&self.subject(matter, &values)?), text, html, files };
         if self.each && whole.to.len() > 1 { Ok(whole.apart()) } else { Ok(vec![whole]) }
     }
 

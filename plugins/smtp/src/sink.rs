@@ -1,6 +1,6 @@
 //! The sink: settings, and one delivery from its first row to its last message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use engine_sdk::counted;
@@ -8,13 +8,15 @@ use engine_sdk::prelude::*;
 use engine_sdk::record_template::{Escape, RecordTemplate, Text, records};
 use lettre::transport::smtp::client::SmtpConnection;
 
-use crate::attachment;
+use crate::attachment::{self, Limit};
 use crate::ledger::Ledger;
 use crate::letter::{self, Flaw, Form, Letter, Matter, NAMES, NAMES_OF_FILES};
 use crate::server::{self, Sent, Server};
 
 /// As many refused receivers as somebody is told of in one delivery.
 const MOST_ALERTS: usize = 100;
+/// As many receivers as a receipt names.
+const MOST_RECEIVERS: usize = 1_000;
 
 /// How the way to the mail server is protected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -49,6 +51,8 @@ enum About {
     Delivery,
     /// One record.
     Record,
+    /// One file.
+    File,
 }
 
 /// Sends rows by mail, or files as attachments.
@@ -90,7 +94,8 @@ pub struct Config {
     /// Sends a message of its own to each receiver in `to`.
     #[serde(default)]
     each: bool,
-    /// What one message is about: `delivery`, all records of one, or `record`.
+    /// What one message is about: `delivery`, all records or files of one, `record`, or `file`. The files of a
+    /// `burst` are called `VALUE/NAME`, and a message about one can go to `{{ file.folder }}`.
     #[serde(default)]
     message: About,
     /// A template. Unset: the record's column `summary`, if there is one, else the
@@ -112,6 +117,11 @@ pub struct Config {
     /// and many servers take 25 MB.
     #[serde(default = "default_max_size")]
     max_size: ByteSize,
+    /// Files: where they can be fetched, such as
+    /// `https://files.example.com/calls-{{ run.started | date("%Y-%m-%d") }}.csv`. With it, files that are larger than
+    /// `max_size` are not attached: the message names this place instead. Another sink has to put them there.
+    #[serde(default)]
+    link: Option<Template>,
     /// How many records of a delivery a message can show.
     #[serde(default = "default_rows")]
     #[schemars(range(min = 1, max = 10_000))]
@@ -147,6 +157,9 @@ pub struct SmtpSink {
     rows: usize,
     filename: Option<Template>,
     max_size: ByteSize,
+    link: Option<Template>,
+    /// Who has taken a message of the delivery.
+    taken: BTreeSet<String>,
     /// What earlier attempts at the delivery have kept.
     answered: Vec<Value>,
     /// Who was refused in the delivery.
@@ -194,13 +207,19 @@ impl Component for SmtpSink {
                 return Err(Error::config("`password` has no `username`").hint("add `username`, or remove `password`"));
             }
         };
+        if !cx.takes_files() && config.message == About::File {
+            return Err(Error::config("`message: file` is set, and no files come")
+                .hint("add `format:` to the sink, which makes a file of the rows, or write `message: record`"));
+        }
         if cx.takes_files() && config.message == About::Record {
             return Err(Error::config("`message: record` with a `format`: files have no records")
                 .hint("remove `format`, for a message about each record, or `message`, for one with the files"));
         }
-        if !cx.takes_files() && config.filename.is_some() {
-            return Err(Error::config("`filename` is set, and no files come")
-                .hint("add `format:` to the sink, which makes a file of the rows, or remove `filename`"));
+        for (name, is_set) in [("filename", config.filename.is_some()), ("link", config.link.is_some())] {
+            if !cx.takes_files() && is_set {
+                return Err(Error::config(format!("`{name}` is set, and no files come"))
+                    .hint(format!("add `format:` to the sink, which makes a file of the rows, or remove `{name}`")));
+            }
         }
         cx.require_filename(config.filename.is_some())?;
         let names: &[&str] = if cx.takes_files() { &NAMES_OF_FILES } else { &NAMES };
@@ -228,8 +247,9 @@ impl Component for SmtpSink {
             timeout: config.timeout.0,
         };
         let (about, rows) = (config.message, config.rows);
-        let (filename, max_size) = (config.filename, config.max_size);
-        Ok(Self { server, form, about, rows, filename, max_size, answered: vec![], alerts: BTreeMap::new(), cx })
+        let (filename, max_size, link) = (config.filename, config.max_size, config.link);
+        let (taken, alerts) = (BTreeSet::new(), BTreeMap::new());
+        Ok(Self { server, form, about, rows, filename, max_size, link, taken, answered: vec![], alerts, cx })
     }
 
     /// Connects and logs in, and sends nothing.
@@ -260,21 +280,26 @@ impl Sink for SmtpSink {
             bytes: 0,
             again: 0,
             alerts: BTreeMap::new(),
+            taken: BTreeSet::new(),
             given_up: delivery.given_up.as_ref(),
             later: None,
             per_record: self.about == About::Record,
         };
         let rows = match self.about {
             _ if self.cx.takes_files() => {
-                let files = attachment::read(input, self.filename.as_deref(), self.max_size.0, &self.cx)?;
-                if !files.is_empty() {
-                    post.one(&Matter { files: &files, ..matter(delivery) })?;
+                let limit =
+                    Limit { most: self.max_size.0, link: self.link.is_some(), apart: self.about == About::File };
+                let files = attachment::read(input, self.filename.as_deref(), limit, &self.cx)?;
+                let each = if self.about == About::File { 1 } else { files.len().max(1) };
+                for files in files.chunks(each) {
+                    let link = self.link.as_deref().filter(|_| files.iter().any(|file| file.is_left_out));
+                    post.one(&Matter { files, link, ..matter(delivery) })?;
                 }
-                post.bytes = files.iter().map(|file| file.bytes.len() as u64).sum();
+                post.bytes = files.iter().map(|file| file.size).sum();
                 0
             }
             About::Record => post.each_record(delivery, input)?,
-            About::Delivery => post.all(delivery, input, self.rows)?,
+            About::Delivery | About::File => post.all(delivery, input, self.rows)?,
         };
         if let Some(mut connection) = post.connection.take() {
             let _ = connection.quit();
@@ -286,7 +311,7 @@ impl Sink for SmtpSink {
             let messages = counted(post.again, "message");
             self.cx.log(Level::Info, format!("{messages} had been sent before and were not sent again"));
         }
-        self.alerts = post.alerts;
+        (self.alerts, self.taken) = (post.alerts, post.taken);
         Ok(Sealed { rows, bytes: post.bytes, ..Sealed::default() })
     }
 
@@ -294,7 +319,11 @@ impl Sink for SmtpSink {
     fn commit(&mut self, delivery: &Delivery) -> Result<Receipt> {
         let sealed = delivery.sealed.clone().unwrap_or_default();
         let alerts = std::mem::take(&mut self.alerts).into_iter().map(|(key, message)| Alert { key, message });
+        let taken = std::mem::take(&mut self.taken);
+        // Who got a message each is known by the records.
+        let detail = if self.about == About::Record { Value::Null } else { json!({"receivers": taken}) };
         Ok(Receipt {
+            detail,
             rows: sealed.rows,
             bytes: sealed.bytes,
             location: Some(self.server.shown()),
@@ -320,6 +349,8 @@ struct Post<'a> {
     /// Messages that everybody had got before.
     again: usize,
     alerts: BTreeMap<String, String>,
+    /// Who has taken a message.
+    taken: BTreeSet<String>,
     /// Nothing is sent any more, and why.
     given_up: Option<&'a GivenUp>,
     /// Why somebody has to get a message later: the first reason.
@@ -330,7 +361,7 @@ struct Post<'a> {
 
 /// A delivery of which nothing is known yet.
 fn matter(delivery: &Delivery) -> Matter<'_> {
-    Matter { records: &[], count: 0, files: &[], pipeline: &delivery.pipeline, window: delivery.window }
+    Matter { records: &[], count: 0, files: &[], link: None, pipeline: &delivery.pipeline, window: delivery.window }
 }
 
 /// Why a record was refused.
@@ -421,6 +452,10 @@ impl Post<'_> {
         let all = letter.receivers();
         let missing: Vec<_> = all.iter().filter(|it| !self.ledger.has(id, it.as_ref())).cloned().collect();
         let had = missing.len() < all.len();
+        if !self.per_record {
+            let had = all.iter().filter(|it| !missing.contains(it));
+            self.taken.extend(had.take(MOST_RECEIVERS).map(ToString::to_string));
+        }
         if missing.is_empty() {
             self.again += usize::from(had);
             return Ok(had);
@@ -443,6 +478,9 @@ impl Post<'_> {
             self.server.send(connection, &self.form.from.email, missing, &bytes);
         let names: Vec<_> = taken.iter().map(ToString::to_string).collect();
         self.ledger.keep(id, names.iter().map(String::as_str), self.cx)?;
+        if !self.per_record && self.taken.len() < MOST_RECEIVERS {
+            self.taken.extend(names);
+        }
         let is_late = later.is_some();
         if let Some(error) = later {
             if is_over {

@@ -1,61 +1,8 @@
 //! Files by mail and by HTTP, made of rows or copied as they are.
 
 use std::io::Read;
-use std::sync::{Arc, Mutex};
 
-use engine_end_to_end_tests::Place;
-use engine_test_tools::http::{Answer, Request, Server};
-
-/// A place with a mailbox of its own and a receiver of files.
-struct Post {
-    place: Place,
-    _server: Server,
-    seen: Arc<Mutex<Vec<Request>>>,
-    name: String,
-}
-
-impl Post {
-    /// `answer`: the status by the number of the request, from 0.
-    fn new(test: &str, answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
-        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let notes = Arc::clone(&seen);
-        let server = Server::start(move |request| {
-            let mut notes = notes.lock().unwrap();
-            notes.push(request);
-            Answer::status(answer(notes.len() - 1))
-        });
-        let name = format!("{test}-{}", std::process::id());
-        let mut place = Place::new();
-        let environment = |name: &str| std::env::var(name).expect("run it by `tests/services run`");
-        place.set("MAIL_PORT", environment("ENGINE_TEST_SMTP_PORT"));
-        place.set("MAIL_PASSWORD", environment("ENGINE_TEST_SMTP_PASSWORD"));
-        place.set("MAIL_TO", format!("files@{name}.test"));
-        place.set("UPLOAD_URL", format!("{}/reports", server.url()));
-        place.write(
-            "connections.yaml",
-            format!(
-                "mail:\n  use: smtp\n  with:\n    host: localhost\n    port: \"${{env:MAIL_PORT}}\"\n    ca: {}\n    \
-                 username: engine\n    password: \"${{env:MAIL_PASSWORD}}\"\n    from: engine@example.com\n",
-                environment("ENGINE_TEST_SMTP_CA")
-            ),
-        );
-        place.write("calls.csv", "number,seconds\n2432,172\n\"0,7\",5\n");
-        Self { place, _server: server, seen, name }
-    }
-
-    /// What was attached to the mails, in the order in which they came.
-    fn attached(&self) -> Vec<Vec<u8>> {
-        let folder = format!("{}/{}", std::env::var("ENGINE_TEST_SMTP_FOLDER").unwrap(), self.name);
-        let files = std::fs::read_dir(folder).into_iter().flatten();
-        let mut files: Vec<_> = files.map(|it| it.unwrap().path()).collect();
-        files.sort();
-        files.iter().map(|path| std::fs::read(path).unwrap()).collect()
-    }
-
-    fn bodies(&self) -> Vec<String> {
-        self.seen.lock().unwrap().iter().map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect()
-    }
-}
+use engine_end_to_end_tests::Post;
 
 const MAIL: &str = "{ use: smtp, with: { connection: mail, to: [\"${env:MAIL_TO}\"]";
 const ROWS: &str = "source: { use: file, with: { path: calls.csv }, format: csv }\n";

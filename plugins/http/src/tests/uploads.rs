@@ -52,6 +52,35 @@ fn a_file_is_a_field_of_a_form() {
 }
 
 #[test]
+fn a_file_is_a_member_of_a_json_object() {
+    for length in [0, 1, 2, 3, 700_000] {
+        let api = Api::taking();
+        let config = api.with(json!({"json": {"content": "data", "fields": {"token": "s3cret \"token\""}}}));
+        let bytes = &large()[..length];
+        deliver(&Host::of_files(), config, pieces("out/a \"b\".pdf", bytes), vec![]).unwrap();
+        let [request] = &api.seen()[..] else { panic!("one request") };
+        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert_eq!(request.header("content-length"), Some(request.body.len().to_string().as_str()));
+        let mut body: Value = serde_json::from_slice(&request.body).unwrap();
+        let data = body["data"].take();
+        let data = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data.as_str().unwrap()).unwrap();
+        assert!(data == bytes, "{length}");
+        assert_eq!(body, json!({"filename": "a _b_.pdf", "token": "s3cret \"token\"", "data": null}));
+    }
+}
+
+#[test]
+fn a_json_object_has_no_member_twice() {
+    let api = Api::taking();
+    for json in [json!({"content": "a", "name": "a"}), json!({"fields": {"filename": "x"}})] {
+        let error = Host::of_files().open::<HttpSink>(api.with(json!({"json": json}))).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Config);
+    }
+    let both = api.with(json!({"json": {}, "form": {}}));
+    assert!(Host::of_files().open::<HttpSink>(both).err().unwrap().message.contains("two ways"));
+}
+
+#[test]
 fn of_several_files_those_that_were_taken_are_not_sent_again() {
     let api = Api::start(|_, number| Answer::status(if number == 1 { 503 } else { 200 }));
     let host = Host::of_files();

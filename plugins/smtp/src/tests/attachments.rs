@@ -101,6 +101,30 @@ fn what_cannot_be_attached_is_told_before_anything_is_sent() {
 }
 
 #[test]
+fn files_that_are_too_large_are_named_with_where_they_are() {
+    let mailboxes = Mailboxes::new("files_that_are_too_large");
+    let link = "https://files.example.com/calls.csv";
+    let config = mailboxes.with(json!({"filename": "calls.csv", "max_size": 1000, "link": link}));
+    let pieces: Vec<_> = (0..3).map(|_| file_piece("", &[b'x'; 600])).collect();
+    let receipt = deliver(&Host::of_files(), config.clone(), pieces, vec![]).unwrap();
+    assert_eq!(receipt.bytes, 1800);
+    assert_eq!(receipt.detail["receivers"].as_array().unwrap().len(), 1);
+    deliver(&Host::of_files(), config, vec![file_piece("", &[b'x'; 600])], vec![]).unwrap();
+    let taken = mailboxes.taken();
+    let mut seen: Vec<_> = taken
+        .iter()
+        .map(|taken| {
+            let message = taken.message();
+            (message.body_text(0).unwrap().replace("\r\n", "\n"), message.attachments().count())
+        })
+        .collect();
+    seen.sort();
+    let large = format!("calls.csv (1.8 KB)\n\nToo large for a mail; it is here:\n{link}\n");
+    assert_eq!(seen[0].0.trim_end(), large.trim_end());
+    assert_eq!((seen[0].1, seen[1].0.trim_end(), seen[1].1), (0, "calls.csv (600 bytes)", 1));
+}
+
+#[test]
 fn without_files_nothing_is_sent() {
     let mailboxes = Mailboxes::new("without_files");
     deliver(&Host::of_files(), mailboxes.with(json!({})), vec![RecordBatch::new_empty(files_schema())], vec![])
