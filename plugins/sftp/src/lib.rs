@@ -5,11 +5,13 @@
 //! either end), `sftp` puts requests and answers together, `files` and `transfer` are what is done with them, and
 //! `remote` connects when that is needed.
 
+mod algorithms;
 mod fault;
 mod files;
 mod find;
 mod host_key;
 mod login;
+mod part;
 mod path;
 mod remote;
 mod session;

@@ -10,13 +10,11 @@ use engine_sdk::Runtime;
 use engine_sdk::prelude::{Error, Result};
 use russh::client::{Config, DisconnectReason, Handle, Handler, Msg, connect_stream};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
-use russh::{
-    AlgorithmKind, Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, SshId, cipher,
-    compression, kex, mac,
-};
+use russh::{AlgorithmKind, Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, SshId};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use crate::algorithms::preferred;
 use crate::fault::said;
 use crate::host_key::{Known, Trust, same_kind, shown};
 use crate::login::Login;
@@ -356,55 +354,13 @@ fn failed(shown: &str, error: &russh::Error) -> Error {
     }
 }
 
-/// The algorithms, the better ones first; nothing with SHA-1, CBC, or a modulus below 2048 bits.
-const KEX: [kex::Name; 13] = [
-    kex::MLKEM768X25519_SHA256,
-    kex::CURVE25519,
-    kex::CURVE25519_PRE_RFC_8731,
-    kex::ECDH_SHA2_NISTP256,
-    kex::ECDH_SHA2_NISTP384,
-    kex::ECDH_SHA2_NISTP521,
-    kex::DH_GEX_SHA256,
-    kex::DH_G16_SHA512,
-    kex::DH_G18_SHA512,
-    kex::DH_G14_SHA256,
-    kex::EXTENSION_SUPPORT_AS_CLIENT,
-    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
-    kex::DH_G15_SHA512,
-];
-/// The first two are the fastest, by far.
-const CIPHERS: [cipher::Name; 6] = [
-    cipher::AES_128_GCM,
-    cipher::AES_256_GCM,
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_128_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_256_CTR,
-];
-const MACS: [mac::Name; 4] = [mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
-
-const WEAK_KEX: [kex::Name; 3] = [kex::DH_GEX_SHA1, kex::DH_G14_SHA1, kex::DH_G1_SHA1];
-const WEAK_CIPHERS: [cipher::Name; 3] = [cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
-const WEAK_MACS: [mac::Name; 2] = [mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
-
-fn with_weak<T: Clone>(good: &[T], weak: &[T], use_weak: bool) -> Cow<'static, [T]> {
-    good.iter().chain(weak.iter().filter(|_| use_weak)).cloned().collect()
-}
-
-fn config(server: &Server, algorithms: &[Algorithm]) -> Config {
+fn config(server: &Server, host_keys: &[Algorithm]) -> Config {
     Config {
         client_id: SshId::Standard(Cow::Borrowed("SSH-2.0-engine")),
         window_size: WINDOW,
         maximum_packet_size: PIECE,
         channel_buffer_size: PIECES,
-        preferred: Preferred {
-            kex: with_weak(&KEX, &WEAK_KEX, server.weak),
-            key: algorithms.to_vec().into(),
-            cipher: with_weak(&CIPHERS, &WEAK_CIPHERS, server.weak),
-            mac: with_weak(&MACS, &WEAK_MACS, server.weak),
-            compression: Cow::Borrowed(&[compression::NONE]),
-            ..Preferred::DEFAULT
-        },
+        preferred: preferred(host_keys, server.weak),
         keepalive_interval: Some(server.keepalive).filter(|it| !it.is_zero()),
         keepalive_max: UNANSWERED,
         nodelay: true,

@@ -7,11 +7,10 @@ use engine_sdk::prelude::*;
 use engine_sdk::{file_name, file_pieces, hexadecimal};
 use sha2::{Digest, Sha256};
 
-use crate::fault::Fault;
+use crate::part::{Open, Part};
 use crate::path;
 use crate::remote::Remote;
 use crate::settings::configuration;
-use crate::sftp::Sftp;
 use crate::transfer::Upload;
 
 configuration! {
@@ -26,120 +25,6 @@ configuration! {
         /// delivered, and any other is an error.
         #[serde(default)]
         overwrite: bool,
-    }
-}
-
-/// One file of a delivery, as it is remembered between `write` and `commit`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Part {
-    temporary: String,
-    path: String,
-    bytes: u64,
-    sha256: String,
-}
-
-impl Part {
-    /// Whether the final name holds this part already.
-    async fn is_published(&self, sftp: &mut Sftp) -> Result<bool, Fault> {
-        // A length that differs saves reading a large file.
-        match sftp.look(&self.path).await? {
-            Some(found) if found.size == Some(self.bytes) => {
-                Ok(sftp.sha256_of(&self.path).await?.as_ref() == Some(&self.sha256))
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Whether its temporary file is whole.
-    async fn is_whole(&self, sftp: &mut Sftp) -> Result<bool, Fault> {
-        match sftp.look(&self.temporary).await? {
-            Some(found) if found.size == Some(self.bytes) => {
-                Ok(sftp.sha256_of(&self.temporary).await?.as_ref() == Some(&self.sha256))
-            }
-            _ => Ok(false),
-        }
-    }
-
-    fn taken(&self) -> Error {
-        Error::config(format!("{} is there already and has other content than {}", self.path, self.temporary))
-        .hint("move it away, set `overwrite: true`, or put something into `path` that differs each time, such as {{ window.id }}")
-    }
-
-    /// Gives the part its final name. Works again after a crash at any point.
-    async fn publish(&self, sftp: &mut Sftp, overwrite: bool) -> Result<(), Fault> {
-        // Where whatever is there goes, it need not be read.
-        let replaces = overwrite && sftp.is_taken(&self.temporary).await?;
-        if !replaces && self.is_published(sftp).await? {
-            sftp.remove(&self.temporary).await?;
-        } else if overwrite {
-            sftp.replace(&self.temporary, &self.path).await?;
-        } else if !sftp.rename(&self.temporary, &self.path).await? {
-            // Somebody else may have written the very same bytes since we looked.
-            match self.is_published(sftp).await? {
-                true => sftp.remove(&self.temporary).await?,
-                false => return Err(self.taken().into()),
-            }
-        }
-        sftp.sync_folder(path::parent(&self.path)).await
-    }
-}
-
-/// A part that is being written.
-struct Open {
-    name: String,
-    upload: Upload,
-    temporary: String,
-    path: String,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Open {
-    fn write(&mut self, remote: &mut Remote, data: &[u8]) -> Result<()> {
-        let Self { upload, temporary, .. } = self;
-        remote.run(async |sftp| upload.write(sftp, data).await.map_err(|fault| fault.about("writing", temporary)))?;
-        self.hash.update(data);
-        self.bytes += data.len() as u64;
-        Ok(())
-    }
-
-    fn seal(mut self, remote: &mut Remote) -> Result<Part> {
-        if let Err(error) = self.finish(remote) {
-            self.give_up(remote);
-            return Err(error);
-        }
-        let sha256 = hexadecimal::write(&self.hash.finalize());
-        Ok(Part { temporary: self.temporary, path: self.path, bytes: self.bytes, sha256 })
-    }
-
-    fn finish(&mut self, remote: &mut Remote) -> Result<()> {
-        let (upload, temporary, bytes) = (&mut self.upload, &self.temporary, self.bytes);
-        remote.run(async |sftp| {
-            upload.finish(sftp).await.map_err(|fault| fault.about("writing", temporary))?;
-            sftp.sync(upload.handle()).await.map_err(|fault| fault.about("syncing", temporary))?;
-            let found =
-                sftp.look_behind(upload.handle()).await.map_err(|fault| fault.about("looking at", temporary))?;
-            if let Some(size) = found.size.filter(|size| *size != bytes) {
-                return Err(Error::unavailable(format!(
-                    "{temporary} has {size} bytes on the server, and {bytes} were written"
-                ))
-                .hint("the server's disk may be full, or somebody else writes to this file")
-                .into());
-            }
-            // Some servers tell only now that the disk is full.
-            sftp.close(upload.handle()).await.map_err(|fault| fault.about("closing", temporary))
-        })
-    }
-
-    /// Leaves the file as it is.
-    fn give_up(mut self, remote: &mut Remote) {
-        let upload = &mut self.upload;
-        if remote.live().is_some_and(|sftp| !sftp.is_over()) {
-            let _ = remote.run(async |sftp| {
-                sftp.forget(upload.unanswered());
-                sftp.leave(upload.handle()).await
-            });
-        }
     }
 }
 
@@ -206,7 +91,7 @@ impl SftpSink {
             let handle = sftp.create(&temporary).await?;
             Ok(Upload::new(sftp, handle))
         })?;
-        Ok(Open { name: name.into(), upload, temporary, path, hash: Sha256::new(), bytes: 0 })
+        Ok(Open::new(name, upload, temporary, path))
     }
 
     /// Takes all pieces; `open` is the part that is being written.
@@ -220,7 +105,7 @@ impl SftpSink {
         for batch in input {
             self.cx.check_cancelled()?;
             for (name, data) in file_pieces(&batch?)? {
-                let same = open.as_ref().is_some_and(|open| open.name == name);
+                let same = open.as_ref().is_some_and(|open| open.name() == name);
                 if !same {
                     if let Some(done) = open.take() {
                         parts.push(done.seal(&mut self.remote)?);
