@@ -146,7 +146,7 @@ impl Sftp {
     }
 
     /// Gives a file another name unless that is taken. `false`: it is taken.
-    pub async fn rename(&mut self, from: &str, to: &str) -> Result<bool, Fault> {
+    pub async fn rename(&mut self, doing: &str, from: &str, to: &str) -> Result<bool, Fault> {
         // Version 3 wants a rename to fail then, and some servers replace all the same.
         if self.is_taken(to).await? {
             return Ok(false);
@@ -156,9 +156,9 @@ impl Sftp {
             Ok(()) => Ok(true),
             Err(Fault::Refused(status)) => match self.is_taken(to).await? {
                 true => Ok(false),
-                false => Err(Fault::Refused(status).about("publishing", to)),
+                false => Err(Fault::Refused(status).about(doing, to)),
             },
-            Err(fault) => Err(fault.about("publishing", to)),
+            Err(fault) => Err(fault.about(doing, to)),
         }
     }
 

@@ -6,6 +6,7 @@
 //! `remote` connects when that is needed.
 
 mod algorithms;
+mod away;
 mod fault;
 mod files;
 mod find;

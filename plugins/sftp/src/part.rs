@@ -54,7 +54,7 @@ impl Part {
             sftp.remove(&self.temporary).await?;
         } else if overwrite {
             sftp.replace(&self.temporary, &self.path).await?;
-        } else if !sftp.rename(&self.temporary, &self.path).await? {
+        } else if !sftp.rename("publishing", &self.temporary, &self.path).await? {
             // Somebody else may have written the very same bytes since we looked.
             match self.is_published(sftp).await? {
                 true => sftp.remove(&self.temporary).await?,

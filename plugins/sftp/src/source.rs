@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_sdk::prelude::*;
-use engine_sdk::{counted, file_piece, files_schema};
+use engine_sdk::{After, Newest, counted, file_piece, files_schema};
 
+use crate::away::put_away;
 use crate::fault::Fault;
 use crate::find::{Pattern, is_pattern};
 use crate::remote::Remote;
@@ -21,13 +22,23 @@ configuration! {
         /// pattern that does too. Files are read in the order of their names. A pattern that
         /// matches nothing is an empty run, a file that is not there an error.
         path: String,
+        /// Only files that were written later than the newest one of the run before. Files that
+        /// come with an older time, such as copies that keep theirs, are not seen: move files away
+        /// with `after` instead.
+        #[serde(default)]
+        only_new: bool,
+        /// What becomes of a file once every sink has all that was read: `keep`, `delete`, or
+        /// `{move: done}` for a folder of the same server. A name that is taken there gets a
+        /// number. A file that was written to meanwhile stays.
+        #[serde(default)]
+        after: After,
     }
 }
 
 /// A file as it was when a run was planned.
 #[derive(Debug, Serialize, Deserialize)]
-struct Planned {
-    path: String,
+pub struct Planned {
+    pub path: String,
     size: u64,
     /// Seconds since 1970, as far as the server tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +47,7 @@ struct Planned {
 
 impl Planned {
     /// Refuses a file that is not as it was.
-    fn still_is(&self, found: &Attributes) -> Result<()> {
+    pub fn still_is(&self, found: &Attributes) -> Result<()> {
         let path = &self.path;
         let what = match found.size {
             Some(size) if size < self.size => {
@@ -58,6 +69,8 @@ impl Planned {
 /// Reads files of an SFTP server.
 pub struct SftpSource {
     path: String,
+    only_new: bool,
+    after: After,
     pattern: Option<Pattern>,
     remote: Arc<Mutex<Remote>>,
     cx: Context,
@@ -107,6 +120,13 @@ impl Component for SftpSource {
                 }),
             ),
             example(
+                "each file once",
+                json!({
+                    "host": "files.example.com", "username": "engine", "password": "secret",
+                    "path": "outbox/*.csv", "after": {"move": "outbox/done"},
+                }),
+            ),
+            example(
                 "one file, with an agent's key and the servers that OpenSSH knows",
                 json!({"host": "files.example.com", "username": "engine", "agent": true, "path": "/data/calls.csv"}),
             ),
@@ -118,8 +138,9 @@ impl Component for SftpSource {
             return Err(Error::config("`path` is empty").hint("name a file, or a pattern such as `outbox/*.csv`"));
         }
         let pattern = is_pattern(&config.path).then(|| Pattern::new(&config.path)).transpose()?;
-        let remote = Remote::new(config.server(&cx)?, cx.clone())?;
-        Ok(Self { path: config.path, pattern, remote: Arc::new(Mutex::new(remote)), cx })
+        config.after.checked()?;
+        let remote = Arc::new(Mutex::new(Remote::new(config.server(&cx)?, cx.clone())?));
+        Ok(Self { path: config.path, only_new: config.only_new, after: config.after, pattern, remote, cx })
     }
 
     fn check(&mut self) -> Result<CheckReport> {
@@ -137,10 +158,28 @@ impl Component for SftpSource {
 impl Source for SftpSource {
     const GIVES: Shape = Shape::Files;
 
-    fn plan(&mut self, _: &PlanRequest) -> Result<Plan> {
+    fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
+        let mut files = self.matched()?;
+        let mut upper = None;
+        if self.only_new {
+            let mut newest: Newest = request.cursor_as()?.unwrap_or_default();
+            let mut new = Vec::new();
+            for file in files {
+                let modified = file.modified.map(i64::from).ok_or_else(|| {
+                    Error::config(format!("the server does not tell when {} was written", file.path))
+                        .hint("use `after: {move: …}` in the place of `only_new`")
+                })?;
+                if newest.is_before(&file.path, modified) {
+                    new.push((file, modified));
+                }
+            }
+            new.iter().for_each(|(file, modified)| newest.note(&file.path, *modified));
+            upper = Some(json!(newest));
+            files = new.into_iter().map(|(file, _)| file).collect();
+        }
         let split = |(at, planned)| Split::new(format!("{at:08}"), planned);
-        let splits = self.matched()?.into_iter().enumerate().map(split).collect::<Result<_>>()?;
-        Ok(Plan { upper: None, splits })
+        let splits = files.into_iter().enumerate().map(split).collect::<Result<_>>()?;
+        Ok(Plan { upper, splits, tell: self.after.tells() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
@@ -169,6 +208,17 @@ impl Source for SftpSource {
             files_schema(),
             Reading { planned, download, begun: false, done: false, remote, cx: self.cx.clone() },
         ))
+    }
+
+    fn delivered(&mut self, window: &Delivered) -> Result<()> {
+        let files = window.splits.iter().map(|split| split.spec_as()).collect::<Result<Vec<Planned>>>()?;
+        let Self { after, cx, remote, .. } = self;
+        lock(remote).run(async |sftp| {
+            for planned in &files {
+                put_away(sftp, planned, after, cx).await?;
+            }
+            Ok(())
+        })
     }
 }
 

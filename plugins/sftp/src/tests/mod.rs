@@ -7,6 +7,7 @@ mod sink;
 mod source;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use engine_sdk::prelude::*;
@@ -55,11 +56,20 @@ impl Folder {
         let folder = Self { name: format!("{test}-{}", std::process::id()) };
         let _ = fs::remove_dir_all(folder.here(""));
         fs::create_dir(folder.here("")).unwrap();
-        // The login may write into it.
-        let parent = fs::metadata(environment("ENGINE_TEST_SFTP_FOLDER")).unwrap();
-        use std::os::unix::fs::MetadataExt;
-        std::os::unix::fs::chown(folder.here(""), Some(parent.uid()), Some(parent.gid())).unwrap();
+        folder.own("");
         folder
+    }
+
+    /// Gives something in it, and all below, to the login.
+    fn own(&self, path: &str) {
+        let login = fs::metadata(environment("ENGINE_TEST_SFTP_FOLDER")).unwrap();
+        let mut open = vec![self.here(path)];
+        while let Some(path) = open.pop() {
+            chown(&path, Some(login.uid()), Some(login.gid())).unwrap();
+            if path.is_dir() {
+                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        }
     }
 
     /// Where something in it is on this machine.

@@ -133,9 +133,7 @@ fn files_keep_their_base_names_in_a_folder_and_cannot_leave_it() {
 fn none_of_several_files_is_published_when_one_is_taken() {
     let (folder, host) = (Folder::new("several"), Host::new());
     folder.put("out/b.csv", "old");
-    let parent = fs::metadata(folder.here("")).unwrap();
-    use std::os::unix::fs::MetadataExt;
-    std::os::unix::fs::chown(folder.here("out"), Some(parent.uid()), None).unwrap();
+    folder.own("");
     let error = deliver(&mut folder.sink(&host, "out/", false), "k", &[("a.csv", "a"), ("b.csv", "b")]).unwrap_err();
     assert!(error.message.contains("b.csv is there already"), "{error}");
     assert!(!folder.here("out/a.csv").exists());

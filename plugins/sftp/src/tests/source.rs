@@ -149,3 +149,102 @@ fn what_the_login_may_not_read_is_denied() {
     assert_eq!(error.kind, ErrorKind::Denied);
     assert!(error.message.contains("forbidden-") && error.hint.is_some(), "{error}");
 }
+
+fn delivered(source: &mut SftpSource, plan: Plan) {
+    let window = Delivered { pipeline: "p".into(), window: 1, splits: plan.splits };
+    source.delivered(&window).unwrap();
+    // Again, as after a crash.
+    source.delivered(&window).unwrap();
+}
+
+/// A source that does something with what was delivered.
+fn with_after(folder: &Folder, host: &Host, after: Value) -> SftpSource {
+    host.open(connection(json!({ "path": folder.there("in/*.csv"), "after": after }))).unwrap()
+}
+
+#[test]
+fn only_what_is_newer_than_the_run_before_is_read() {
+    let (folder, host) = (Folder::new("newer"), Host::new());
+    let config = connection(json!({ "path": folder.there("*.csv"), "only_new": true }));
+    let mut source: SftpSource = host.open(config).unwrap();
+    let mut cursor = None;
+    let mut names = || {
+        let plan = source.plan(&PlanRequest { cursor: cursor.clone(), ..PlanRequest::default() }).unwrap();
+        assert!(!plan.tell);
+        cursor = plan.upper;
+        let path = |split: &Split| split.spec["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        plan.splits.iter().map(path).collect::<Vec<_>>()
+    };
+    let written = |name: &str, seconds: u64| {
+        folder.put(name, name);
+        let file = fs::File::options().write(true).open(folder.here(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    assert!(names().is_empty());
+    written("a.csv", 100);
+    written("b.csv", 100);
+    assert_eq!(names(), ["a.csv", "b.csv"]);
+    assert!(names().is_empty());
+    written("c.csv", 100);
+    written("old.csv", 99);
+    written("a.csv", 101);
+    assert_eq!(names(), ["a.csv", "c.csv"]);
+    assert!(names().is_empty());
+}
+
+#[test]
+fn what_every_sink_has_is_deleted_or_moved_and_never_replaces_a_file() {
+    let (folder, host) = (Folder::new("away"), Host::new());
+    folder.put("in/a.csv", "a");
+    folder.put("done/a.csv", "older");
+    folder.own("");
+    let mut source = with_after(&folder, &host, json!({ "move": folder.there("done/") }));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    assert!(plan.tell);
+    delivered(&mut source, plan);
+    assert_eq!(folder.names("done"), ["a.2.csv", "a.csv"]);
+    assert_eq!(folder.text("done/a.2.csv"), "a");
+    assert!(folder.names("in").is_empty());
+
+    folder.put("in/b.csv", "b");
+    let mut source = with_after(&folder, &host, json!({ "move": folder.there("new/folder") }));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    folder.own("");
+    delivered(&mut source, plan);
+    assert_eq!(folder.names("new/folder"), ["b.csv"]);
+
+    folder.put("in/c.csv", "c");
+    folder.own("");
+    let mut source = with_after(&folder, &host, json!("delete"));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    delivered(&mut source, plan);
+    assert!(folder.names("in").is_empty());
+}
+
+#[test]
+fn what_was_written_to_after_the_plan_stays() {
+    let (folder, host) = (Folder::new("stays"), Host::new());
+    folder.put("in/a.csv", "a");
+    folder.own("");
+    let mut source = with_after(&folder, &host, json!("delete"));
+    let plan = source.plan(&PlanRequest::default()).unwrap();
+    folder.put("in/a.csv", "a and more");
+    delivered(&mut source, plan);
+    assert_eq!(folder.names("in"), ["a.csv"]);
+    assert!(host.log().iter().any(|(_, line)| line.contains("stays")), "{:?}", host.log());
+}
+
+#[test]
+fn what_may_not_be_put_away_is_denied() {
+    let (folder, host) = (Folder::new("kept-by-root"), Host::new());
+    // It and its folder belong to whoever runs the tests.
+    folder.put("in/a.csv", "a");
+    for after in [json!("delete"), json!({ "move": folder.there("done") })] {
+        let mut source = with_after(&folder, &host, after);
+        let plan = source.plan(&PlanRequest::default()).unwrap();
+        let window = Delivered { pipeline: "p".into(), window: 1, splits: plan.splits };
+        assert_eq!(source.delivered(&window).unwrap_err().kind, ErrorKind::Denied);
+    }
+    let config = connection(json!({ "path": "*", "after": { "move": " / " } }));
+    assert_eq!(host.open::<SftpSource>(config).err().unwrap().kind, ErrorKind::Config);
+}
