@@ -90,6 +90,8 @@ mod rows;
 #[cfg(feature = "async")]
 mod runtime;
 mod schema;
+#[cfg(feature = "spool")]
+pub mod spool;
 pub mod state;
 pub mod testing;
 mod traits;

@@ -1,45 +1,91 @@
 //! What a user writes, checked.
 
+use std::collections::BTreeMap;
+
 use chrono_tz::Tz;
+use engine_sdk::columns::ColumnType;
 use engine_sdk::prelude::*;
 use indexmap::IndexMap;
 
-/// How the workbook looks.
+use crate::area::Area;
+
+/// How the workbook looks. Settings marked "reading" or "writing" matter in that
+/// direction alone.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The sheet's name. Rows beyond 1,048,576 go on in `NAME (2)`, and so on.
-    #[serde(default = "default_sheet")]
-    pub sheet: String,
-    /// A sheet for each value of this column, named after it, in the place of
+    /// Reading: the sheet, by its name or by its place from 1, or `*` for all that are
+    /// shown, one after the other. Without it, the first that is shown. Writing: the
+    /// sheet's name, without it `Sheet1`. Rows beyond 1,048,576 go on in `NAME (2)`,
+    /// and so on.
+    #[serde(default)]
+    pub sheet: Option<SheetName>,
+    /// Writing: a sheet for each value of this column, named after it, in the place of
     /// `sheet`. The rows of one value must come together: sort by the column.
     #[serde(default)]
     pub sheets_by: Option<String>,
-    /// Which columns to write, in this order. Unset: all.
+    /// Reading: where the table stands, header included: `A4` (from there on), `B:F`,
+    /// `B3:F` or `B3:F100`. What is elsewhere is not looked at. Without it, the whole
+    /// sheet.
     #[serde(default)]
-    pub columns: Vec<String>,
-    /// Whether the first row has the names of the columns. It stays in sight, and is
-    /// printed on every page.
+    pub range: Option<Area>,
+    /// Whether the first row has the names of the columns. Writing: it stays in sight,
+    /// and is printed on every page.
     #[serde(default = "yes")]
     pub header: bool,
-    /// Whether the header has buttons to filter and sort by.
+    /// Reading: the columns' names, in the order of the cells; replaces those of the
+    /// header. Without a header and without this, they are `A`, `B` and so on.
+    /// Writing: which columns to write, in this order. Unset: all.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// Reading: the types of columns by name: `text`, `integer`, `number`,
+    /// `decimal(12,2)`, `boolean`, `date`, `timestamp`, `timestamptz`. The types of
+    /// the others are learned from all of their cells, for which the workbook is read
+    /// twice.
+    #[serde(default)]
+    pub types: BTreeMap<String, ColumnType>,
+    /// Reading: texts and errors that stand for "no value".
+    #[serde(default = "not_available")]
+    pub nulls: Vec<String>,
+    /// Reading: how many bytes of texts the cells of a workbook may share. They are
+    /// held in memory.
+    #[serde(default = "most_texts")]
+    pub max_texts: ByteSize,
+    /// Writing: whether the header has buttons to filter and sort by.
     #[serde(default = "yes")]
     pub autofilter: bool,
-    /// Widths of columns by name, in characters. Others fit the header and the first
-    /// rows.
+    /// Writing: widths of columns by name, in characters. Others fit the header and the
+    /// first rows.
     #[serde(default)]
     pub widths: IndexMap<String, f64>,
-    /// Number formats of columns by name, as in Excel: `#,##0.00`, `0.0%`,
+    /// Writing: number formats of columns by name, as in Excel: `#,##0.00`, `0.0%`,
     /// `dd.mm.yyyy`.
     #[serde(default)]
     pub formats: IndexMap<String, String>,
-    /// A last row with totals of columns, by name. They follow the filter.
+    /// Writing: a last row with totals of columns, by name. They follow the filter.
     #[serde(default)]
     pub totals: IndexMap<String, Total>,
-    /// The time zone in which timestamps with a zone are shown, such as
-    /// `Europe/Dublin`.
+    /// The time zone of cells whose column is a timestamp with a zone, such as
+    /// `Europe/Dublin`: cells have none.
     #[serde(default = "utc")]
     pub timezone: String,
+}
+
+/// A sheet by its place or its name.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SheetName {
+    /// Its place among all sheets, from 1.
+    Place(u32),
+    /// Its name.
+    Name(String),
+}
+
+impl SheetName {
+    /// Whether all are meant. No sheet can be called so.
+    pub fn is_all(&self) -> bool {
+        matches!(self, Self::Name(name) if name == "*")
+    }
 }
 
 /// What a total is made of.
@@ -71,8 +117,16 @@ impl Total {
     }
 }
 
-fn default_sheet() -> String {
-    "Sheet1".into()
+/// The name of a sheet that has no other.
+const SHEET: &str = "Sheet1";
+
+/// What formulas give that found nothing.
+fn not_available() -> Vec<String> {
+    vec!["#N/A".into()]
+}
+
+fn most_texts() -> ByteSize {
+    ByteSize(256 * 1024 * 1024)
 }
 
 fn yes() -> bool {
@@ -95,8 +149,14 @@ impl Config {
             return Err(Error::config(format!("`widths`: `{name}` is {width} characters wide"))
                 .hint("give a width from 0 to 255"));
         }
-        if self.sheet.trim().is_empty() {
-            return Err(Error::config("`sheet` is empty").hint("name the sheet, or leave it out"));
+        match &self.sheet {
+            Some(SheetName::Name(name)) if name.trim().is_empty() => {
+                return Err(Error::config("`sheet` is empty").hint("name the sheet, or leave it out"));
+            }
+            Some(SheetName::Place(0)) => {
+                return Err(Error::config("`sheet` is 0, and sheets are counted from 1"));
+            }
+            _ => {}
         }
         if let Some((name, format)) = self.formats.iter().find(|(_, format)| !is_format(format)) {
             return Err(Error::config(format!("`formats`: `{name}` has {format:?}, which is no number format"))
@@ -106,6 +166,16 @@ impl Config {
             Error::config(format!("`timezone`: there is no time zone `{}`", self.timezone))
                 .hint("write a name such as Europe/Dublin or Asia/Kolkata, or UTC")
         })
+    }
+
+    /// The name of the sheet that is written.
+    pub fn written_sheet(&self) -> Result<&str> {
+        match &self.sheet {
+            None => Ok(SHEET),
+            Some(SheetName::Name(name)) if name != "*" => Ok(name),
+            Some(_) => Err(Error::config("`sheet`: to write one, it needs a name")
+                .hint("write a name in quotes, such as \"Calls\", or leave it out")),
+        }
     }
 
     /// The places of the columns to write.
@@ -137,9 +207,40 @@ impl Config {
 
 /// Whether Excel could take a text for a number format.
 fn is_format(format: &str) -> bool {
-    let is_even = |mark: char| format.matches(mark).count().is_multiple_of(2);
-    !format.trim().is_empty()
-        && format.encode_utf16().count() <= LONGEST_FORMAT
-        && is_even('"')
-        && format.matches('[').count() == format.matches(']').count()
+    let (mut rest, mut open) = (format.chars(), 0_u32);
+    while let Some(next) = rest.next() {
+        let is_closed = match next {
+            // The next one stands for itself.
+            '\\' => rest.next().is_some(),
+            '"' => rest.any(|it| it == '"'),
+            '[' => {
+                open += 1;
+                true
+            }
+            ']' => open.checked_sub(1).is_some_and(|left| {
+                open = left;
+                true
+            }),
+            _ => true,
+        };
+        if !is_closed {
+            return false;
+        }
+    }
+    open == 0 && !format.trim().is_empty() && format.encode_utf16().count() <= LONGEST_FORMAT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_format;
+
+    #[test]
+    fn quotes_and_brackets_of_formats_are_closed_unless_they_are_texts() {
+        for format in ["#,##0.00", "[Red]0", "0\" [kg\"", "0\\\"", "\\[0", "[$\u{20ac}-407]0;\"-\"", "\"]\"0"] {
+            assert!(is_format(format), "{format}");
+        }
+        for format in ["", " ", "0\"", "[Red", "0]", "][", "0\\", &"0".repeat(256)] {
+            assert!(!is_format(format), "{format}");
+        }
+    }
 }

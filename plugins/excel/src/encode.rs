@@ -27,6 +27,7 @@ const LARGEST_SHEET: u64 = 3 << 30;
 
 pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<Batches> {
     let schema = input.schema();
+    config.written_sheet()?;
     let places = config.chosen(&schema)?;
     if places.len() > MOST_COLUMNS {
         return Err(Error::config(format!("there are {} columns, and a sheet takes {MOST_COLUMNS}", places.len()))
@@ -185,7 +186,7 @@ impl Writing {
     /// The next sheet, whose first rows are these.
     fn begin(&mut self, first: &First<'_>) -> Result<()> {
         self.end()?;
-        let wanted = self.by.as_ref().and_then(|by| by.value.as_deref()).unwrap_or(&self.config.sheet);
+        let wanted = self.by.as_ref().and_then(|by| by.value.as_deref()).map_or_else(|| self.config.written_sheet(), Ok)?;
         let number = self.ended.len() + 1;
         if number > MOST_SHEETS {
             return Err(Error::config(format!("there would be more than {MOST_SHEETS} sheets"))
@@ -225,7 +226,7 @@ impl Writing {
             self.begin(&First { cells: &[], from: 0, to: 0 })?;
         }
         self.end()?;
-        for (name, part) in workbook::parts(&self.ended, &self.styles) {
+        for (name, part) in workbook::parts(&self.ended, &self.styles, false) {
             self.archive.add(name, &part)?;
         }
         self.archive.finish()?;

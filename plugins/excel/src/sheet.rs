@@ -9,6 +9,7 @@ use crate::cell::{self, Shown};
 use crate::config::Total;
 use crate::styles::HEADER;
 use crate::text;
+use crate::workbook::SHEET;
 
 /// As many rows as a sheet takes.
 pub const MOST_ROWS: u32 = 1_048_576;
@@ -40,7 +41,7 @@ impl Column {
 }
 
 /// `A` to `XFD`.
-fn letters(mut at: usize) -> String {
+pub fn letters(mut at: usize) -> String {
     let mut letters = Vec::new();
     loop {
         letters.push(b'A' + (at % 26) as u8);
@@ -141,8 +142,7 @@ impl Sheet {
             false => "",
         };
         let head = format!(
-            r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
-<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#
+            r#"{SHEET}<sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#
         );
         out.extend_from_slice(head.as_bytes());
         if !columns.is_empty() {

@@ -14,6 +14,9 @@ use engine_sdk::testing::Host;
 
 use super::*;
 
+mod hostile;
+mod read;
+
 fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
     RecordBatch::try_from_iter(columns.iter().map(|(name, column)| (*name, Arc::clone(column)))).unwrap()
 }

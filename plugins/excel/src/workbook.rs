@@ -12,22 +12,26 @@ const RELATIONS: &str = "http://schemas.openxmlformats.org/officeDocument/2006/r
 pub const PACKAGE: &str = r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
 <Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>"#;
 
+/// What a sheet begins with.
+pub const SHEET: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>
+<worksheet xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\">";
+
 /// Where a sheet stands, counted from 1.
 pub fn sheet(number: usize) -> String {
     format!("xl/worksheets/sheet{number}.xml")
 }
 
 /// Names and contents.
-pub fn parts(sheets: &[Ended], styles: &Styles) -> [(&'static str, String); 4] {
+pub fn parts(sheets: &[Ended], styles: &Styles, from_1904: bool) -> [(&'static str, String); 4] {
     [
-        ("xl/workbook.xml", book(sheets)),
+        ("xl/workbook.xml", book(sheets, from_1904)),
         ("xl/_rels/workbook.xml.rels", relations(sheets.len())),
         ("xl/styles.xml", styles.part()),
         ("[Content_Types].xml", types(sheets.len())),
     ]
 }
 
-fn book(sheets: &[Ended]) -> String {
+fn book(sheets: &[Ended], from_1904: bool) -> String {
     let (mut list, mut names) = (String::new(), String::new());
     for (at, Ended { name, filter, header, .. }) in sheets.iter().enumerate() {
         let (number, shown) = (at + 1, escaped(name));
@@ -43,9 +47,10 @@ fn book(sheets: &[Ended]) -> String {
                 &format!(r#"<definedName name="_xlnm.Print_Titles" localSheetId="{at}">{quoted}!$1:$1</definedName>"#);
         }
     }
+    let properties = if from_1904 { r#"<workbookPr date1904="1"/>"# } else { "" };
     let names = if names.is_empty() { names } else { format!("<definedNames>{names}</definedNames>") };
     format!(
-        r#"{HEAD}<workbook xmlns="{MAIN}" xmlns:r="{RELATIONS}"><bookViews><workbookView/></bookViews><sheets>{list}</sheets>{names}</workbook>"#
+        r#"{HEAD}<workbook xmlns="{MAIN}" xmlns:r="{RELATIONS}">{properties}<bookViews><workbookView/></bookViews><sheets>{list}</sheets>{names}</workbook>"#
     )
 }
 
