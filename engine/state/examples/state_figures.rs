@@ -78,6 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 sinks: vec![SinkPlan { name: "s".into(), unit: Unit::Split }],
                 replays: Vec::new(),
                 backfill: None,
+                tells: false,
             })?;
             let delivery = Delivery { pipeline: "p".into(), sink: "s".into(), window: window.id, split: "0000".into() };
             state.attempt(&delivery)?;

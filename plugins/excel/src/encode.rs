@@ -186,7 +186,8 @@ impl Writing {
     /// The next sheet, whose first rows are these.
     fn begin(&mut self, first: &First<'_>) -> Result<()> {
         self.end()?;
-        let wanted = self.by.as_ref().and_then(|by| by.value.as_deref()).map_or_else(|| self.config.written_sheet(), Ok)?;
+        let wanted =
+            self.by.as_ref().and_then(|by| by.value.as_deref()).map_or_else(|| self.config.written_sheet(), Ok)?;
         let number = self.ended.len() + 1;
         if number > MOST_SHEETS {
             return Err(Error::config(format!("there would be more than {MOST_SHEETS} sheets"))

@@ -141,9 +141,8 @@ impl Sheet {
             true => r#"<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>"#,
             false => "",
         };
-        let head = format!(
-            r#"{SHEET}<sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#
-        );
+        let head =
+            format!(r#"{SHEET}<sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#);
         out.extend_from_slice(head.as_bytes());
         if !columns.is_empty() {
             out.extend_from_slice(b"<cols>");

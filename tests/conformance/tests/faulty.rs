@@ -24,6 +24,7 @@ const EXPECTED: &[(&str, &[Check])] = &[
     ("source panics_in_mid_stream", &[Check::Read, Check::ReadAgain]),
     ("source changes_between_reads", &[Check::ReadAgain]),
     ("source cursor_stands_still", &[Check::Cursor]),
+    ("source knows_its_own", &[Check::Told]),
     ("source never_stops", &[Check::Cancel]),
     ("source sound_listener", &[]),
     ("source never_hangs_up", &[Check::Listen]),

@@ -46,8 +46,8 @@ fn what_is_wrong_with_a_value_is_told_before_the_run() {
     let place = place();
     for (set, told) in [
         ("regoin=US", "did you mean `region`?"),
-        ("limit=ten", "\"ten\" is no integer; write for example `42`"),
-        ("day=31.1.2025", "is no date; write for example `2025-09-17`"),
+        ("limit=ten", "`ten` is no integer; write for example `42`"),
+        ("day=31.1.2025", "`31.1.2025` is no date; write for example `2025-09-17`"),
         ("region", "`region` is not NAME=VALUE"),
     ] {
         place.engine(&["run", "report.yaml", "--set", set]).with_code(2).says(&[told]);

@@ -79,13 +79,8 @@ impl Book {
                 false => other(&file, "there is no workbook in it", SAVE),
             });
         };
-        let mut book = Self {
-            sheets: Vec::new(),
-            from_1904: false,
-            looks: Vec::new(),
-            strings: Strings::default(),
-            archive,
-        };
+        let mut book =
+            Self { sheets: Vec::new(), from_1904: false, looks: Vec::new(), strings: Strings::default(), archive };
         sound(&file, book.sheets(part, &related))?;
         let of = |kind: &str| related.values().find(|it| it.kind == kind).map(|it| it.target.as_str());
         let missing = |path: &str| damaged(&file, format!("its part {path} is missing"));
@@ -231,7 +226,10 @@ impl Read for Bounded {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let length = self.part.read(into)?;
         self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
-            std::io::Error::other(format!("a part of it that describes others is larger than {} MiB", LARGEST_PART >> 20))
+            std::io::Error::other(format!(
+                "a part of it that describes others is larger than {} MiB",
+                LARGEST_PART >> 20
+            ))
         })?;
         Ok(length)
     }

@@ -60,9 +60,7 @@ fn put(book: &Book, row: &Row, styles: &mut Styles, xml: &mut Vec<u8>) {
             }
             Content::Boolean(value) => (Shown::Boolean, String::new(), u8::from(*value).to_string()),
             Content::Text(text) => (Shown::Text, String::new(), row.text(text).to_owned()),
-            Content::Shared(at) => {
-                (Shown::Text, String::new(), book.strings.get(*at).unwrap_or_default().to_owned())
-            }
+            Content::Shared(at) => (Shown::Text, String::new(), book.strings.get(*at).unwrap_or_default().to_owned()),
             Content::Iso(text) => (Shown::Number, "\" t=\"d".to_owned(), crate::text::escaped(row.text(text))),
             Content::Error(text) => (Shown::Number, "\" t=\"e".to_owned(), crate::text::escaped(row.text(text))),
         };

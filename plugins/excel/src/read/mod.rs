@@ -83,7 +83,8 @@ impl Reading {
         if self.config.sheet.is_none() && shown > 1 {
             let left_out = engine_sdk::counted(shown - 1, "more sheet");
             let read = &book.sheets[sheets[0]].name;
-            let text = format!("{} has {left_out} than {read}, which is read: say with `sheet` which", book.file().title());
+            let text =
+                format!("{} has {left_out} than {read}, which is read: say with `sheet` which", book.file().title());
             self.cx.log(Level::Warn, text);
         }
         Ok(Some(Open { book, sheets: sheets.into(), table: None }))

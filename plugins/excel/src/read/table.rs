@@ -110,9 +110,10 @@ impl Table {
     /// Reads the next row with a value. False: there is none.
     pub fn next(&mut self, book: &Book) -> Result<bool> {
         loop {
-            let is_there = self.cells.next(&mut self.row).map_err(|why| {
-                damaged(book.file(), format!("sheet {}: {why}", self.sheet))
-            })?;
+            let is_there = self
+                .cells
+                .next(&mut self.row)
+                .map_err(|why| damaged(book.file(), format!("sheet {}: {why}", self.sheet)))?;
             if !is_there || self.row.number > self.area.last_row {
                 return Ok(false);
             }

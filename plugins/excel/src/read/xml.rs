@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn tokens_are_the_same_however_they_come() {
-        let text = br#"<?xml version="1.0"?><!-- <no> --><x:a r = "1>2" s='"'><b/><c />x &lt; y<![CDATA[<z>]]></x:a  >"#;
+        let text =
+            br#"<?xml version="1.0"?><!-- <no> --><x:a r = "1>2" s='"'><b/><c />x &lt; y<![CDATA[<z>]]></x:a  >"#;
         let mut slow = Xml::new(Slow(text));
         let mut fast = Xml::new(&text[..]);
         let mut seen = Vec::new();
@@ -297,19 +298,15 @@ mod tests {
             match one {
                 None => break,
                 Some(Token::Start { name, attributes, is_empty }) => {
-                    let attributes: Vec<_> = attributes
-                        .map(|(name, value)| [name, value].map(String::from_utf8_lossy).join("="))
-                        .collect();
+                    let attributes: Vec<_> =
+                        attributes.map(|(name, value)| [name, value].map(String::from_utf8_lossy).join("=")).collect();
                     seen.push(format!("{} {attributes:?} {is_empty}", String::from_utf8_lossy(name)));
                 }
                 Some(Token::End(name)) => seen.push(format!("/{}", String::from_utf8_lossy(name))),
                 Some(Token::Text(text) | Token::Plain(text)) => seen.push(String::from_utf8_lossy(text).into_owned()),
             }
         }
-        assert_eq!(
-            seen,
-            [r#"a ["r=1>2", "s=\""] false"#, "b [] true", "c [] true", "x &lt; y", "<z>", "/a"]
-        );
+        assert_eq!(seen, [r#"a ["r=1>2", "s=\""] false"#, "b [] true", "c [] true", "x &lt; y", "<z>", "/a"]);
     }
 
     #[test]
@@ -324,7 +321,10 @@ mod tests {
                 }
             }
         };
-        assert_eq!(refused(b"<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>"), "it declares a document type, which workbooks do not have");
+        assert_eq!(
+            refused(b"<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>"),
+            "it declares a document type, which workbooks do not have"
+        );
         assert_eq!(refused(b"\xff\xfe<\0a\0>\0"), "its parts are not in UTF-8");
         assert_eq!(refused(b"<a b=\"c>"), "a tag in it does not end");
         let long = [b"<a>".as_slice(), &vec![b'x'; LONGEST + 1], b"</a>"].concat();

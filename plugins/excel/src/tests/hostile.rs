@@ -100,7 +100,10 @@ fn what_is_packed_may_be_large_and_memory_stays_small() {
         refused(&book(&format!("<row><c t=\"str\"><v>{long}</v></c></row>"))),
         "sheet Sheet1: a text or a tag in it is longer than 4 MiB"
     );
-    assert_eq!(refused(&workbook("<worksheet/>", &format!("<sst><si><t>{long}</t></si></sst>"))), "a text or a tag in it is longer than 4 MiB");
+    assert_eq!(
+        refused(&workbook("<worksheet/>", &format!("<sst><si><t>{long}</t></si></sst>"))),
+        "a text or a tag in it is longer than 4 MiB"
+    );
     assert!(refused(&book(&format!("<row r=\"{long}\"/>"))).contains("longer than 4 MiB"));
     // Many cells that share a long text are more than a row can be.
     let text = "x".repeat(1 << 20);
@@ -127,13 +130,17 @@ fn texts_that_cells_share_are_bounded_by_a_setting() {
 
 #[test]
 fn a_sheet_has_no_more_rows_and_columns_than_excel_allows() {
-    assert_eq!(refused(&book("<row r=\"1048577\"><c><v>1</v></c></row>")), "sheet Sheet1: it has more than 1048576 rows");
+    assert_eq!(
+        refused(&book("<row r=\"1048577\"><c><v>1</v></c></row>")),
+        "sheet Sheet1: it has more than 1048576 rows"
+    );
     assert_eq!(refused(&book(&"<row r=\"1\"/>".repeat(1_048_577))), "sheet Sheet1: it has more than 1048576 rows");
     assert_eq!(refused(&book("<row><c r=\"XFE1\"><v>1</v></c></row>")), "sheet Sheet1: a cell in it has no place");
     let many = format!("<row>{}</row>", "<c r=\"A1\"/>".repeat(16_385));
     assert_eq!(refused(&book(&many)), "sheet Sheet1: row 1 has more than 16384 cells");
     // The last cell that there can be makes as many columns as there can be, and no more memory than these.
-    let corner = book("<row r=\"1\"><c r=\"A1\"><v>1</v></c></row><row r=\"1048576\"><c r=\"XFD1048576\"><v>2</v></c></row>");
+    let corner =
+        book("<row r=\"1\"><c r=\"A1\"><v>1</v></c></row><row r=\"1048576\"><c r=\"XFD1048576\"><v>2</v></c></row>");
     let rows = read(json!({"header": false}), &corner).unwrap();
     assert_eq!((rows.num_rows(), rows.num_columns(), rows.schema().field(16_383).name().as_str()), (2, 16_384, "XFD"));
 }
@@ -163,8 +170,14 @@ fn what_makes_no_sense_is_named_with_its_place() {
         assert_eq!(refused(&book(rows)), format!("sheet Sheet1: {why}"), "{rows}");
     }
     assert_eq!(refused(&workbook("<worksheet><sheetData>", "<sst/>")), "sheet Sheet1: a sheet in it is cut short");
-    assert_eq!(refused(&packed(&[("content.xml", "")])), "a.xlsx is no workbook of the kind .xlsx: it is an OpenDocument file, such as .ods");
-    assert_eq!(refused(&packed(&[("a.txt", "")])), "a.xlsx is no workbook of the kind .xlsx: there is no workbook in it");
+    assert_eq!(
+        refused(&packed(&[("content.xml", "")])),
+        "a.xlsx is no workbook of the kind .xlsx: it is an OpenDocument file, such as .ods"
+    );
+    assert_eq!(
+        refused(&packed(&[("a.txt", "")])),
+        "a.xlsx is no workbook of the kind .xlsx: there is no workbook in it"
+    );
     let twice = "<row><c t=\"str\"><v>a</v></c><c t=\"str\"><v>a</v></c></row>";
     assert_eq!(refused(&book(twice)), "a.xlsx, sheet Sheet1: two columns are named `a`");
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use engine_sdk::file_piece;
 use engine_sdk::prelude::*;
 use engine_sdk::testing::{Host, Rejected};
@@ -182,10 +184,17 @@ fn columns_are_called_as_the_settings_the_header_or_excel_calls_them() {
         (json!({"range": "A:C"}), &book, &["a Int64", "b Int64", "C Utf8"]),
     ] {
         let (rows, letters) = read(config.clone(), data).unwrap();
-        assert_eq!((columns(&rows).as_slice(), letters.len(), rows.num_rows()), (names.map_owned().as_slice(), 0, 2), "{config}");
+        assert_eq!(
+            (columns(&rows).as_slice(), letters.len(), rows.num_rows()),
+            (names.map_owned().as_slice(), 0, 2),
+            "{config}"
+        );
     }
     for (config, message) in [
-        (json!({"columns": ["x"]}), "in/a.xlsx, sheet Sheet1: row 1, the header, names 2 columns, but `columns` names 1"),
+        (
+            json!({"columns": ["x"]}),
+            "in/a.xlsx, sheet Sheet1: row 1, the header, names 2 columns, but `columns` names 1",
+        ),
         (json!({"types": {"c": "text"}}), "`types` names `c`, but there is no such column"),
         (json!({"columns": ["x", "x"]}), "in/a.xlsx, sheet Sheet1: two columns are named `x`"),
     ] {
@@ -211,15 +220,21 @@ fn a_value_beside_the_table_refuses_its_row_unless_the_range_leaves_it_out() {
     let (_, letters) = read(json!({"range": "B3:F"}), OPENPYXL).unwrap();
     assert_eq!(letters, []);
     let host = Host::new();
-    let title = super::hostile::book("<row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>Report</t></is></c></row>\
+    let title = super::hostile::book(
+        "<row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>Report</t></is></c></row>\
          <row r=\"2\"><c r=\"A2\"><v>1</v></c><c r=\"B2\"><v>2</v></c></row>\
-         <row r=\"3\"><c r=\"A3\"><v>3</v></c></row>");
+         <row r=\"3\"><c r=\"A3\"><v>3</v></c></row>",
+    );
     let rows = read_files(&host, json!({}), &[("a", &title)]).unwrap();
     assert_eq!(rows["Report"].as_ref(), &Int64Array::from(vec![3]));
     let letters = host.rejections();
     assert_eq!(
         (letters.len(), letters[0].code.as_str(), letters[0].reason.as_str()),
-        (1, "outside", "sheet Sheet1, cell B2: \"2\" stands outside of the columns; say with `range` where the table is")
+        (
+            1,
+            "outside",
+            "sheet Sheet1, cell B2: \"2\" stands outside of the columns; say with `range` where the table is"
+        )
     );
 }
 
@@ -227,7 +242,8 @@ fn a_value_beside_the_table_refuses_its_row_unless_the_range_leaves_it_out() {
 fn values_that_do_not_fit_their_types_are_dead_letters_that_can_be_read_again() {
     let host = Host::new();
     let all = super::texts(&["12.50", "x", "", "7"]);
-    let book = written(&host, json!({"sheet": "Prices"}), vec![batch(&[("n", integers(1..=4)), ("price", all)])]).unwrap();
+    let book =
+        written(&host, json!({"sheet": "Prices"}), vec![batch(&[("n", integers(1..=4)), ("price", all)])]).unwrap();
     let config = json!({"sheet": "Prices", "types": {"price": "decimal(8,2)", "n": "integer"}});
     let (rows, letters) = read(config.clone(), &book).unwrap();
     let prices = rows["price"].as_primitive::<Decimal128Type>();
@@ -242,11 +258,19 @@ fn values_that_do_not_fit_their_types_are_dead_letters_that_can_be_read_again() 
     let (rows, _) = read(json!({"sheet": 1}), &letters[0].data).unwrap();
     assert_eq!((texts_of(&rows, "price"), rows["n"].as_ref()), (vec![Some("x")], &Int64Array::from(vec![2]) as _));
     // A place among sheets is the same in what was refused.
-    let second = written(&host, json!({"sheets_by": "n"}), vec![batch(&[("n", integers([1, 2])), ("t", super::texts(&["a", "b"]))])]).unwrap();
+    let second = written(
+        &host,
+        json!({"sheets_by": "n"}),
+        vec![batch(&[("n", integers([1, 2])), ("t", super::texts(&["a", "b"]))])],
+    )
+    .unwrap();
     let config = json!({"sheet": 2, "types": {"t": "date"}});
     let (_, letters) = read(config.clone(), &second).unwrap();
     let (_, again) = read(config, &letters[0].data).unwrap();
-    assert_eq!((again[0].reason.as_str(), &again[0].data == &letters[0].data), ("sheet 2, cell B2: t: \"b\" is not a date (YYYY-MM-DD)", true));
+    assert_eq!(
+        (again[0].reason.as_str(), &again[0].data == &letters[0].data),
+        ("sheet 2, cell B2: t: \"b\" is not a date (YYYY-MM-DD)", true)
+    );
 }
 
 #[test]
@@ -291,7 +315,8 @@ fn files_and_sheets_of_one_stream_have_the_same_columns_and_the_types_of_the_fir
 #[test]
 fn moments_with_a_zone_come_back_by_the_clocks_of_it() {
     let host = Host::new();
-    let moments = TimestampMicrosecondArray::from(vec![1_774_744_200_250_000, 1_774_747_800_250_000]).with_timezone("UTC");
+    let moments =
+        TimestampMicrosecondArray::from(vec![1_774_744_200_250_000, 1_774_747_800_250_000]).with_timezone("UTC");
     let rows = batch(&[("at", Arc::new(moments) as ArrayRef)]);
     let book = written(&host, json!({"timezone": "Europe/Dublin"}), vec![rows.clone()]).unwrap();
     let config = json!({"timezone": "Europe/Dublin", "types": {"at": "timestamptz"}});

@@ -25,6 +25,9 @@ pub const STANDS_STILL: u8 = 7;
 /// Never asks whether to stop.
 pub const NEVER_STOPS: u8 = 8;
 
+/// Knows only what it has planned itself.
+pub const KNOWS_ITS_OWN: u8 = 9;
+
 const BATCH_ROWS: i64 = 10;
 
 /// How far to count.
@@ -39,6 +42,7 @@ pub struct Config {
 pub struct Count<const FAULT: u8> {
     config: Config,
     cx: Context,
+    planned: bool,
 }
 
 impl<const FAULT: u8> Component for Count<FAULT> {
@@ -50,12 +54,13 @@ impl<const FAULT: u8> Component for Count<FAULT> {
     }
 
     fn open(config: Config, cx: Context) -> Result<Self> {
-        Ok(Self { config, cx })
+        Ok(Self { config, cx, planned: false })
     }
 }
 
 impl<const FAULT: u8> Source for Count<FAULT> {
     fn plan(&mut self, request: &PlanRequest) -> Result<Plan> {
+        self.planned = true;
         let upper = json!(self.config.rows * 2);
         if request.cursor.as_ref() == Some(&upper) && FAULT != STANDS_STILL {
             return Ok(Plan { upper: Some(upper), splits: vec![], ..Plan::default() });
@@ -64,7 +69,15 @@ impl<const FAULT: u8> Source for Count<FAULT> {
             let id = if FAULT == SAME_IDS { "0000".into() } else { format!("{number:04}") };
             Ok(Split::new(id, number * self.config.rows + 1)?.rows(self.config.rows as u64))
         };
-        Ok(Plan { upper: Some(upper), splits: (0..2).map(split).collect::<Result<_>>()?, ..Plan::default() })
+        let splits = (0..2).map(split).collect::<Result<_>>()?;
+        Ok(Plan { upper: Some(upper), splits, tell: matches!(FAULT, SOUND | KNOWS_ITS_OWN) })
+    }
+
+    fn delivered(&mut self, _: &Delivered) -> Result<()> {
+        match FAULT == KNOWS_ITS_OWN && !self.planned {
+            true => Err(Error::internal("this instance has planned nothing")),
+            false => Ok(()),
+        }
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
