@@ -133,7 +133,7 @@ fn a_file_that_no_longer_is_what_was_planned_is_refused() {
 
     fs::remove_file(&path).unwrap();
     let mut source = folder.source(&host, "*");
-    let split = Split::new("0".into(), json!({ "path": folder.there("log"), "size": 7 })).unwrap();
+    let split = Split::new("0", json!({ "path": folder.there("log"), "size": 7 })).unwrap();
     assert!(read(&mut source, &split).unwrap_err().message.contains("no such file"));
 }
 
