@@ -138,19 +138,11 @@ fn find(ahead: &[u8], is_over: bool) -> Result<Found, String> {
             None => Found::More,
         },
         [b'<', b'!', ..] => return Err("it declares a document type, which workbooks do not have".into()),
-        [b'<', ..] => {
-            let mut at = 1;
-            loop {
-                match memchr3(b'>', b'"', b'\'', &ahead[at..]) {
-                    Some(next) if ahead[at + next] == b'>' => break Found::Markup(at + next + 1),
-                    Some(next) => match memchr(ahead[at + next], &ahead[at + next + 1..]) {
-                        Some(length) => at += next + 1 + length + 1,
-                        None => break Found::More,
-                    },
-                    None => break Found::More,
-                }
-            }
-        }
+        [b'<', ..] => match memchr(b'>', ahead) {
+            Some(end) if is_outside(&ahead[1..end]) => Found::Markup(end + 1),
+            Some(_) => quoted(ahead),
+            None => Found::More,
+        },
         [] => Found::More,
         _ => match memchr(b'<', ahead) {
             Some(at) => Found::Text(at),
@@ -160,9 +152,35 @@ fn find(ahead: &[u8], is_over: bool) -> Result<Found, String> {
     })
 }
 
+/// Whether what follows a part of a tag stands outside of quotes, as in most tags. False says nothing.
+fn is_outside(part: &[u8]) -> bool {
+    let count = |mark: u8| part.iter().filter(|it| **it == mark).count();
+    count(b'\'') == 0 && count(b'"').is_multiple_of(2)
+}
+
+/// A tag in whose quotes something else stands.
+fn quoted(ahead: &[u8]) -> Found {
+    let mut at = 1;
+    loop {
+        match memchr3(b'>', b'"', b'\'', &ahead[at..]) {
+            Some(next) if ahead[at + next] == b'>' => return Found::Markup(at + next + 1),
+            Some(next) => match memchr(ahead[at + next], &ahead[at + next + 1..]) {
+                Some(length) => at += next + 1 + length + 1,
+                None => return Found::More,
+            },
+            None => return Found::More,
+        }
+    }
+}
+
 /// A name without the prefix of its namespace.
 fn local(name: &[u8]) -> &[u8] {
-    memchr(b':', name).map_or(name, |at| &name[at + 1..])
+    position(b':', name).map_or(name, |at| &name[at + 1..])
+}
+
+/// As `memchr`, for what is mostly a few bytes long.
+fn position(byte: u8, bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|it| *it == byte)
 }
 
 /// Names and values, the values with their escapes.
@@ -185,10 +203,10 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let equals = memchr(b'=', self.0)?;
+        let equals = position(b'=', self.0)?;
         let (name, rest) = (self.0[..equals].trim_ascii(), self.0[equals + 1..].trim_ascii_start());
         let (quote, rest) = rest.split_first().filter(|(quote, _)| matches!(quote, b'"' | b'\''))?;
-        let end = memchr(*quote, rest)?;
+        let end = position(*quote, rest)?;
         self.0 = &rest[end + 1..];
         Some((local(name), &rest[..end]))
     }
