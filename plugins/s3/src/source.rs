@@ -102,7 +102,7 @@ pub struct S3Source {
 
 impl S3Source {
     #[cfg(test)]
-    pub fn context(&self) -> &Context {
+    pub(crate) fn context(&self) -> &Context {
         &self.cx
     }
 

@@ -27,6 +27,7 @@ mod quickstart;
 mod quoting;
 mod ranges;
 mod remote_state;
+mod reports;
 mod resume;
 mod sandbox;
 mod schema_changes;

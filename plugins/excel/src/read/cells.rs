@@ -48,12 +48,6 @@ impl Row {
     pub fn text(&self, range: &Range<usize>) -> &str {
         &self.text[range.clone()]
     }
-
-    /// A row of a test.
-    #[cfg(test)]
-    pub fn of(number: u32, cells: Vec<Cell>, text: &str) -> Self {
-        Self { number, cells, text: text.into() }
-    }
 }
 
 /// A sheet that is being read.
