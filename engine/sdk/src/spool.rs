@@ -37,7 +37,7 @@ impl Files {
     }
 
     /// Puts the next file aside, if there is one.
-    pub fn next(&mut self) -> Result<Option<Whole>> {
+    pub fn next_file(&mut self) -> Result<Option<Whole>> {
         if !self.find()? {
             return Ok(None);
         }

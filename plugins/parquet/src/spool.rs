@@ -26,7 +26,7 @@ impl Files {
 
     /// Puts the next file aside, if there is one.
     pub fn next(&mut self) -> Result<Option<Whole>> {
-        Ok(self.0.next()?.map(Whole))
+        Ok(self.0.next_file()?.map(Whole))
     }
 }
 

@@ -68,7 +68,7 @@ impl Series {
         totals::checked("chart", &chart.y, chart.total, kind)?;
         let (x, mut y) = looks;
         if chart.total == Total::Count || y.format == Format::Plain {
-            y.format = NumberFormat::parse("#,##0.##").map_or(Format::Plain, Format::Number);
+            y.format = NumberFormat::parse("#,##0.##").map_or(Format::Plain, |format| Format::Number(Box::new(format)));
         }
         Ok(Self {
             is_ordered: Nature::of(schema.field(places.0).data_type()) != Nature::Text,

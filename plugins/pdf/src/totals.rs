@@ -45,11 +45,10 @@ struct Float {
 
 /// Refuses a total that a column's values cannot have.
 pub fn checked(setting: &str, name: &str, total: Total, kind: &DataType) -> Result<()> {
-    let fits = match (total, Nature::of(kind)) {
-        (Total::Count, _) | (_, Nature::Number) => true,
-        (Total::Min | Total::Max, Nature::Moment) => true,
-        _ => false,
-    };
+    let fits = matches!(
+        (total, Nature::of(kind)),
+        (Total::Count, _) | (_, Nature::Number) | (Total::Min | Total::Max, Nature::Moment)
+    );
     if fits {
         return Ok(());
     }

@@ -105,7 +105,7 @@ impl Whole {
     }
 
     /// Whether what was added is what the store had been given.
-    pub fn is_right(self) -> bool {
+    pub fn holds(self) -> bool {
         let fits = |kind: Checksum, found: &[u8], wanted: &str| {
             let found = STANDARD.encode(found);
             if wanted.ends_with("-1") {
@@ -142,7 +142,7 @@ mod tests {
         let is_right = |sums: Sums, bytes: &[u8]| {
             let mut whole = Whole::new(&sums);
             bytes.chunks(4).for_each(|piece| whole.add(piece));
-            whole.is_right()
+            whole.holds()
         };
         let by_sha256 = |sum: &str| Sums { sha256: Some(sum.into()), ..Sums::default() };
         let by_crc32c = |sum: &str| Sums { crc32c: Some(sum.into()), ..Sums::default() };

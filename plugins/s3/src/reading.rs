@@ -61,7 +61,7 @@ impl Ahead {
             self.next = to;
         }
         let Some(first) = self.pending.pop_front() else {
-            return match self.whole.take().is_none_or(Whole::is_right) {
+            return match self.whole.take().is_none_or(Whole::holds) {
                 true => Ok(None),
                 false => Err(Error::unavailable(format!(
                     "{} came with another content than its checksum says",

@@ -1,4 +1,5 @@
-//! A log file into a CSV file, while somebody looks at that file all the time.
+//! A log file into a CSV file, while somebody looks at that file all the time. The log is put away when it was
+//! delivered.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -40,10 +41,10 @@ impl Pair for FileToCsv {
                 false => log.extend(format!("malformed {number}\r\n").into_bytes()),
             }
         }
-        place.write("pbx.log", log);
+        place.write("inbox/pbx.log", log);
         place.write(
             "calls.yaml",
-            "source: { use: file, with: { path: pbx.log }, format: avaya_cdr }\n\
+            "source: { use: file, with: { path: 'inbox/*.log', after: { move: done } }, format: avaya_cdr }\n\
              sink: { use: file, with: { path: out/calls.csv, overwrite: true }, format: csv }\n",
         );
         let whole = Arc::new(undisturbed(&place));
@@ -70,6 +71,7 @@ impl Pair for FileToCsv {
 /// The output of a run that nobody disturbs, once its rows are known to be right.
 fn undisturbed(place: &Place) -> Vec<u8> {
     place.engine(&["run", "calls.yaml"]).with_code(0);
+    bring_back(place);
     let path = place.path("out/calls.csv");
     let whole = std::fs::read(&path).expect("the run has made it");
     let rows: Vec<String> =
@@ -81,8 +83,16 @@ fn undisturbed(place: &Place) -> Vec<u8> {
     whole
 }
 
+/// Puts the log back, which a run has put away when it was delivered.
+fn bring_back(place: &Place) {
+    let away = std::fs::rename(place.path("done/pbx.log"), place.path("inbox/pbx.log"));
+    away.expect("the log is put away once it is delivered");
+    assert_eq!(std::fs::read_dir(place.path("done")).expect("it is there").count(), 0, "the log was put away twice");
+}
+
 /// What a completed cycle has left.
 fn judge(place: &Place, whole: &[u8], completed: u64) -> Damage {
+    bring_back(place);
     let path = place.path("out/calls.csv");
     let found = std::fs::read(&path).unwrap_or_default();
     let mut damage = Damage::default();

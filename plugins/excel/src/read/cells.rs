@@ -190,7 +190,7 @@ impl Cells {
         Ok(match kind {
             Kind::Inline => (has_text || !text.is_empty()).then_some(Content::Text(text)),
             // Formulas give an empty text where they mean no value.
-            Kind::Given => (!text.is_empty()).then(|| Content::Text(begin..row.text.len())),
+            Kind::Given => (!text.is_empty()).then_some(Content::Text(begin..row.text.len())),
             Kind::Iso => (!text.is_empty()).then_some(Content::Iso(text)),
             Kind::Error => (!text.is_empty()).then_some(Content::Error(text)),
             _ if raw.is_empty() => None,

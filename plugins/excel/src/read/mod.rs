@@ -76,7 +76,7 @@ struct Open {
 impl Reading {
     /// Begins to read the next file, if there is one.
     fn open(&mut self) -> Result<Option<Open>> {
-        let Some(file) = self.files.next()? else { return Ok(None) };
+        let Some(file) = self.files.next_file()? else { return Ok(None) };
         let book = Book::open(file, &self.config, &self.cx)?;
         let sheets = book.chosen(self.config.sheet.as_ref())?;
         let shown = book.sheets.iter().filter(|sheet| !sheet.is_hidden).count();

@@ -195,7 +195,7 @@ impl<'a> Attributes<'a> {
 
     /// The value of one, without escapes.
     pub fn text(self, name: &str) -> Result<Option<String>, String> {
-        self.get(name).map(|value| unescaped(value)).transpose()
+        self.get(name).map(unescaped).transpose()
     }
 }
 

@@ -268,7 +268,7 @@ fn values_that_do_not_fit_their_types_are_dead_letters_that_can_be_read_again() 
     let (_, letters) = read(config.clone(), &second).unwrap();
     let (_, again) = read(config, &letters[0].data).unwrap();
     assert_eq!(
-        (again[0].reason.as_str(), &again[0].data == &letters[0].data),
+        (again[0].reason.as_str(), again[0].data == letters[0].data),
         ("sheet 2, cell B2: t: \"b\" is not a date (YYYY-MM-DD)", true)
     );
 }
@@ -338,7 +338,9 @@ fn it_stops_when_it_is_asked_to() {
 }
 
 /// Values as our writer takes them and Excel keeps them: whole numbers with up to 15 digits, moments to a millisecond.
-fn row() -> impl Strategy<Value = (String, Option<i64>, Option<f64>, Option<bool>, Option<i32>, Option<i64>)> {
+type Values = (String, Option<i64>, Option<f64>, Option<bool>, Option<i32>, Option<i64>);
+
+fn row() -> impl Strategy<Value = Values> {
     use proptest::option::of;
     let floats = any::<f64>().prop_filter("finite", |it| it.is_finite());
     let moments = -2_203_891_200_000..253_402_300_800_000_i64;

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use harfrust::font::{Font, Kind, attribute::Style};
 use harfrust::{Buffer, Direction, GlyphId, Script, ShapeOptions, ShapePlan, ShaperFont};
 
+/// How texts of a script are shaped in a direction.
+type Plan = (Option<Script>, Direction, Arc<ShapePlan>);
+
 /// A shape of a font, and where it stands. All lengths are thousandths of the letters' size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Glyph {
@@ -50,7 +53,7 @@ pub struct Face {
     scale: f32,
     /// Of the characters up to `~`, without any rules: shape and width.
     ascii: [(u16, f32); 128],
-    plans: RefCell<Vec<(Option<Script>, Direction, Arc<ShapePlan>)>>,
+    plans: RefCell<Vec<Plan>>,
     buffer: RefCell<Buffer>,
 }
 

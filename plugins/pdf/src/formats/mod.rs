@@ -13,7 +13,7 @@ pub use number::{Digits, Marks, NumberFormat};
 pub enum Format {
     /// As they are.
     Plain,
-    Number(NumberFormat),
+    Number(Box<NumberFormat>),
     Date(DateFormat),
 }
 
@@ -47,9 +47,14 @@ impl Format {
             return Err(fault("it is too long".into(), "write 255 characters at most"));
         }
         match Nature::of(kind) {
-            Nature::Number => NumberFormat::parse(text).map(Self::Number).map_err(|reason| {
-                fault(reason, "write one such as #,##0.00, 0.0% or #,##0 \"EUR\"; texts in it stand in double quotes")
-            }),
+            Nature::Number => {
+                NumberFormat::parse(text).map(|format| Self::Number(Box::new(format))).map_err(|reason| {
+                    fault(
+                        reason,
+                        "write one such as #,##0.00, 0.0% or #,##0 \"EUR\"; texts in it stand in double quotes",
+                    )
+                })
+            }
             Nature::Moment => DateFormat::parse(text).map(Self::Date).map_err(|reason| {
                 fault(reason, "write one such as dd.mm.yyyy, d mmm yyyy or hh:mm; texts in it stand in double quotes")
             }),

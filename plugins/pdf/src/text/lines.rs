@@ -91,6 +91,6 @@ mod tests {
     fn the_widest_word_is_known() {
         let text = "one three, five";
         let advances = Advances::new(text.char_indices().map(|(place, _)| (place, 1.0)).collect(), text.len());
-        assert_eq!(broken(text, &advances, None), (vec![0..15], 6.0));
+        assert_eq!(broken(text, &advances, None), (Vec::from_iter(std::iter::once(0..15)), 6.0));
     }
 }
