@@ -8,6 +8,7 @@ ENGINE := $(TARGET_DIR)/release/engine
 DEMO_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-avaya-cdr engine-plugin-sqlite
 BENCH_CRATES := engine-cli engine-plugin-file engine-plugin-csv engine-plugin-tcp engine-plugin-avaya-cdr engine-plugin-postgres engine-test-tools
 DATABASE_CRATES := engine-plugin-mysql engine-plugin-mongodb engine-plugin-sql
+REPORT_CRATES := engine-plugin-excel engine-plugin-parquet engine-plugin-pdf engine-plugin-sftp engine-plugin-s3
 MODULE_BENCH_CRATES := engine-cli engine-host engine-wasm engine-guest-tests engine-plugin-avaya-cdr
 
 # The demo keeps its state beside its results, so that it starts anew each time and touches no other.
@@ -22,7 +23,7 @@ ROWS ?= 1000000
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-push bench-modules outage budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-push bench-reports bench-modules outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -97,6 +98,15 @@ bench-databases: ## measure between databases, and what `sql` costs (ROUNDS=5 RO
 bench-push: ## measure pushes to an HTTP API against a script with aiohttp (ROUNDS=5 ROWS=1000000)
 	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES) engine-plugin-http)
 	tests/services run --only postgres -- tests/bench/push --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows $(ROWS)
+
+bench-reports: ## measure reports against DuckDB, aws and sftp (ROUNDS=5 ROWS=1000000; Parquet five times it too, PDF 10,000 and 100,000)
+	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES) $(REPORT_CRATES))
+	tests/services run --only postgres,sftp,s3 -- sh -ec ' \
+	  measure() { tests/bench/reports --bin $(TARGET_DIR)/release --rounds $(ROUNDS) --rows "$$@"; }; \
+	  measure $(ROWS) to-excel to-parquet; \
+	  measure $$(($(ROWS) * 5)) to-parquet; \
+	  measure 10000 to-pdf to-s3 to-sftp; \
+	  measure 100000 to-pdf'
 
 bench-modules: ## measure what WASM and child processes cost against native modules
 	$(MAKE) --no-print-directory guests

@@ -290,8 +290,9 @@ typedef struct EngineHost {
  *                        ready and durable on the way, but visible to no one
  *       commit           new and sealed: makes them visible, all or nothing,
  *                        once: under the delivery's key
- *       abort            instead of commit, whenever write or commit failed; done
- *                        to its end, although `cancelled` may answer 1
+ *       abort            instead of commit, whenever write failed, or commit for
+ *                        good: what was answered with a "sha256" may be committed
+ *                        later; done to its end, although `cancelled` may answer 1
  *   finish_run           once, after the last commit; idempotent
  *
  * After a crash the engine makes the same calls for the same deliveries again.
@@ -351,7 +352,9 @@ typedef struct EngineComponent {
 
   /*
    * Sources: cuts what there is to read. `request`: {"cursor": value or null,
-   * "upper"?: value}; `upper`, where to end, only if the description says "ranges".
+   * "upper"?: value, "undelivered"?: splits}; `upper`, where to end, only if the
+   * description says "ranges"; `undelivered`, what earlier plans with "tell" hold
+   * that some sink misses: without a cursor, it must not be planned again.
    * Answers {"upper": value or null, "splits": [{"id", "spec": {…},
    * "estimated_rows", "cut"}], "tell"?: true}. With "tell" the engine calls
    * `delivered` once every sink has all of the splits. `spec` must hold all that `read`
@@ -416,7 +419,10 @@ typedef struct EngineComponent {
    */
   EngineStatus (*commit)(EngineInstance *instance, EngineText delivery, EngineReply reply);
 
-  /* Sinks: throws away what an unfinished delivery has left. Idempotent. */
+  /*
+   * Sinks: throws away what an unfinished delivery has left. Idempotent. Fails
+   * where some of it is visible already and has to stay, without doing anything.
+   */
   EngineStatus (*abort)(EngineInstance *instance, EngineText delivery);
 
   /* Sinks: after the last commit of a window. Idempotent. */
@@ -477,9 +483,10 @@ typedef struct EngineComponent {
   /*
    * Sources whose plan says "tell": every sink has all of a window, and the
    * engine remembers that. `window`: {"pipeline", "window", "splits": as
-   * planned}. Called on any instance of the configuration that the window was
-   * planned with, until it has worked once; after a crash again, though it may
-   * have worked. What has changed since it was planned was not delivered.
+   * planned}. Called on any instance of the pipeline's present configuration, or
+   * where that has another source, of the one that the window was planned with,
+   * until it has worked once; after a crash again, though it may have worked.
+   * What has changed since it was planned was not delivered.
    */
   EngineStatus (*delivered)(EngineInstance *instance, EngineText window);
 } EngineComponent;

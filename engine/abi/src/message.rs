@@ -127,9 +127,19 @@ pub struct PlanRequest {
     /// `ranges`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper: Option<Value>,
+    /// Splits of earlier windows that the source wants to be told of ([`Plan::tell`]), and was not told of yet: some
+    /// sink misses them. What they cover is not to be planned again, unless a cursor has passed it anyhow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undelivered: Vec<Split>,
 }
 
 impl PlanRequest {
+    /// What [`Self::undelivered`] says, as the type that the source gave as [`Split::spec`]. Other splits are not the
+    /// source's own: an older version may have planned them.
+    pub fn undelivered_as<T: DeserializeOwned>(&self) -> impl Iterator<Item = T> {
+        self.undelivered.iter().filter_map(|split| split.spec_as().ok())
+    }
+
     /// The cursor as the type that the source gave as [`Plan::upper`]; `None` at the first window.
     pub fn cursor_as<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let Some(cursor) = &self.cursor else { return Ok(None) };

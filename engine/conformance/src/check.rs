@@ -73,7 +73,7 @@ checks! {
     RowsAddUp,
     /// An input that breaks off is not taken for one that ended.
     BrokenInput,
-    /// A source that wants to know what was delivered takes it twice.
+    /// A source that wants to know what was delivered takes it twice, and plans nothing meanwhile that waits for it.
     Told,
     /// Work that was asked to stop ends soon, with an end or with `cancelled`.
     Cancel,

@@ -127,14 +127,14 @@ fn cursor(subject: &Subject) -> Verdict {
         return Err(Stop::NotPromised("it has no cursor: every run reads everything".into()));
     };
     let (mut later, _) = subject.open(&place, 2)?;
-    let next = later.plan(&PlanRequest { cursor: Some(upper.clone()), upper: None })?;
+    let next = later.plan(&PlanRequest { cursor: Some(upper.clone()), ..PlanRequest::default() })?;
     let rows = rows::count(&read_splits(&mut later, &next)?);
     require(rows == 0, || format!("after the cursor {upper} nothing is new, but {rows} rows came again"))?;
     let again = next.upper.unwrap_or_else(|| upper.clone());
     require(again == upper, || format!("nothing is new, but the cursor went from {upper} to {again}"))?;
     if subject.component.description().ranges {
         let all = rows::count(&read_all(&mut instance)?);
-        let range = later.plan(&PlanRequest { cursor: None, upper: Some(upper.clone()) })?;
+        let range = later.plan(&PlanRequest { cursor: None, upper: Some(upper.clone()), ..PlanRequest::default() })?;
         let rows = rows::count(&read_splits(&mut later, &range)?);
         require(rows == all && range.upper.as_ref() == Some(&upper), || {
             format!("up to {upper}, {rows} of {all} rows were planned, up to {:?}", range.upper)
@@ -151,6 +151,12 @@ fn told(subject: &Subject) -> Verdict {
         return Err(Stop::NotPromised("it does not ask what was delivered".into()));
     }
     read_splits(&mut instance, &plan)?;
+    // The next run, while a sink misses some of it.
+    let (mut next, _) = subject.open(&place, 1)?;
+    let request = PlanRequest { cursor: plan.upper, undelivered: plan.splits.clone(), ..PlanRequest::default() };
+    let meanwhile = next.plan(&request)?;
+    let rows = rows::count(&read_splits(&mut next, &meanwhile)?);
+    require(rows == 0, || format!("of what waits to be delivered, {rows} rows were planned once more"))?;
     let window = Delivered { pipeline: "conformance".into(), window: 1, splits: plan.splits };
     instance.delivered(&window)?;
     let (mut later, _) = subject.open(&place, 1)?;

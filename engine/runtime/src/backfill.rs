@@ -66,7 +66,7 @@ impl Run {
             if is_over(&ending) {
                 break;
             }
-            let request = PlanRequest { cursor: Some(lower), upper: Some(upper) };
+            let request = PlanRequest { cursor: Some(lower), upper: Some(upper), ..PlanRequest::default() };
             match bounded::new_window(&shared, WindowKind::Backfill, request, Some(range)) {
                 Ok(Some((job, upstream))) => {
                     shared.meters.window(false);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine_abi::message::{Delivered, PlanRequest};
+use engine_abi::message::{Delivered, PlanRequest, Split};
 use engine_abi::{Error, Result};
 use engine_spec::OnExhausted;
 use engine_state::{Backfill, NewWindow, SinkPlan, Window, WindowKind};
 
+use crate::assembly::Assembly;
 use crate::catch_up::{Left, catch_up};
 use crate::cut::cut;
 use crate::front::{self, join};
@@ -73,7 +74,7 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         return Ok(ending);
     }
     let position = shared.state.position(shared.pipeline())?;
-    let request = PlanRequest { cursor: position.clone(), upper: None };
+    let request = PlanRequest { cursor: position.clone(), undelivered: undelivered(shared)?, ..PlanRequest::default() };
     let Some((job, upstream)) = (match new_window(shared, WindowKind::Read, request, None) {
         Ok(planned) => planned,
         Err(error) => {
@@ -133,6 +134,22 @@ pub(crate) fn new_window(
         backfill: backfill.cloned(),
     })?;
     Ok(Some((shared.job(window)?, upstream)))
+}
+
+/// What earlier windows hold that the source puts away once every sink has it.
+fn undelivered(shared: &Shared) -> Result<Vec<Split>> {
+    let mut splits = Vec::new();
+    for window in shared.state.untold_windows(shared.pipeline())? {
+        if has_same_source(&window, &shared.current) {
+            splits.extend(front::parts_of(&window.splits)?);
+        }
+    }
+    Ok(splits)
+}
+
+/// Whether a window was planned by the kind of source that the pipeline has now.
+fn has_same_source(window: &Window, current: &Assembly) -> bool {
+    window.definition["source"]["use"] == current.definition["source"]["use"]
 }
 
 /// Sleeps before the next attempt of the source, or gives the error back.
@@ -229,32 +246,36 @@ pub(crate) fn deliver(shared: &Arc<Shared>, job: Job, upstream: Option<Upstream>
     Ok(())
 }
 
-/// Tells the source of every finished window that it wants to know of.
+/// Tells the source of every finished window that it wants to know of. Rows no longer depend on how the source is
+/// configured, so the file as it is now says how: whoever mends a folder that is wrong there is heard.
 fn tell_source(shared: &Arc<Shared>, ending: &mut Ending) -> Result<()> {
     for window in shared.state.windows_to_tell(shared.pipeline())? {
-        let job = shared.job(window)?;
         let delivered = Delivered {
             pipeline: shared.pipeline().to_owned(),
-            window: job.window.id,
-            splits: front::parts_of(&job.window.splits)?,
+            window: window.id,
+            splits: front::parts_of(&window.splits)?,
         };
-        let variables = shared.variables(&job.window);
-        let mut upstream = shared.upstream(&job.assembly, &shared.stop);
-        let mut budget = Budget::new(&job.assembly.source.retry);
+        let variables = shared.variables(&window);
+        let assembly = match has_same_source(&window, &shared.current) {
+            true => Arc::clone(&shared.current),
+            false => shared.job(window)?.assembly,
+        };
+        let mut upstream = shared.upstream(&assembly, &shared.stop);
+        let mut budget = Budget::new(&assembly.source.retry);
         while let Err(error) = upstream.delivered(&delivered, &variables) {
             if let Err(error) = wait_or_give_up(shared, &mut budget, error, "putting away what was delivered") {
                 if !is_stop(&error) {
                     ending.notes.push(format!(
                         "everything of window {} was delivered, but the source could not put it away; the next run \
-                         tries that again before it reads anything",
-                        job.window.id
+                         tries that again before it reads anything, as the pipeline file says then",
+                        delivered.window
                     ));
                 }
                 ending.source = Some(error);
                 return Ok(());
             }
         }
-        shared.state.source_told(shared.pipeline(), job.window.id)?;
+        shared.state.source_told(shared.pipeline(), delivered.window)?;
     }
     Ok(())
 }

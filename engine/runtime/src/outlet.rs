@@ -20,6 +20,7 @@ use crate::notices;
 use crate::pass::PassContext;
 use crate::queue::{QUEUE_BYTES, ahead};
 use crate::resend::repeats;
+use crate::shared::is_stop;
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
@@ -221,7 +222,8 @@ impl Outlet {
         let message = self.message(&delivery)?;
         let stage = self.sink.part.stage.clone();
         self.slot.host.set_deadline(self.sink.retry.deadline);
-        let done = self.attempt(target, &delivery, &message, input, stop);
+        let mut sealed = false;
+        let done = self.attempt(target, &delivery, &message, input, stop, &mut sealed);
         self.slot.host.set_deadline(None);
         match done.and_then(|receipt| self.settle(target, &delivery, &message, receipt, is_last)) {
             Ok(()) => Ok(()),
@@ -229,7 +231,10 @@ impl Outlet {
                 if error.kind != ErrorKind::Cancelled {
                     self.state.attempt_failed(&delivery, &error)?;
                 }
-                if let Some(instance) = self.slot.opened()
+                // What is ready only waits for the other side: the next attempt commits it, without the rows.
+                let waits = sealed && (error.kind.is_retryable() || is_stop(&error));
+                let message = Message { sealed: self.state.sealed(&delivery)?, ..message };
+                if let Some(instance) = self.slot.opened().filter(|_| !waits)
                     && let Err(second) = instance.abort(&message)
                 {
                     tracing::debug!(stage, "after a failure, abort failed too: {second}");
@@ -247,6 +252,7 @@ impl Outlet {
         message: &Message,
         input: Batches,
         stop: &Stop,
+        is_sealed: &mut bool,
     ) -> Result<Receipt> {
         if self.takes() == Shape::Rows && input.schema().fields().is_empty() {
             return self.nothing(input);
@@ -263,6 +269,7 @@ impl Outlet {
                 return Ok(receipt);
             }
             Begun::Sealed => {
+                *is_sealed = true;
                 self.pass_over(input)?;
                 return self.slot.instance(target.variables)?.commit(message);
             }
@@ -281,6 +288,7 @@ impl Outlet {
         fail_point!("runtime::written");
         if sealed.sha256.is_some() {
             self.state.seal(delivery, &sealed)?;
+            *is_sealed = true;
         }
         // A sink that takes files cannot tell rows; what was sealed can.
         let rows = sealed.rows;

@@ -70,6 +70,12 @@ pub fn file_name(filename: Option<&str>, given: &str) -> Result<String> {
     Ok(format!("{}{}", &safe[..stem], &safe[extension..]))
 }
 
+/// What a sink answers that is to throw a delivery away of which some files have their names already, for all to see.
+pub fn some_published(count: usize, of: usize) -> Error {
+    Error::config(format!("{count} of the delivery's {of} files have their names already, and stay"))
+        .hint("once what is wrong is mended, the next run gives the others theirs")
+}
+
 /// The name of a file that begins with these bytes: one that is compressed ends in what says so.
 pub fn packed_name(name: String, start: &[u8]) -> String {
     let kind = media_type(&name);

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::Template;
 
-/// Names that are tried for a file that is moved, where the ones before are taken.
-const NAMES: u32 = 10_000;
+/// How many files of one name are numbered in a folder, before their times tell them apart.
+const NUMBERED: u32 = 9;
+/// How many of one name and one time.
+const OF_ONE_TIME: u32 = 99;
 
 /// What becomes of a file once every sink has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -40,17 +42,30 @@ impl After {
             _ => Ok(()),
         }
     }
+
+    /// What to say of files that `path` would find again where they are moved to.
+    pub fn is_read_again(&self, path: &str) -> Error {
+        let folder = match self {
+            Self::Move(folder) => &**folder,
+            Self::Keep | Self::Delete => "",
+        };
+        Error::config(format!("`after` moves files to {folder}, where `path` finds them again: {path}"))
+            .hint("let `after` name a folder in which the pattern matches nothing, such as one beside the files' own")
+    }
 }
 
 /// The names under which a file can be moved into a folder, the first that is free being the right one: its own, then
-/// `calls.2.csv` and so on.
-pub fn names_for_moving(name: &str) -> impl Iterator<Item = String> {
+/// `calls.2.csv` and so on, then `calls.1769850000000000.csv` by the microseconds since 1970 when it was written. They
+/// are the same whenever they are asked for.
+pub fn names_for_moving(name: &str, modified: i64) -> impl Iterator<Item = String> {
     let last = name.rsplit('/').next().unwrap_or(name).to_owned();
     let (stem, extension) = match last.find('.').filter(|at| *at > 0) {
         Some(at) => (last[..at].to_owned(), last[at..].to_owned()),
         None => (last.clone(), String::new()),
     };
-    std::iter::once(last).chain((2..=NAMES).map(move |number| format!("{stem}.{number}{extension}")))
+    let of_one_time = (2..=OF_ONE_TIME).map(move |number| format!("{modified}.{number}"));
+    let between = (2..=NUMBERED).map(|number| number.to_string()).chain([modified.to_string()]).chain(of_one_time);
+    std::iter::once(last).chain(between.map(move |between| format!("{stem}.{between}{extension}")))
 }
 
 /// The newest files that were read: the cursor of a source that reads only what is newer.
@@ -107,8 +122,11 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_gets_a_number() {
-        let names: Vec<_> = names_for_moving("in/calls.tar.gz").take(3).collect();
-        assert_eq!(names, ["calls.tar.gz", "calls.2.tar.gz", "calls.3.tar.gz"]);
-        assert_eq!(names_for_moving(".hidden").nth(1).unwrap(), ".hidden.2");
+        let names: Vec<_> = names_for_moving("in/calls.tar.gz", 1_769_850_000_000_000).collect();
+        assert_eq!(names[..3], ["calls.tar.gz", "calls.2.tar.gz", "calls.3.tar.gz"]);
+        let timed = ["calls.9.tar.gz", "calls.1769850000000000.tar.gz", "calls.1769850000000000.2.tar.gz"];
+        assert_eq!(names[8..11], timed);
+        assert_eq!((names.len(), names.last().unwrap().as_str()), (108, "calls.1769850000000000.99.tar.gz"));
+        assert_eq!(names_for_moving(".hidden", 0).nth(1).unwrap(), ".hidden.2");
     }
 }

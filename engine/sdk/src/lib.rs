@@ -102,7 +102,7 @@ pub use engine_abi::{
     Batches, ByteRange, Cut, Cuts, Error, ErrorKind, Example, Promise, Result, Scope, Shape, Takes, Unit,
 };
 pub use engine_abi::{hexadecimal, message};
-pub use files::{file_name, file_piece, file_pieces, files_schema, media_type, packed_name};
+pub use files::{file_name, file_piece, file_pieces, files_schema, media_type, packed_name, some_published};
 pub use inbox::{After, Newest, names_for_moving};
 pub use lookup::{chosen_columns, find_column, find_text_column};
 #[cfg(feature = "record-template")]

@@ -1,6 +1,7 @@
 //! A module-local tokio runtime, for connectors built on async crates.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use engine_abi::{Error, Result};
@@ -13,7 +14,8 @@ const CANCEL_CHECK: Duration = Duration::from_millis(50);
 /// Runs futures on the calling thread. Each instance makes its own.
 #[derive(Debug)]
 pub struct Runtime {
-    runtime: tokio::runtime::Runtime,
+    /// There until it is dropped.
+    runtime: ManuallyDrop<tokio::runtime::Runtime>,
     answer_timeout: Option<Duration>,
 }
 
@@ -24,14 +26,15 @@ impl Runtime {
             .enable_all()
             .build()
             .map_err(|error| Error::from(error).context("the connector's async runtime cannot be made"))?;
-        Ok(Self { runtime, answer_timeout: None })
+        Ok(Self { runtime: ManuallyDrop::new(runtime), answer_timeout: None })
     }
 
     /// Limits how long [`Runtime::run`] waits for one future: a source's setting
     /// `timeout`. None: as long as it takes.
     #[must_use]
-    pub fn answering_within(self, answer_timeout: Option<Duration>) -> Self {
-        Self { answer_timeout, ..self }
+    pub fn answering_within(mut self, answer_timeout: Option<Duration>) -> Self {
+        self.answer_timeout = answer_timeout;
+        self
     }
 
     /// Runs a future to its end, whatever it takes. For clean-up.
@@ -69,6 +72,15 @@ impl Runtime {
                 }
             }
         })
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // SAFETY: nothing uses it after this, and it is dropped once.
+        let runtime = unsafe { ManuallyDrop::take(&mut self.runtime) };
+        // A name that no server answers for may still be being looked up: nobody waits for that.
+        runtime.shutdown_background();
     }
 }
 

@@ -192,7 +192,8 @@ pub trait Sink: Component {
     /// Makes it visible under `delivery.key`.
     fn commit(&mut self, delivery: &Delivery) -> Result<Receipt>;
 
-    /// Throws away what `write` left. Must work twice and on nothing.
+    /// Throws away what `write` left. Must work twice and on nothing. Where some of it is visible already and has to
+    /// stay, it fails without doing anything.
     fn abort(&mut self, delivery: &Delivery) -> Result<()>;
 
     /// Once a window, after its last commit. Must work twice.

@@ -231,6 +231,14 @@ impl State {
         })
     }
 
+    /// The windows of a pipeline whose source wants to know of them and does not yet, finished or not, in order.
+    pub fn untold_windows(&self, pipeline: &str) -> Result<Vec<Window>> {
+        self.look("list the windows that the source does not know of", |transaction| {
+            let sql = format!("{COLUMNS} WHERE pipeline = ?1 AND tells = 1 ORDER BY id");
+            load(transaction, pipeline, &sql, params![pipeline])
+        })
+    }
+
     /// The source knows that a window is finished.
     pub fn source_told(&self, pipeline: &str, id: u64) -> Result<()> {
         self.write("note that the source was told", |transaction| {

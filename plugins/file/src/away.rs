@@ -15,7 +15,10 @@ pub fn put_away(planned: &Planned, after: &After, cx: &Context) -> Result<()> {
     match std::fs::metadata(&path) {
         Ok(found) if planned.is_as_planned(&found) => {}
         Ok(_) => {
-            let stays = format!("{} stays: it was written to after it was read", path.display());
+            let stays = format!(
+                "{} stays, and the next run reads all of it again: it was written to after it was read",
+                path.display()
+            );
             cx.log(Level::Warn, stays);
             return Ok(());
         }
@@ -28,13 +31,13 @@ pub fn put_away(planned: &Planned, after: &After, cx: &Context) -> Result<()> {
             disk::remove(&path)?;
             disk::sync_folder(&disk::parent(&path))
         }
-        After::Move(folder) => move_into(&path, &cx.resolve(&**folder), &planned.path),
+        After::Move(folder) => move_into(&path, &cx.resolve(&**folder), planned),
     }
 }
 
-fn move_into(path: &Path, folder: &Path, name: &str) -> Result<()> {
+fn move_into(path: &Path, folder: &Path, planned: &Planned) -> Result<()> {
     disk::create_folder(folder)?;
-    for name in names_for_moving(name) {
+    for name in names_for_moving(&planned.path, planned.modified_ns / 1000) {
         match disk::rename_without_replacing(path, &folder.join(name)) {
             Ok(true) => {
                 disk::sync_folder(folder)?;
@@ -50,6 +53,6 @@ fn move_into(path: &Path, folder: &Path, name: &str) -> Result<()> {
             Err(error) => return Err(fault("moving", path, error)),
         }
     }
-    Err(Error::config(format!("{} has too many files called {name}", folder.display()))
+    Err(Error::config(format!("{} has too many files called as {}", folder.display(), planned.path))
         .hint("clear the folder, or move to one a day: `done/{{ run.started | date(\"%Y-%m-%d\") }}`"))
 }

@@ -4,7 +4,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind as Io, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use engine_sdk::hexadecimal;
 use engine_sdk::prelude::*;
@@ -69,11 +69,26 @@ pub fn create_folder(folder: &Path) -> Result<()> {
 }
 
 /// The folder that a path is in.
-pub fn parent(path: &Path) -> std::path::PathBuf {
+pub fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
         _ => ".".into(),
     }
+}
+
+/// A path without `.`, `..` and `//`, as far as its text tells.
+pub fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Removes a file that may be gone already.
@@ -122,6 +137,19 @@ mod tests {
             assert!(publish(&from, &to).unwrap());
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
             assert!(!from.exists());
+        }
+    }
+
+    #[test]
+    fn paths_are_plain_as_far_as_their_texts_tell() {
+        for (path, expected) in [
+            ("a/./b//c", "a/b/c"),
+            ("a/../b", "b"),
+            ("../a", "../a"),
+            ("/a/b/../../c", "/c"),
+            ("./in/**/*.csv", "in/**/*.csv"),
+        ] {
+            assert_eq!(plain(Path::new(path)), Path::new(expected));
         }
     }
 

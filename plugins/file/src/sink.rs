@@ -10,9 +10,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use engine_sdk::file_pieces;
-use engine_sdk::hexadecimal;
 use engine_sdk::prelude::*;
+use engine_sdk::{file_name, file_pieces, hexadecimal, some_published};
 use sha2::{Digest, Sha256};
 
 use crate::disk::{self, fault};
@@ -128,8 +127,13 @@ impl FileSink {
         if !self.is_folder() {
             return Ok(self.cx.resolve(path));
         }
-        match Path::new(name).file_name() {
-            Some(base) => Ok(self.folder().join(base)),
+        /// Bytes of a name that every file system takes, also beside what a temporary file is called by.
+        const LONGEST_NAME: usize = 200;
+        match Path::new(name).file_name().and_then(|base| base.to_str()) {
+            Some(base) if base.len() <= LONGEST_NAME && !base.contains(char::is_control) => {
+                Ok(self.folder().join(base))
+            }
+            Some(base) => Ok(self.folder().join(file_name(None, base)?)),
             None if name.is_empty() => Err(Error::config(format!("`{path}` is a folder, but the file has no name"))
                 .hint("a format makes one file without a name: give its full path, such as `out/calls.csv`")),
             None => Err(Error::config(format!("`{name}` does not end in a name for a file"))),
@@ -287,7 +291,7 @@ impl Sink for FileSink {
                 return Ok(Begun::Sealed);
             }
         }
-        self.abort(delivery)?;
+        self.discard(delivery)?;
         Ok(Begun::New)
     }
 
@@ -337,6 +341,22 @@ impl Sink for FileSink {
     }
 
     fn abort(&mut self, delivery: &Delivery) -> Result<()> {
+        let parts = delivery.sealed.as_ref().map(parts_of).transpose()?.unwrap_or_default();
+        // What has its name is there for all to see: the others have to follow.
+        if parts.len() > 1 {
+            let published = parts.iter().map(Part::is_published).collect::<Result<Vec<_>>>()?;
+            let count = published.iter().filter(|it| **it).count();
+            if count > 0 {
+                return Err(some_published(count, parts.len()));
+            }
+        }
+        self.discard(delivery)
+    }
+}
+
+impl FileSink {
+    /// Throws away what is not published.
+    fn discard(&self, delivery: &Delivery) -> Result<()> {
         if let Some(sealed) = &delivery.sealed {
             parts_of(sealed)?.iter().try_for_each(|part| disk::remove(&part.temporary))?;
         }

@@ -1,6 +1,7 @@
 //! The source: every file that matches is one split, cut to the size that it
 //! had when the run was planned.
 
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -8,10 +9,10 @@ use std::path::Path;
 
 use engine_sdk::prelude::*;
 use engine_sdk::{After, Newest, file_piece, files_schema};
-use glob::{MatchOptions, Pattern, glob_with};
+use glob::{MatchOptions, Pattern, PatternError, glob_with};
 
 use crate::away::put_away;
-use crate::disk::fault;
+use crate::disk::{self, fault};
 use crate::planned::Planned;
 
 /// How many bytes are read at a time, at most. With more a run is no faster, and every stage that holds a piece
@@ -41,7 +42,8 @@ pub struct Config {
     #[serde(default)]
     only_new: bool,
     /// What becomes of a file once every sink has all that was read: `keep`, `delete`, or `{move: done}` for a folder.
-    /// A name that is taken there gets a number. A file that was written to meanwhile stays.
+    /// A name that is taken there gets a number. A file that was written to meanwhile stays, and all of it is read
+    /// again: let a program that writes files rename them to where `path` finds them when they are complete.
     #[serde(default)]
     after: After,
 }
@@ -67,7 +69,7 @@ impl FileSource {
     fn matched(&self) -> Result<Vec<Planned>> {
         let path = &self.config.path;
         if !self.is_pattern() {
-            let found = self.look(path)?;
+            let found = self.look(path)?.ok_or_else(|| self.missing(path))?;
             if found.is_dir() {
                 return Err(Error::config(format!("{path} is a folder"))
                     .hint(format!("read the files in it with the pattern `{}/*`", path.trim_end_matches('/'))));
@@ -82,8 +84,9 @@ impl FileSource {
         };
         let options =
             MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-        let entries = glob_with(&pattern, options)
-            .map_err(|error| Error::config(format!("`{path}` is not a pattern: {}", error.msg)))?;
+        let wrong = |error: PatternError| Error::config(format!("`{path}` is not a pattern: {}", error.msg));
+        let glob = Pattern::new(&disk::plain(Path::new(&pattern)).to_string_lossy()).map_err(wrong)?;
+        let entries = glob_with(&pattern, options).map_err(wrong)?;
         let mut files = Vec::new();
         for entry in entries {
             self.cx.check_cancelled()?;
@@ -98,30 +101,47 @@ impl FileSource {
             let name = name.to_str().ok_or_else(|| {
                 Error::config(format!("the name of {} is not UTF-8", entry.display())).hint("rename the file")
             })?;
-            let found = self.look(name)?;
-            if found.is_file() {
+            // It may be gone since, as a file that was being written is when it gets its name.
+            if let Some(found) = self.look(name)?.filter(Metadata::is_file) {
                 files.push(Planned::new(name.to_owned(), &found));
+                self.stays_found_once(&glob, options, &entry)?;
             }
         }
         files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(files)
     }
 
-    fn file(&self, path: &str) -> Result<File> {
-        File::open(self.cx.resolve(path)).map_err(|error| self.unreadable(path, error))
-    }
-
-    fn look(&self, path: &str) -> Result<Metadata> {
-        std::fs::metadata(self.cx.resolve(path)).map_err(|error| self.unreadable(path, error))
-    }
-
-    fn unreadable(&self, path: &str, error: std::io::Error) -> Error {
-        let place = self.cx.resolve(path);
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return Error::config(format!("no such file: {}", place.display()))
-                .hint("`path` is relative to the pipeline file; a pattern such as `inbox/*.csv` may match nothing");
+    /// Refuses a folder to move files to in which the pattern would find them again.
+    fn stays_found_once(&self, glob: &Pattern, options: MatchOptions, found: &Path) -> Result<()> {
+        let After::Move(folder) = &self.config.after else { return Ok(()) };
+        let moved = disk::plain(&self.cx.resolve(&**folder)).join(found.file_name().unwrap_or_default());
+        match glob.matches_path_with(&moved, options) {
+            true => Err(self.config.after.is_read_again(&self.config.path)),
+            false => Ok(()),
         }
-        fault("reading", &place, error)
+    }
+
+    /// None: it is not there.
+    fn file(&self, path: &str) -> Result<Option<File>> {
+        self.there(path, File::open(self.cx.resolve(path)))
+    }
+
+    /// None: it is not there.
+    fn look(&self, path: &str) -> Result<Option<Metadata>> {
+        self.there(path, std::fs::metadata(self.cx.resolve(path)))
+    }
+
+    fn there<T>(&self, path: &str, answer: std::io::Result<T>) -> Result<Option<T>> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault("reading", &self.cx.resolve(path), error)),
+        }
+    }
+
+    fn missing(&self, path: &str) -> Error {
+        Error::config(format!("no such file: {}", self.cx.resolve(path).display()))
+            .hint("`path` is relative to the pipeline file; a pattern such as `inbox/*.csv` may match nothing")
     }
 }
 
@@ -172,23 +192,28 @@ impl Source for FileSource {
             files.retain(|file| newest.is_before(&file.path, file.modified_ns));
             files.iter().for_each(|file| newest.note(&file.path, file.modified_ns));
             upper = Some(json!(newest));
+        } else {
+            let waiting: BTreeSet<_> = request.undelivered_as::<Planned>().map(|planned| planned.path).collect();
+            files.retain(|file| !waiting.contains(&file.path));
         }
         let every = self.config.split.0;
         let split = |(at, mut planned): (usize, Planned)| {
             let size = planned.size;
             let place = self.cx.resolve(&planned.path);
-            let file = self.file(&planned.path)?;
+            let Some(file) = self.file(&planned.path)? else {
+                return if self.is_pattern() { Ok(None) } else { Err(self.missing(&planned.path)) };
+            };
             planned.remember_ends(&file).map_err(|error| changing(&planned.path, &place, error))?;
             let split = Split::new(format!("{at:08}"), planned)?;
-            Ok(if size > every { split.cuttable(size, every) } else { split })
+            Ok(Some(if size > every { split.cuttable(size, every) } else { split }))
         };
-        let splits = files.into_iter().enumerate().map(split).collect::<Result<_>>()?;
+        let splits = files.into_iter().enumerate().filter_map(|file| split(file).transpose()).collect::<Result<_>>()?;
         Ok(Plan { upper, splits, tell: self.config.after.tells() })
     }
 
     fn read(&mut self, split: &Split) -> Result<Batches> {
         let planned: Planned = split.spec_as()?;
-        let file = self.file(&planned.path)?;
+        let file = self.file(&planned.path)?.ok_or_else(|| self.missing(&planned.path))?;
         let (head, body) = match planned.range {
             None => (0..0, 0..planned.size),
             Some(ByteRange { head, from, to, .. }) => (0..head, from..to),

@@ -291,6 +291,21 @@ fn none_of_several_files_is_published_when_one_is_taken() {
 }
 
 #[test]
+fn what_has_its_name_is_not_taken_back_and_the_others_follow() {
+    let (folder, host) = folder();
+    let open = || sink(&host, "out/", false);
+    let mut sink = open();
+    let ready = sink.write(&delivery("k"), input(&[("a", "1"), ("b", "2")])).unwrap();
+    // A commit that came as far as the first one.
+    sink.commit(&sealed("k", &Sealed { parts: ready.parts[..1].to_vec(), ..ready.clone() })).unwrap();
+    let error = open().abort(&sealed("k", &ready)).unwrap_err();
+    assert!(error.message.contains("1 of the delivery's 2 files"), "{error}");
+    assert_eq!(open().begin_split(&sealed("k", &ready)).unwrap(), Begun::Sealed);
+    open().commit(&sealed("k", &ready)).unwrap();
+    assert_eq!(names(&folder.path().join("out")), ["a", "b"]);
+}
+
+#[test]
 fn two_files_never_share_one_name() {
     let (_folder, host) = folder();
     let one_path = deliver(&mut sink(&host, "a.csv", false), "k", &[("x", "1"), ("y", "2")]).unwrap_err();
@@ -304,6 +319,15 @@ fn a_stream_without_pieces_is_an_empty_file() {
     let (folder, host) = folder();
     deliver(&mut sink(&host, "empty.csv", false), "k", &[]).unwrap();
     assert_eq!(fs::read(folder.path().join("empty.csv")).unwrap(), b"");
+}
+
+#[test]
+fn a_name_that_is_too_long_is_cut_before_anything_is_published() {
+    let (folder, host) = folder();
+    let long = format!("{}.csv", "n".repeat(400));
+    deliver(&mut sink(&host, "out/", false), "k", &[("a.csv", "1"), (&long, "2")]).unwrap();
+    let names = names(&folder.path().join("out"));
+    assert!(names.len() == 2 && names[1].len() <= 200 && names[1].ends_with(".csv"), "{names:?}");
 }
 
 #[test]

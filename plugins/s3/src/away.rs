@@ -44,7 +44,7 @@ pub async fn put_away(store: &Store, planned: &Planned, after: &After) -> Result
 async fn move_to(store: &Store, planned: &Planned, found: &Found, prefix: &str) -> Result<bool> {
     let origin = [planned.key.as_bytes(), b"\n", planned.etag.as_bytes()].concat();
     let mark = hexadecimal::write(&sha256_of(&origin)[..16]);
-    for name in names_for_moving(&planned.key) {
+    for name in names_for_moving(&planned.key, planned.modified_ns.unwrap_or_default() / 1000) {
         let to = format!("{prefix}{name}");
         match store.head(&to).await? {
             // A crash came between copying and deleting.

@@ -78,9 +78,15 @@ impl Login {
         {
             return Ok(identity.clone());
         }
-        let (identity, ends) = self.find().await?;
-        *found = Some((identity.clone(), ends));
-        Ok(identity)
+        match (self.find().await, &*found) {
+            (Ok((identity, ends)), _) => {
+                *found = Some((identity.clone(), ends));
+                Ok(identity)
+            }
+            // Those from before are good for a while.
+            (Err(_), Some((identity, Some(ends)))) if *ends > SystemTime::now() => Ok(identity.clone()),
+            (Err(error), _) => Err(error),
+        }
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -167,10 +173,20 @@ impl Login {
         };
         let at = url("api/token")?;
         let request = self.way.client.put(at.clone()).header("x-aws-ec2-metadata-token-ttl-seconds", "60");
-        let Ok(token) = self.text(&at, request).await else { return Ok(None) };
+        let answer = match request.send().await {
+            // Nobody is there, at a machine that is not AWS's; or somebody who knows no tokens.
+            Err(_) => return Ok(None),
+            Ok(answer) if answer.status().is_client_error() => return Ok(None),
+            Ok(answer) => answer,
+        };
+        let token = self.answered(&at, answer).await?;
         let get = |at: &Url| self.way.client.get(at.clone()).header("x-aws-ec2-metadata-token", &token);
         let at = url("meta-data/iam/security-credentials/")?;
-        let Ok(names) = self.text(&at, get(&at)).await else { return Ok(None) };
+        let answer = get(&at).send().await.map_err(|error| self.way.unanswered(&at, &error))?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let names = self.answered(&at, answer).await?;
         let Some(name) = names.lines().next().filter(|name| !name.is_empty()) else { return Ok(None) };
         let at = url(&format!("meta-data/iam/security-credentials/{name}"))?;
         let text = self.text(&at, get(&at)).await?;
@@ -178,7 +194,11 @@ impl Login {
     }
 
     async fn text(&self, url: &Url, request: reqwest::RequestBuilder) -> Result<String> {
-        let mut response = request.send().await.map_err(|error| self.way.unanswered(url, &error))?;
+        let response = request.send().await.map_err(|error| self.way.unanswered(url, &error))?;
+        self.answered(url, response).await
+    }
+
+    async fn answered(&self, url: &Url, mut response: reqwest::Response) -> Result<String> {
         if !response.status().is_success() {
             let status = response.status();
             return Err(Error::unavailable(format!("asking for keys at {url}: the answer is {status}")));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use engine_sdk::prelude::*;
-use engine_sdk::{file_pieces, hexadecimal};
+use engine_sdk::{file_pieces, hexadecimal, some_published};
 use sha2::{Digest, Sha256};
 
 use crate::background::Background;
@@ -162,10 +162,6 @@ impl Sink for S3Sink {
     const PROMISE: Promise = Promise::Idempotent;
     const UNIT: Unit = Unit::Run;
 
-    fn begin_run(&mut self, _: &SinkRun) -> Result<()> {
-        self.sweep()
-    }
-
     fn begin_split(&mut self, delivery: &Delivery) -> Result<Begun> {
         if let Some(sealed) = &delivery.sealed {
             let made = made_of(sealed)?;
@@ -181,14 +177,14 @@ impl Sink for S3Sink {
             if published == made.len() {
                 let receipt = self.receipt(sealed, &made)?;
                 // Those that another's object stands for.
-                self.abort(delivery)?;
+                self.discard(delivery)?;
                 return Ok(Begun::Committed { receipt });
             }
             if whole {
                 return Ok(Begun::Sealed);
             }
         }
-        self.abort(delivery)?;
+        self.discard(delivery)?;
         Ok(Begun::New)
     }
 
@@ -245,7 +241,35 @@ impl Sink for S3Sink {
         self.receipt(sealed, &made)
     }
 
+    fn finish_run(&mut self, _: &SinkRun) -> Result<()> {
+        // Not before: what an earlier run has made ready is to be completed first.
+        self.sweep()
+    }
+
     fn abort(&mut self, delivery: &Delivery) -> Result<()> {
+        let made = delivery.sealed.as_ref().map(made_of).transpose()?.unwrap_or_default();
+        // What has its key is there for all to see: the others have to follow.
+        if made.len() > 1 {
+            let (store, of) = (self.store.clone(), made.len());
+            let published = self.background()?.take_back(CLEAN_UP, async move {
+                let mut published = 0;
+                for Made { key, mark, .. } in made {
+                    let found = store.head(&key).await?;
+                    published += usize::from(found.is_some_and(|found| found.mark == Some(mark)));
+                }
+                Ok(published)
+            })?;
+            if published > 0 {
+                return Err(some_published(published, of));
+            }
+        }
+        self.discard(delivery)
+    }
+}
+
+impl S3Sink {
+    /// Throws away the uploads that are not completed.
+    fn discard(&mut self, delivery: &Delivery) -> Result<()> {
         let made = delivery.sealed.as_ref().map(made_of).transpose()?.unwrap_or_default();
         let mut uploads: Vec<_> = made.into_iter().filter_map(|one| Some((one.key, one.upload?))).collect();
         uploads.extend(self.ledger.of(&delivery.key).into_iter().map(|noted| (noted.key, noted.upload)));
@@ -263,9 +287,7 @@ impl Sink for S3Sink {
         })?;
         self.ledger.remove(gone.iter().map(|(_, upload)| upload.as_str()))
     }
-}
 
-impl S3Sink {
     fn begin<'a>(&'a mut self, delivery: &'a Delivery) -> Begin<'a> {
         Begin { ledger: &mut self.ledger, delivery: &delivery.key }
     }

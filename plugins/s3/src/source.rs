@@ -1,5 +1,6 @@
 //! The source: every object that matches is one split, with the content that it had when the run was planned.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,9 +67,9 @@ pub struct Config {
     #[serde(default)]
     only_new: bool,
     /// What becomes of an object once every sink has all that was read: `keep`,
-    /// `delete`, or `{move: done}`, for keys that begin with `done/`; these are not
-    /// read. A name that is taken there gets a number. An object that was changed
-    /// meanwhile stays.
+    /// `delete`, or `{move: done}`, for keys that begin with `done/`. A name that is
+    /// taken there gets a number. An object that was changed meanwhile stays, and is
+    /// read again.
     #[serde(default)]
     after: After,
     /// How much is fetched by one request. As many as `concurrency` of them are in
@@ -131,10 +132,8 @@ impl S3Source {
         loop {
             let (store, prefix) = (self.store.clone(), matcher.prefix.clone());
             let page = background.run(&self.cx, async move { store.list(&prefix, after.as_deref(), PAGE).await })?;
-            let moved = away::prefix(&self.after);
-            let is_moved = |key: &str| moved.as_ref().is_some_and(|prefix| key.starts_with(prefix));
             // What ends in `/` stands for a folder, in some programs.
-            let is_one = |key: &str| matcher.matches(key) && !key.ends_with('/') && !is_moved(key);
+            let is_one = |key: &str| matcher.matches(key) && !key.ends_with('/');
             let matching = page.0.into_iter().filter(|listed| is_one(&listed.key));
             objects.extend(matching.map(|Listed { key, size, etag, modified_ns }| Planned {
                 key,
@@ -145,6 +144,12 @@ impl S3Source {
             match page.1 {
                 Some(next) => after = Some(next),
                 None => break,
+            }
+        }
+        if let Some(prefix) = away::prefix(&self.after) {
+            let moved = |object: &Planned| format!("{prefix}{}", object.key.rsplit('/').next().unwrap_or_default());
+            if objects.iter().any(|object| matcher.matches(&moved(object))) {
+                return Err(self.after.is_read_again(&self.path));
             }
         }
         objects.sort_by(|one, other| one.key.cmp(&other.key));
@@ -257,6 +262,9 @@ impl Source for S3Source {
             objects.retain(|object| known(object).is_some_and(|(name, modified)| newest.is_before(&name, modified)));
             objects.iter().filter_map(known).for_each(|(name, modified)| newest.note(&name, modified));
             upper = Some(json!(newest));
+        } else {
+            let waiting: BTreeSet<_> = request.undelivered_as::<Planned>().map(|planned| planned.key).collect();
+            objects.retain(|object| !waiting.contains(&object.key));
         }
         let too_large = objects.iter().find(|object| object.size > away::LARGEST_COPY);
         if let Some(object) = too_large.filter(|_| away::prefix(&self.after).is_some()) {

@@ -22,7 +22,7 @@ impl S3Sink {
             let (mut stale, mut after) = (Vec::new(), None);
             for _ in 0..MOST_PAGES {
                 let (page, next) = store.unfinished(&path, after).await?;
-                // Another program's uploads are its own, in folders below too.
+                // In folders below, uploads are another program's.
                 let own = |key: &str| match is_folder {
                     true => key.strip_prefix(&path).is_some_and(|name| !name.contains('/')),
                     false => key == path,
@@ -38,7 +38,8 @@ impl S3Sink {
         });
         match listed {
             Ok(listed) => found.extend(listed),
-            Err(error) if error.kind == ErrorKind::Cancelled => return Err(error),
+            // The next run sweeps.
+            Err(error) if error.kind == ErrorKind::Cancelled => return Ok(()),
             Err(error) if !self.told => {
                 self.told = true;
                 let why = format!("unfinished uploads cannot be looked for: {}", error.message);
@@ -55,7 +56,7 @@ impl S3Sink {
                     let shown = self.store.shown(key);
                     self.cx.log(Level::Info, format!("threw away an upload of {shown} that an earlier run had left"));
                 }
-                Err(error) if error.kind == ErrorKind::Cancelled => return Err(error),
+                Err(error) if error.kind == ErrorKind::Cancelled => return Ok(()),
                 Err(error) => self.cx.log(Level::Warn, format!("an old upload stays: {}", error.message)),
             }
         }

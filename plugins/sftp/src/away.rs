@@ -15,7 +15,8 @@ pub async fn put_away(sftp: &mut Sftp, planned: &Planned, after: &After, cx: &Co
         None => return Ok(()),
         Some(found) if planned.still_is(&found).is_ok() => {}
         Some(_) => {
-            cx.log(Level::Warn, format!("{path} stays: it was written to after it was read"));
+            let what = "and the next run reads all of it again: it was written to after it was read";
+            cx.log(Level::Warn, format!("{path} stays, {what}"));
             return Ok(());
         }
     }
@@ -25,17 +26,18 @@ pub async fn put_away(sftp: &mut Sftp, planned: &Planned, after: &After, cx: &Co
             sftp.remove(path).await?;
             sftp.sync_folder(path::parent(path)).await
         }
-        After::Move(folder) => move_into(sftp, path, folder).await,
+        After::Move(folder) => move_into(sftp, planned, folder).await,
     }
 }
 
-async fn move_into(sftp: &mut Sftp, path: &str, folder: &str) -> Result<(), Fault> {
+async fn move_into(sftp: &mut Sftp, planned: &Planned, folder: &str) -> Result<(), Fault> {
+    let path = &planned.path;
     let folder = match folder.trim_end_matches('/') {
         "" => "/",
         folder => folder,
     };
     sftp.create_folder(folder).await?;
-    for name in names_for_moving(path) {
+    for name in names_for_moving(path, i64::from(planned.modified.unwrap_or_default()) * 1_000_000) {
         if sftp.rename("moving", path, &path::join(folder, &name)).await? {
             sftp.sync_folder(folder).await?;
             return sftp.sync_folder(path::parent(path)).await;

@@ -162,16 +162,23 @@ impl Sftp {
         }
     }
 
-    /// Gives a file the name of another one, which goes: in one step where the server can, else in two.
-    pub async fn replace(&mut self, from: &str, to: &str) -> Result<(), Fault> {
-        let request = if self.can.replace {
-            self.extended("posix-rename@openssh.com").text(from.as_bytes())
-        } else {
-            self.remove(to).await?;
-            let id = self.number();
-            Request::on(kind::RENAME, id, from.as_bytes())
-        };
-        self.tell(request.text(to.as_bytes())).await.map_err(|fault| fault.about("publishing", to))
+    /// Gives a file the name of another one, which goes: in one step where the server can, else by way of `aside`,
+    /// where the other one is kept until the name is taken again.
+    pub async fn replace(&mut self, from: &str, to: &str, aside: &str) -> Result<(), Fault> {
+        if self.can.replace {
+            let request = self.extended("posix-rename@openssh.com").text(from.as_bytes());
+            return self.tell(request.text(to.as_bytes())).await.map_err(|fault| fault.about("publishing", to));
+        }
+        if self.is_taken(to).await? {
+            self.remove(aside).await?;
+            self.rename("making room for", to, aside).await?;
+        }
+        match self.rename("publishing", from, to).await? {
+            true => self.remove(aside).await,
+            false => Err(Error::unavailable(format!("somebody else writes to {to} at the same time"))
+                .hint("let each pipeline write to a `path` of its own")
+                .into()),
+        }
     }
 
     /// Goes through a folder, some names at a time. `false`: there is no such folder.
@@ -182,18 +189,18 @@ impl Sftp {
             Err(Fault::Refused(status)) if status.is_missing() => return Ok(false),
             Err(fault) => return Err(fault.about("looking into", folder)),
         };
-        loop {
+        let refused = loop {
             let id = self.number();
             match self.ask(Request::on(kind::READDIR, id, &handle)).await? {
                 Reply::Names(entries) => {
                     entries.into_iter().filter(|entry| !matches!(&entry.name[..], b"." | b"..")).for_each(&mut each)
                 }
-                Reply::Status(Status { code: status::EOF, .. }) => break,
-                other => return Err(self.unexpected(&other).about("looking into", folder)),
+                Reply::Status(Status { code: status::EOF, .. }) => break None,
+                other => break Some(self.unexpected(&other).about("looking into", folder)),
             }
-        }
+        };
         self.leave(&handle).await?;
-        Ok(true)
+        refused.map_or(Ok(true), Err)
     }
 
     /// The SHA-256 of a file, which is read for it. `None`: there is no such file.
@@ -202,10 +209,16 @@ impl Sftp {
         let handle = self.open_to_read(path).await?;
         let mut reading = Download::new(self, handle, size);
         let mut hash = Sha256::new();
-        while let Some(piece) = reading.next(self).await.map_err(|fault| fault.about("reading", path))? {
-            hash.update(&piece);
-        }
+        let refused = loop {
+            match reading.next(self).await.map_err(|fault| fault.about("reading", path)) {
+                Ok(Some(piece)) => hash.update(&piece),
+                Ok(None) => break None,
+                Err(Fault::Broken(error)) => return Err(Fault::Broken(error)),
+                Err(fault) => break Some(fault),
+            }
+        };
+        self.forget(reading.unanswered());
         self.leave(reading.handle()).await?;
-        Ok(Some(hexadecimal::write(&hash.finalize())))
+        refused.map_or(Ok(Some(hexadecimal::write(&hash.finalize()))), Err)
     }
 }

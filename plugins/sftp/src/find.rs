@@ -23,11 +23,22 @@ enum Part {
     Folders,
 }
 
+impl Part {
+    fn text(&self) -> String {
+        match self {
+            Self::Name(name) => Glob::escape(name),
+            Self::Names(names) => names.as_str().to_owned(),
+            Self::Folders => "**".to_owned(),
+        }
+    }
+}
+
 /// A path with `*`, `?`, `[…]` or `**` in it.
 #[derive(Debug)]
 pub struct Pattern {
     root: &'static str,
     parts: Vec<Part>,
+    whole: Glob,
 }
 
 /// Whether a path is a pattern.
@@ -52,7 +63,24 @@ impl Pattern {
         if matches!(parts.last(), Some(Part::Folders)) {
             parts.push(Part::Names(Glob::new("*").expect("this is a pattern")));
         }
-        Ok(Self { root: if path.starts_with('/') { "/" } else { "." }, parts })
+        let root = if path.starts_with('/') { "/" } else { "." };
+        let texts: Vec<_> = parts.iter().map(Part::text).collect();
+        let whole = Glob::new(&path::join(root, &texts.join("/"))).expect("each part is one");
+        Ok(Self { root, parts, whole })
+    }
+
+    /// Whether a file of this path would be found, as far as its text tells.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut parts = Vec::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        let root = if path.starts_with('/') { "/" } else { "." };
+        self.whole.matches_with(&path::join(root, &parts.join("/")), OPTIONS)
     }
 
     /// The files that match, in the order of their names.

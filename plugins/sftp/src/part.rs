@@ -46,14 +46,29 @@ impl Part {
         .hint("move it away, set `overwrite: true`, or put something into `path` that differs each time, such as {{ window.id }}")
     }
 
+    /// What the file that it replaces is called meanwhile, where the server cannot replace in one step.
+    fn aside(&self) -> String {
+        format!("{}.old", self.temporary)
+    }
+
+    /// Removes what is left beside the file. One that was to be replaced and has lost its name gets it back.
+    pub async fn clear(&self, sftp: &mut Sftp) -> Result<(), Fault> {
+        sftp.remove(&self.temporary).await?;
+        let aside = self.aside();
+        if !sftp.can.replace && sftp.is_taken(&aside).await? && !sftp.rename("restoring", &aside, &self.path).await? {
+            sftp.remove(&aside).await?;
+        }
+        Ok(())
+    }
+
     /// Gives the part its final name. Works again after a crash at any point.
     pub async fn publish(&self, sftp: &mut Sftp, overwrite: bool) -> Result<(), Fault> {
         // Where whatever is there goes, it need not be read.
         let replaces = overwrite && sftp.is_taken(&self.temporary).await?;
         if !replaces && self.is_published(sftp).await? {
-            sftp.remove(&self.temporary).await?;
+            self.clear(sftp).await?;
         } else if overwrite {
-            sftp.replace(&self.temporary, &self.path).await?;
+            sftp.replace(&self.temporary, &self.path, &self.aside()).await?;
         } else if !sftp.rename("publishing", &self.temporary, &self.path).await? {
             // Somebody else may have written the very same bytes since we looked.
             match self.is_published(sftp).await? {

@@ -71,8 +71,11 @@ type Why = Arc<Mutex<Option<Ended>>>;
 
 #[derive(Debug, Clone)]
 enum Ended {
-    /// The server said so.
-    Told(String),
+    /// The server said so. `refuses`: it does not want this login, rather than any at the moment.
+    Told {
+        reason: String,
+        refuses: bool,
+    },
     Lost(String),
 }
 
@@ -130,7 +133,7 @@ fn over(shown: &str, why: Option<Ended>) -> Error {
     let hint = "the server or the way to it went down; its log may say why";
     Error::unavailable(match why {
         None => format!("{shown} ended the connection"),
-        Some(Ended::Told(reason)) => format!("{shown} ended the connection: {reason}"),
+        Some(Ended::Told { reason, .. }) => format!("{shown} ended the connection: {reason}"),
         Some(Ended::Lost(reason)) => format!("the connection to {shown} was lost: {reason}"),
     })
     .hint(hint)
@@ -204,7 +207,9 @@ impl Handler for Guard {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Failure>) -> Result<(), Failure> {
         let (ended, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(told) => (Ended::Told(said(&told.message)), Ok(())),
+            DisconnectReason::ReceivedDisconnect(told) => {
+                (Ended::Told { reason: said(&told.message), refuses: refuses(&told.reason_code) }, Ok(()))
+            }
             DisconnectReason::Error(Failure::Ssh(error)) => {
                 (Ended::Lost(said(&error.to_string())), Err(Failure::Ssh(error)))
             }
@@ -213,6 +218,18 @@ impl Handler for Guard {
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
         result
     }
+}
+
+/// Whether the next attempt would end like this one. OpenSSH calls too many wrong keys an error of protocol.
+const fn refuses(code: &Disconnect) -> bool {
+    matches!(
+        code,
+        Disconnect::HostNotAllowedToConnect
+            | Disconnect::ProtocolError
+            | Disconnect::AuthCancelledByUser
+            | Disconnect::NoMoreAuthMethodsAvailable
+            | Disconnect::IllegalUserName
+    )
 }
 
 async fn connect(server: &Server, why: &Why) -> Result<(Handle<Guard>, Channel<Msg>, String)> {
@@ -285,7 +302,7 @@ async fn enter(
         // What a server says when it has had enough of a login is a refusal.
         Err(error) if error.kind == engine_sdk::ErrorKind::Unavailable => {
             return Err(match told(why) {
-                Some(Ended::Told(reason)) => {
+                Some(Ended::Told { reason, refuses: true }) => {
                     Error::denied(format!("{shown} refuses the login of `{}`: {reason}", said(&server.login.user)))
                         .hint("check `username`, and `password`, `private_key` or `agent`")
                 }

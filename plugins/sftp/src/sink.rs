@@ -4,9 +4,10 @@
 //! between two of these steps, the hash tells afterwards which of them were done.
 
 use engine_sdk::prelude::*;
-use engine_sdk::{file_name, file_pieces, hexadecimal};
+use engine_sdk::{file_name, file_pieces, hexadecimal, some_published};
 use sha2::{Digest, Sha256};
 
+use crate::fault::Fault;
 use crate::part::{Open, Part};
 use crate::path;
 use crate::remote::Remote;
@@ -129,18 +130,26 @@ impl SftpSink {
         Ok(())
     }
 
-    /// Removes what an earlier attempt at this delivery left in the folder.
+    /// Removes what an earlier attempt at this delivery left in the folder. One file has the same name each time; of
+    /// several only the folder tells, and who may not look into it leaves them there.
     fn clear(&mut self, key: &str) -> Result<()> {
+        if !self.is_folder() {
+            let left = Self::temporary(key, 0, &self.path);
+            return self.remote.run(async |sftp| sftp.remove(&left).await);
+        }
         let (folder, mark) = (self.folder().to_owned(), format!(".{}-", mark(key)));
         self.remote.run(async |sftp| {
             let mut left = Vec::new();
-            sftp.list(&folder, |entry| {
+            let listed = sftp.list(&folder, |entry| {
                 let Ok(name) = std::str::from_utf8(&entry.name) else { return };
                 if name.starts_with('.') && name.ends_with(".part") && name.contains(&mark) && !name.contains('/') {
                     left.push(path::join(&folder, name));
                 }
-            })
-            .await?;
+            });
+            match listed.await {
+                Err(Fault::Told(error)) if error.kind == ErrorKind::Denied => {}
+                listed => drop(listed?),
+            }
             for path in left {
                 sftp.remove(&path).await?;
             }
@@ -264,7 +273,7 @@ impl Sink for SftpSink {
                 if published == parts.len() {
                     // A crash may have come before the last steps of publishing.
                     for part in &parts {
-                        sftp.remove(&part.temporary).await?;
+                        part.clear(sftp).await?;
                         sftp.sync_folder(path::parent(&part.path)).await?;
                     }
                 }
@@ -318,20 +327,36 @@ impl Sink for SftpSink {
     fn abort(&mut self, delivery: &Delivery) -> Result<()> {
         // Also while the work is being cancelled.
         self.remote.taking_back(true);
-        let done = self.discard(delivery);
+        let done = self.none_published(delivery).and_then(|()| self.discard(delivery));
         self.remote.taking_back(false);
         done
     }
 }
 
 impl SftpSink {
+    /// What has its name is there for all to see: the others have to follow.
+    fn none_published(&mut self, delivery: &Delivery) -> Result<()> {
+        let parts = delivery.sealed.as_ref().map(parts_of).transpose()?.unwrap_or_default();
+        if parts.len() < 2 {
+            return Ok(());
+        }
+        let published = self.remote.run(async |sftp| {
+            let mut published = 0;
+            for part in &parts {
+                published += usize::from(part.is_published(sftp).await?);
+            }
+            Ok(published)
+        })?;
+        if published > 0 { Err(some_published(published, parts.len())) } else { Ok(()) }
+    }
+
     /// Throws away what is not published.
     fn discard(&mut self, delivery: &Delivery) -> Result<()> {
         if let Some(sealed) = &delivery.sealed {
             let parts = parts_of(sealed)?;
             self.remote.run(async |sftp| {
                 for part in &parts {
-                    sftp.remove(&part.temporary).await?;
+                    part.clear(sftp).await?;
                 }
                 Ok(())
             })?;

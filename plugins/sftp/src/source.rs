@@ -1,5 +1,6 @@
 //! The source: every file that matches is one split, as it was when the run was planned.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_sdk::prelude::*;
@@ -8,6 +9,7 @@ use engine_sdk::{After, Newest, counted, file_piece, files_schema};
 use crate::away::put_away;
 use crate::fault::Fault;
 use crate::find::{Pattern, is_pattern};
+use crate::path;
 use crate::remote::Remote;
 use crate::settings::configuration;
 use crate::transfer::Download;
@@ -29,7 +31,8 @@ configuration! {
         only_new: bool,
         /// What becomes of a file once every sink has all that was read: `keep`, `delete`, or
         /// `{move: done}` for a folder of the same server. A name that is taken there gets a
-        /// number. A file that was written to meanwhile stays.
+        /// number. A file that was written to meanwhile stays, and all of it is read again: let
+        /// who writes files rename them to where `path` finds them when they are complete.
         #[serde(default)]
         after: After,
     }
@@ -42,7 +45,7 @@ pub struct Planned {
     size: u64,
     /// Seconds since 1970, as far as the server tells them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    modified: Option<u32>,
+    pub modified: Option<u32>,
 }
 
 impl Planned {
@@ -92,6 +95,12 @@ impl SftpSource {
         let mut remote = lock(&self.remote);
         if let Some(pattern) = &self.pattern {
             let found = remote.run(async |sftp| pattern.find(sftp).await)?;
+            if let After::Move(folder) = &self.after {
+                let is_found = |path: &str| pattern.matches(&path::join(folder, path::name(path)));
+                if found.iter().any(|(path, _)| is_found(path)) {
+                    return Err(self.after.is_read_again(&self.path));
+                }
+            }
             return found.into_iter().map(|(path, found)| planned(path, &found)).collect();
         }
         let path = &self.path;
@@ -176,6 +185,9 @@ impl Source for SftpSource {
             new.iter().for_each(|(file, modified)| newest.note(&file.path, *modified));
             upper = Some(json!(newest));
             files = new.into_iter().map(|(file, _)| file).collect();
+        } else {
+            let waiting: BTreeSet<_> = request.undelivered_as::<Planned>().map(|planned| planned.path).collect();
+            files.retain(|file| !waiting.contains(&file.path));
         }
         let split = |(at, planned)| Split::new(format!("{at:08}"), planned);
         let splits = files.into_iter().enumerate().map(split).collect::<Result<_>>()?;
@@ -194,13 +206,16 @@ impl Source for SftpSource {
             // On their way while the file is looked at.
             download.ask(sftp).await?;
             let found = sftp.look_behind(download.handle()).await;
-            let found = found.map_err(|fault| fault.about("looking at", &planned.path))?;
-            if let Err(error) = planned.still_is(&found) {
-                sftp.forget(download.unanswered());
-                sftp.leave(download.handle()).await?;
-                return Err(Fault::Told(error));
+            let found = found.map_err(|fault| fault.about("looking at", &planned.path));
+            match found.and_then(|found| planned.still_is(&found).map_err(Fault::Told)) {
+                Ok(()) => Ok(download),
+                Err(Fault::Broken(error)) => Err(Fault::Broken(error)),
+                Err(fault) => {
+                    sftp.forget(download.unanswered());
+                    sftp.leave(download.handle()).await?;
+                    Err(fault)
+                }
             }
-            Ok(download)
         })?;
         drop(remote);
         let remote = Arc::clone(&self.remote);

@@ -19,6 +19,7 @@ mod scope;
 mod session;
 mod stream;
 mod transform;
+mod workspace;
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use engine_sdk::prelude::*;
 use crate::checked::CheckArithmetic;
 use crate::config::{Config, LEAST_MEMORY};
 use crate::error::failed;
+use crate::workspace::Workspace;
 
 /// Rows of a batch inside a query.
 const ROWS: usize = 8192;
@@ -64,7 +65,7 @@ impl Bounds {
     }
 
     /// Where what does not fit into memory goes. The folder must be there.
-    pub fn folder(&self) -> Result<PathBuf> {
+    pub fn place(&self) -> Result<PathBuf> {
         let Some(folder) = &self.spill else { return Ok(std::env::temp_dir()) };
         if folder.is_dir() {
             return Ok(folder.clone());
@@ -73,16 +74,18 @@ impl Bounds {
             .hint("make the folder, or leave `spill` away"))
     }
 
-    /// Memory and disk of one stream. Everything on disk goes with the last use of it.
-    pub fn runtime(&self) -> Result<Arc<RuntimeEnv>> {
+    /// Memory and disk of one stream. Everything on disk goes with the workspace.
+    pub fn runtime(&self) -> Result<(Arc<RuntimeEnv>, Workspace)> {
+        let workspace = Workspace::new(&self.place()?)?;
         let disk = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![self.folder()?]))
+            .with_mode(DiskManagerMode::Directories(vec![workspace.folder().to_owned()]))
             .with_max_temp_directory_size(self.disk);
-        RuntimeEnvBuilder::new()
+        let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(self.memory)))
             .with_disk_manager_builder(disk)
             .build_arc()
-            .map_err(|error| failed(error).context("the folder for what does not fit into memory"))
+            .map_err(|error| failed(error).context("the folder for what does not fit into memory"))?;
+        Ok((runtime, workspace))
     }
 
     fn options(&self) -> ConfigOptions {

@@ -13,18 +13,20 @@ use futures_util::StreamExt;
 use crate::error::failed;
 use crate::feed::{Feed, readings};
 use crate::output::Output;
-use crate::session::Bounds;
+use crate::workspace::Workspace;
 
 /// A query at work. Ends, with everything that it holds, when it is dropped.
 pub struct Running {
     // Before the runtime, which drives it.
     rows: Option<SendableRecordBatchStream>,
-    /// Before the first row, because the query reads the stream more than once.
-    keeps: Option<(Bounds, Arc<DiskManager>)>,
+    /// Before the first row, because the query reads the stream more than once: how much may be kept.
+    keeps: Option<(u64, Arc<DiskManager>)>,
     feed: Arc<Feed>,
     runtime: Runtime,
     output: Output,
     cx: Context,
+    /// Where all of them have what does not fit into memory.
+    workspace: Workspace,
 }
 
 impl Running {
@@ -33,7 +35,7 @@ impl Running {
         plan: &LogicalPlan,
         session: &SessionState,
         feed: Arc<Feed>,
-        bounds: &Bounds,
+        (workspace, disk): (Workspace, u64),
         cx: Context,
     ) -> Result<Self> {
         let runtime = Runtime::new()?;
@@ -42,10 +44,9 @@ impl Running {
             let rows = physical.execute(0, session.task_ctx()).map_err(failed)?;
             Ok::<_, Error>((physical, rows))
         })?;
-        let keeps =
-            (readings(&physical) > 1).then(|| (bounds.clone(), Arc::clone(&session.runtime_env().disk_manager)));
+        let keeps = (readings(&physical) > 1).then(|| (disk, Arc::clone(&session.runtime_env().disk_manager)));
         let output = Output::new(&physical.schema())?;
-        Ok(Self { rows: Some(rows), keeps, feed, runtime, output, cx })
+        Ok(Self { rows: Some(rows), keeps, feed, runtime, output, cx, workspace })
     }
 
     /// The rows as they go on.
@@ -54,9 +55,9 @@ impl Running {
     }
 
     fn pull(&mut self) -> Result<Option<RecordBatch>> {
-        if let Some((bounds, disk)) = self.keeps.take() {
-            let bytes = self.feed.keep(&bounds.folder()?, bounds.disk)?;
-            let left = bounds.disk.saturating_sub(bytes);
+        if let Some((most, disk)) = self.keeps.take() {
+            let bytes = self.feed.keep(self.workspace.folder(), most)?;
+            let left = most.saturating_sub(bytes);
             disk.set_max_temp_directory_size(left).map_err(failed)?;
         }
         let Some(rows) = &mut self.rows else { return Ok(None) };

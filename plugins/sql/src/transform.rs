@@ -62,7 +62,7 @@ impl Component for Sql {
     }
 
     fn check(&mut self) -> Result<CheckReport> {
-        self.bounds.folder()?;
+        self.bounds.place()?;
         for table in self.lookups.values_mut() {
             table.load()?;
         }
@@ -117,11 +117,11 @@ impl Sql {
             tables.register_table(name.clone(), table.load()?).map_err(failed)?;
         }
         let is_of_rows = self.query.scope == Scope::Row;
-        let runtime = if is_of_rows { None } else { Some(self.bounds.runtime()?) };
+        let (runtime, workspace) = if is_of_rows { None } else { Some(self.bounds.runtime()?) }.unzip();
         let session = of_stream(&self.session, runtime, tables)?;
         let plan = self.query.plan(&session)?;
-        if !is_of_rows {
-            return Ok(Running::new(&plan, &session, feed, &self.bounds, self.cx.clone())?.batches());
+        if let Some(workspace) = workspace {
+            return Ok(Running::new(&plan, &session, feed, (workspace, self.bounds.disk), self.cx.clone())?.batches());
         }
         let optimised = session.optimize(&plan).map_err(failed)?;
         let rows = RowQuery::new(&optimised, session.execution_props())?;

@@ -25,6 +25,7 @@ const EXPECTED: &[(&str, &[Check])] = &[
     ("source changes_between_reads", &[Check::ReadAgain]),
     ("source cursor_stands_still", &[Check::Cursor]),
     ("source knows_its_own", &[Check::Told]),
+    ("source plans_again", &[Check::Told]),
     ("source never_stops", &[Check::Cancel]),
     ("source sound_listener", &[]),
     ("source never_hangs_up", &[Check::Listen]),

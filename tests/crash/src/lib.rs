@@ -10,14 +10,17 @@
 pub mod between;
 pub mod bounded;
 mod build;
-pub mod file_to_csv;
+pub mod copied;
 pub mod file_to_postgres;
 mod judge;
+pub mod log_to_file;
 pub mod postgres_replaced;
 pub mod postgres_to_sqlite;
+pub mod shelves;
 pub mod stores;
 mod tally;
 pub mod tcp_to_postgres;
+mod watched;
 
 pub use build::program_with_failpoints;
 pub use judge::{Damage, settled, written_numbers};

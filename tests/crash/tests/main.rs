@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use engine_crash_tests::between::Between;
-use engine_crash_tests::file_to_csv::FileToCsv;
+use engine_crash_tests::copied::Copied;
 use engine_crash_tests::file_to_postgres::FileToPostgres;
+use engine_crash_tests::log_to_file::LogToFile;
 use engine_crash_tests::postgres_replaced::PostgresReplaced;
 use engine_crash_tests::postgres_to_sqlite::PostgresToSqlite;
+use engine_crash_tests::shelves::{Folder, S3, Sftp};
 use engine_crash_tests::stores::{
     MariadbToApi, MariadbToMongodb, MariadbToPostgres, MongodbToPostgres, PostgresToMariadb,
 };
@@ -60,7 +62,27 @@ fn random_kills_of_splits_into_a_replaced_table() {
 
 #[test]
 fn random_kills_of_a_log_file_to_csv() {
-    at_random::<FileToCsv>();
+    at_random::<LogToFile<Folder>>();
+}
+
+#[test]
+fn random_kills_of_a_log_file_to_csv_over_sftp() {
+    at_random::<LogToFile<Sftp>>();
+}
+
+#[test]
+fn random_kills_of_a_log_file_to_csv_in_s3() {
+    at_random::<LogToFile<S3>>();
+}
+
+#[test]
+fn random_kills_of_a_large_file_over_sftp() {
+    at_random::<Copied<Sftp>>();
+}
+
+#[test]
+fn random_kills_of_a_large_file_to_s3() {
+    at_random::<Copied<S3>>();
 }
 
 #[test]
@@ -107,7 +129,9 @@ fn kills_between_any_two_writes() {
             scope.spawn(|| of_pair(kills_at::<TcpToPostgres>)),
             scope.spawn(|| of_pair(kills_at::<PostgresToSqlite>)),
             scope.spawn(|| of_pair(kills_at::<PostgresReplaced>)),
-            scope.spawn(|| of_pair(kills_at::<FileToCsv>)),
+            scope.spawn(|| of_pair(kills_at::<LogToFile<Folder>>)),
+            scope.spawn(|| of_pair(kills_at::<LogToFile<Sftp>>)),
+            scope.spawn(|| of_pair(kills_at::<LogToFile<S3>>)),
             scope.spawn(|| of_pair(kills_at::<FileToPostgres>)),
             scope.spawn(|| of_pair(kills_at::<Between<PostgresToMariadb>>)),
             scope.spawn(|| of_pair(kills_at::<Between<MariadbToMongodb>>)),

@@ -58,6 +58,79 @@ fn an_end_at_any_point_leaves_every_file_read_once_and_put_away() {
 }
 
 #[test]
+fn what_a_sink_misses_is_not_read_again_for_the_others() {
+    let place = place();
+    // Where a folder should be.
+    place.write("out", "");
+    let delivered = || engine_end_to_end_tests::sqlite_count(&place.path("calls.db"), "calls");
+    for _ in 0..2 {
+        assert_ne!(place.engine(&["run", "copy.yaml"]).code, Some(0));
+        assert_eq!((delivered(), names(&place, "inbox").join(" ")), (2, "a.csv b.csv".into()));
+    }
+    place.write("inbox/c.csv", "number\n3\n");
+    assert_ne!(place.engine(&["run", "copy.yaml"]).code, Some(0));
+    assert_eq!(delivered(), 3);
+    std::fs::remove_file(place.path("out")).unwrap();
+    place.engine(&["run", "copy.yaml"]).with_code(0);
+    assert_eq!((delivered(), names(&place, "out").join(" ")), (3, "1.csv 2.csv".into()));
+    assert_eq!((names(&place, "inbox").len(), names(&place, "done").join(" ")), (0, "a.csv b.csv c.csv".into()));
+}
+
+#[test]
+fn a_folder_that_is_mended_in_the_file_is_the_one_that_counts() {
+    let place = place();
+    place.write("done", "a file where a folder should be");
+    assert_ne!(place.engine(&["run", "copy.yaml"]).code, Some(0));
+    let text = std::fs::read_to_string(place.path("copy.yaml")).unwrap();
+    place.write("copy.yaml", text.replace("move: done", "move: away"));
+    let report = place.engine(&["--json", "run", "copy.yaml"]).with_code(0).report();
+    assert_eq!((report.read, names(&place, "away").join(" ")), (0, "a.csv b.csv".into()));
+}
+
+#[test]
+fn a_folder_in_which_files_would_be_found_again_is_refused() {
+    let place = place();
+    let text = std::fs::read_to_string(place.path("copy.yaml")).unwrap();
+    for (path, folder) in [("inbox/**/*.csv", "inbox/done"), ("inbox/*.csv", "./inbox"), ("*/*.csv", "out/../done")] {
+        place.write("copy.yaml", text.replace("inbox/*.csv", path).replace("move: done", &format!("move: {folder}")));
+        let ended = place.engine(&["run", "copy.yaml"]);
+        assert_eq!(ended.code, Some(2), "{path} {folder}");
+        ended.says(&["finds them again", folder]);
+    }
+    assert_eq!(names(&place, "inbox"), ["a.csv", "b.csv"]);
+}
+
+#[test]
+fn what_is_gone_or_a_link_to_nothing_keeps_no_other_file_from_being_read() {
+    let place = place();
+    std::os::unix::fs::symlink("nowhere", place.path("inbox/c.csv")).unwrap();
+    let report = place.engine(&["--json", "run", "copy.yaml"]).with_code(0).report();
+    assert_eq!((report.read, names(&place, "inbox").join(" ")), (2, "c.csv".into()));
+}
+
+#[test]
+fn files_of_which_some_have_their_names_are_completed_and_not_begun_anew() {
+    let place = Place::new();
+    place.write("calls.csv", "name\none\ntwo\n");
+    place.write(
+        "burst.yaml",
+        "source: { use: file, with: { path: calls.csv }, format: csv }\n\
+         sink: { use: file, with: { path: 'out/{{ window.id }}/', overwrite: true }, format: csv, burst: { by: name, filename: '{{ value }}.csv' } }\n\
+         retry: { attempts: 1 }\n",
+    );
+    // Something is in the way of the second file.
+    place.write("out/1/two.csv/held", "");
+    let ended = place.engine(&["run", "burst.yaml"]);
+    assert_ne!(ended.code, Some(0));
+    std::fs::remove_dir_all(place.path("out/1/two.csv")).unwrap();
+    place.engine(&["run", "burst.yaml"]).with_code(0);
+    assert_eq!(
+        (names(&place, "out").join(" "), names(&place, "out/1").join(" ")),
+        ("1".into(), "one.csv two.csv".into())
+    );
+}
+
+#[test]
 fn what_cannot_be_put_away_is_tried_again_before_anything_is_read() {
     let place = place();
     place.write("done", "a file where a folder should be");

@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_they_were_kept_and_as_people_set_them() {
-        let of = |cursor| Position::of(&PlanRequest { cursor: Some(cursor), upper: None });
+        let of = |cursor| Position::of(&PlanRequest { cursor: Some(cursor), ..PlanRequest::default() });
         assert_eq!(of(json!("2026-01-01")).unwrap(), Some(Position::Value("2026-01-01".into())));
         assert_eq!(of(json!(4)).unwrap(), Some(Position::Value(4.into())));
         let keyed = Position::Keyed { value: "4".into(), key: "17".into() };

@@ -9,7 +9,7 @@ fn values(source: &mut AdbcSource, plan: &Plan) -> Vec<String> {
 }
 
 fn plan(source: &mut AdbcSource, cursor: Option<Value>) -> Plan {
-    source.plan(&PlanRequest { cursor, upper: None }).unwrap()
+    source.plan(&PlanRequest { cursor, ..PlanRequest::default() }).unwrap()
 }
 
 #[test]
@@ -26,7 +26,10 @@ fn what_a_parameter_holds_is_a_value_and_never_sql() {
             let shown = |at: usize| arrow_cast::display::array_value_to_string(batch.column(at), 0).unwrap();
             assert_eq!((shown(0), shown(1), shown(2)), (hostile.into(), "-1".into(), same.into()));
             let cursor = json!({"table": "calls", "cursor": {"column": "number", "start": hostile}});
-            scratch.source(cursor).plan(&PlanRequest { cursor: Some(json!(hostile)), upper: None }).unwrap();
+            scratch
+                .source(cursor)
+                .plan(&PlanRequest { cursor: Some(json!(hostile)), ..PlanRequest::default() })
+                .unwrap();
         }
         assert_eq!(scratch.rows("SELECT number FROM calls"), ["kept"]);
     }
@@ -58,7 +61,9 @@ fn a_cursor_reads_what_is_new_and_no_tie_twice_or_never() {
         assert_eq!(values(&mut source, &second), ["9|e", "10|d"]);
         let third = plan(&mut source, second.upper);
         assert_eq!((third.upper, third.splits.len()), (None, 0));
-        let old = source.plan(&PlanRequest { cursor: Some(json!(1)), upper: Some(json!(9)) }).unwrap();
+        let old = source
+            .plan(&PlanRequest { cursor: Some(json!(1)), upper: Some(json!(9)), ..PlanRequest::default() })
+            .unwrap();
         assert_eq!(old.upper, Some(json!(9)));
         assert_eq!(values(&mut source, &old), ["2|b", "2|c", "9|e"]);
     }
@@ -80,7 +85,7 @@ fn a_cursor_with_a_key_takes_up_among_equal_values_where_it_ended() {
         let second = plan(&mut source, first.upper);
         assert_eq!(values(&mut source, &second), ["c|2026-01-02|8", "d|2026-01-03|1"]);
         scratch.sql("INSERT INTO calls VALUES ('e', '2026-01-04', NULL)");
-        let error = source.plan(&PlanRequest { cursor: second.upper, upper: None }).unwrap_err();
+        let error = source.plan(&PlanRequest { cursor: second.upper, ..PlanRequest::default() }).unwrap_err();
         assert!(error.message.contains("no value in `id`"), "{error}");
     }
 }

@@ -126,9 +126,13 @@ fn a_window_of_time_goes_on_where_the_last_one_ended() {
     // A split says all that it takes to read it again, also much later.
     source.read(&first.splits[0]).unwrap().for_each(|batch| drop(batch.unwrap()));
     assert_eq!(api.seen()[0], api.seen()[1]);
-    let again = source.plan(&PlanRequest { cursor: Some(upper), upper: None }).unwrap();
+    let again = source.plan(&PlanRequest { cursor: Some(upper), ..PlanRequest::default() }).unwrap();
     assert!(again.splits.is_empty(), "nothing is old enough yet");
-    let old = PlanRequest { cursor: Some(json!("2025-01-01 00:00:00")), upper: Some(json!("2025-01-02")) };
+    let old = PlanRequest {
+        cursor: Some(json!("2025-01-01 00:00:00")),
+        upper: Some(json!("2025-01-02")),
+        ..PlanRequest::default()
+    };
     let plan = source.plan(&old).unwrap();
     assert_eq!(plan.upper, Some(json!("2025-01-02")), "as it was asked for");
     source.read(&plan.splits[0]).unwrap().for_each(|batch| drop(batch.unwrap()));
@@ -145,7 +149,7 @@ fn what_has_not_changed_is_not_read_again() {
     let mut source: HttpSource = host.open(api.with(json!({"etag": true}))).unwrap();
     let plan = source.plan(&PlanRequest::default()).unwrap();
     assert_eq!((plan.splits.len(), plan.upper.clone()), (1, Some(json!({"etag": "\"v1\""}))));
-    let again = source.plan(&PlanRequest { cursor: plan.upper, upper: None }).unwrap();
+    let again = source.plan(&PlanRequest { cursor: plan.upper, ..PlanRequest::default() }).unwrap();
     assert!(again.splits.is_empty());
 }
 

@@ -12,7 +12,7 @@ fn ids(batches: &[RecordBatch]) -> Vec<i32> {
 }
 
 fn at(cursor: Option<Value>) -> PlanRequest {
-    PlanRequest { cursor, upper: None }
+    PlanRequest { cursor, ..PlanRequest::default() }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 
 fn plan(source: &mut MysqlSource, cursor: Option<serde_json::Value>) -> Plan {
-    source.plan(&PlanRequest { cursor, upper: None }).unwrap()
+    source.plan(&PlanRequest { cursor, ..PlanRequest::default() }).unwrap()
 }
 
 /// The ids of one window, and how far it goes.
@@ -179,7 +179,8 @@ fn hostile_values_of_a_cursor_are_values_or_refused() {
     assert_eq!(ids.len(), 2);
     assert_eq!(window(&mut by_text, upper).0, Vec::<String>::new());
     let mut by_number = source(&host, &scratch, json!({"table": "calls", "cursor": {"column": "number"}}));
-    let error = by_number.plan(&PlanRequest { cursor: Some(json!("1) OR (1=1")), upper: None }).unwrap_err();
+    let error =
+        by_number.plan(&PlanRequest { cursor: Some(json!("1) OR (1=1")), ..PlanRequest::default() }).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Config);
     assert_eq!(scratch.rows("SELECT count(*) FROM calls"), ["2"]);
 }

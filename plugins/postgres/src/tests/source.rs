@@ -169,15 +169,15 @@ fn a_cursor_reads_what_is_new_and_no_tie_twice_or_never() {
     // What comes after the plan is not read by it.
     scratch.sql("INSERT INTO calls VALUES ('d', 3), ('e', 4), ('f', 4)");
     assert_eq!(values(&mut source, &plan), ["b", "c"]);
-    let plan = source.plan(&PlanRequest { cursor: plan.upper, upper: None }).unwrap();
+    let plan = source.plan(&PlanRequest { cursor: plan.upper, ..PlanRequest::default() }).unwrap();
     assert_eq!(
         (plan.upper.clone(), values(&mut source, &plan)),
         (Some(json!("4")), vec!["d".into(), "e".into(), "f".into()])
     );
-    let plan = source.plan(&PlanRequest { cursor: plan.upper, upper: None }).unwrap();
+    let plan = source.plan(&PlanRequest { cursor: plan.upper, ..PlanRequest::default() }).unwrap();
     assert_eq!((plan.upper, plan.splits.len()), (None, 0), "nothing is new");
     // As `engine state set` may have left it.
-    let plan = source.plan(&PlanRequest { cursor: Some(json!(3)), upper: None }).unwrap();
+    let plan = source.plan(&PlanRequest { cursor: Some(json!(3)), ..PlanRequest::default() }).unwrap();
     assert_eq!(values(&mut source, &plan), ["e", "f"]);
 }
 
@@ -192,16 +192,16 @@ fn a_cursor_with_a_key_takes_up_among_equal_values_where_it_ended() {
     assert_eq!(plan.upper, Some(json!({"value": "2026-01-02", "key": "7"})));
     assert_eq!(values(&mut source, &plan), ["a", "b"]);
     scratch.sql("INSERT INTO calls VALUES ('c', '2026-01-02', 8), ('d', '2026-01-03', 1)");
-    let next = source.plan(&PlanRequest { cursor: plan.upper.clone(), upper: None }).unwrap();
+    let next = source.plan(&PlanRequest { cursor: plan.upper.clone(), ..PlanRequest::default() }).unwrap();
     assert_eq!(values(&mut source, &next), ["c", "d"], "the late one of the old day too");
     assert_eq!(values(&mut source, &plan), ["a", "b"], "the first window stays what it was");
-    let again = source.plan(&PlanRequest { cursor: next.upper, upper: None }).unwrap();
+    let again = source.plan(&PlanRequest { cursor: next.upper, ..PlanRequest::default() }).unwrap();
     assert!(again.splits.is_empty());
     // As `engine state set` may have left it: everything of that day is done.
-    let plan = source.plan(&PlanRequest { cursor: Some(json!("2026-01-02")), upper: None }).unwrap();
+    let plan = source.plan(&PlanRequest { cursor: Some(json!("2026-01-02")), ..PlanRequest::default() }).unwrap();
     assert_eq!(values(&mut source, &plan), ["d"]);
     scratch.sql("INSERT INTO calls VALUES ('e', '2026-01-04', NULL)");
-    let error = source.plan(&PlanRequest { cursor: Some(json!("2026-01-02")), upper: None }).unwrap_err();
+    let error = source.plan(&PlanRequest { cursor: Some(json!("2026-01-02")), ..PlanRequest::default() }).unwrap_err();
     assert!(error.message.contains("no value in `id`"), "{error}");
 }
 
@@ -235,14 +235,15 @@ fn a_query_that_names_its_window_reads_what_other_tables_have_made_new() {
     let plan = source.plan(&PlanRequest::default()).unwrap();
     assert_eq!(plan.upper, Some(json!("2026-01-03 00:00:00")));
     assert_eq!(values(&mut source, &plan), ["a", "b", "c"]);
-    let plan = source.plan(&PlanRequest { cursor: Some(json!("2026-01-01 00:00:00")), upper: None }).unwrap();
+    let plan =
+        source.plan(&PlanRequest { cursor: Some(json!("2026-01-01 00:00:00")), ..PlanRequest::default() }).unwrap();
     assert_eq!(values(&mut source, &plan), ["b", "c"], "a payment is enough");
     scratch.sql("INSERT INTO payments VALUES ('a', '2026-01-03 00:00:01')");
     assert_eq!(values(&mut source, &plan), ["b", "c"], "the window stays what it was");
-    let plan = source.plan(&PlanRequest { cursor: plan.upper, upper: None }).unwrap();
+    let plan = source.plan(&PlanRequest { cursor: plan.upper, ..PlanRequest::default() }).unwrap();
     assert_eq!(values(&mut source, &plan), ["a"]);
     scratch.sql("INSERT INTO payments VALUES ('b', now() AT TIME ZONE 'UTC')");
-    let plan = source.plan(&PlanRequest { cursor: plan.upper, upper: None }).unwrap();
+    let plan = source.plan(&PlanRequest { cursor: plan.upper, ..PlanRequest::default() }).unwrap();
     assert!(plan.splits.is_empty(), "younger than the lag");
 }
 
@@ -260,7 +261,9 @@ fn what_a_parameter_holds_is_a_value_and_never_sql() {
         let plan = source.plan(&PlanRequest::default()).unwrap();
         assert_eq!(values(&mut source, &plan), [hostile]);
         let cursor = json!({"query": "SELECT number FROM calls", "cursor": {"column": "number", "start": hostile}});
-        open(&host, &scratch, cursor).plan(&PlanRequest { cursor: Some(json!(hostile)), upper: None }).unwrap();
+        open(&host, &scratch, cursor)
+            .plan(&PlanRequest { cursor: Some(json!(hostile)), ..PlanRequest::default() })
+            .unwrap();
     }
     let many = json!({"query": "SELECT :a IS NULL AND :b AND :c + 1.5 = 4 AS fine", "parameters": {"a": null, "b": true, "c": 2.5}});
     let mut source = open(&host, &scratch, many);

@@ -160,7 +160,7 @@ fn uploads_that_earlier_runs_have_left_are_thrown_away_and_no_others() {
     });
     let host = Host::new();
     let mut sink: S3Sink = host.open(fake.with(json!({"path": "out/"}))).unwrap();
-    sink.begin_run(&SinkRun::default()).unwrap();
+    sink.finish_run(&SinkRun::default()).unwrap();
     let thrown: Vec<_> = fake.seen().into_iter().filter(|it| it.starts_with("DELETE")).collect();
     assert_eq!(thrown, ["DELETE /calls/out/a?uploadId=mine", "DELETE /calls/out/d?uploadId=late"]);
 
@@ -171,7 +171,7 @@ fn uploads_that_earlier_runs_have_left_are_thrown_away_and_no_others() {
     ]});
     host.remember(remembered);
     let mut sink: S3Sink = host.open(fake.with(json!({"path": "a"}))).unwrap();
-    sink.begin_run(&SinkRun::default()).unwrap();
+    sink.finish_run(&SinkRun::default()).unwrap();
     assert_eq!(fake.seen().last().unwrap(), "DELETE /calls/was/here?uploadId=remembered");
     assert_eq!(host.remembered()["uploads"].as_array().unwrap().len(), 1);
 }
@@ -182,7 +182,7 @@ fn a_store_that_does_not_list_uploads_is_delivered_to() {
     let host = Host::new();
     let mut sink: S3Sink = host.open(fake.with(json!({}))).unwrap();
     for _ in 0..2 {
-        sink.begin_run(&SinkRun::default()).unwrap();
+        sink.finish_run(&SinkRun::default()).unwrap();
     }
     assert_eq!(host.log().len(), 1, "{:?}", host.log());
     deliver(&mut sink, "k", &[("", b"rows")]).unwrap();

@@ -83,6 +83,22 @@ fn an_abort_takes_back_what_was_sealed_twice_and_although_the_work_is_to_stop() 
 }
 
 #[test]
+fn what_has_its_name_is_not_taken_back_and_the_others_follow() {
+    let (place, host) = (Place::new("follow"), Host::new());
+    let open = || place.sink(&host, "out/", json!({}));
+    let mut sink = open();
+    let ready = sink.write(&delivery("k"), input(&[("a", b"1"), ("b", b"2")])).unwrap();
+    // A commit that came as far as the first one.
+    sink.commit(&sealed("k", &Sealed { parts: ready.parts[..1].to_vec(), ..ready.clone() })).unwrap();
+    let error = open().abort(&sealed("k", &ready)).unwrap_err();
+    assert!(error.message.contains("1 of the delivery's 2 files"), "{error}");
+    assert_eq!(open().begin_split(&sealed("k", &ready)).unwrap(), Begun::Sealed);
+    open().commit(&sealed("k", &ready)).unwrap();
+    assert_eq!((place.content("out/a").unwrap(), place.content("out/b").unwrap()), (b"1".to_vec(), b"2".to_vec()));
+    assert!(host.remembered().is_null());
+}
+
+#[test]
 fn an_input_that_fails_leaves_nothing_after_the_abort() {
     let (place, host) = (Place::new("broken"), Host::new());
     let mut sink = place.sink(&host, "a.bin", json!({"part_size": "5MiB"}));

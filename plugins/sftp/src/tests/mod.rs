@@ -7,7 +7,7 @@ mod sink;
 mod source;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use engine_sdk::prelude::*;

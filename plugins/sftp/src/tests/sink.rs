@@ -110,6 +110,36 @@ fn a_server_without_extensions_does_the_same_with_other_steps() {
     assert_eq!(folder.text("a.csv"), "new");
     // That which was refused is still there for the next attempt.
     assert_eq!(folder.names("").len(), 2);
+
+    // A crash came when the old file had lost its name: given up, it gets that back; gone on with, it goes.
+    for goes_on in [false, true] {
+        let mut sink: SftpSink = host.open(config(true)).unwrap();
+        let ready = sink.write(&delivery("k"), input(&[("", "newer")])).unwrap();
+        let temporary = ready.parts[0]["temporary"].as_str().unwrap();
+        let aside = format!("{}.old", temporary.rsplit('/').next().unwrap());
+        fs::rename(folder.here("a.csv"), folder.here(&aside)).unwrap();
+        let mut sink: SftpSink = host.open(config(true)).unwrap();
+        match goes_on {
+            false => sink.abort(&sealed("k", &ready)).unwrap(),
+            true => {
+                assert_eq!(sink.begin_split(&sealed("k", &ready)).unwrap(), Begun::Sealed);
+                sink.commit(&sealed("k", &ready)).map(drop).unwrap();
+            }
+        }
+        assert_eq!(folder.text("a.csv"), if goes_on { "newer" } else { "new" });
+        assert_eq!(folder.names("").len(), 2, "{:?}", folder.names(""));
+    }
+}
+
+#[test]
+fn a_folder_that_may_not_be_looked_into_takes_files() {
+    let (folder, host) = (Folder::new("drop"), Host::new());
+    fs::create_dir(folder.here("box")).unwrap();
+    fs::set_permissions(folder.here("box"), fs::Permissions::from_mode(0o1733)).unwrap();
+    for path in ["box/a.csv", "box/"] {
+        deliver(&mut folder.sink(&host, path, false), "k", &[("b.csv", "rows")]).unwrap();
+    }
+    assert_eq!(folder.names("box"), ["a.csv", "b.csv"]);
 }
 
 #[test]
@@ -137,6 +167,21 @@ fn none_of_several_files_is_published_when_one_is_taken() {
     let error = deliver(&mut folder.sink(&host, "out/", false), "k", &[("a.csv", "a"), ("b.csv", "b")]).unwrap_err();
     assert!(error.message.contains("b.csv is there already"), "{error}");
     assert!(!folder.here("out/a.csv").exists());
+}
+
+#[test]
+fn what_has_its_name_is_not_taken_back_and_the_others_follow() {
+    let (folder, host) = (Folder::new("follow"), Host::new());
+    let open = || folder.sink(&host, "out/", false);
+    let mut sink = open();
+    let ready = sink.write(&delivery("k"), input(&[("a", "1"), ("b", "2")])).unwrap();
+    // A commit that came as far as the first one.
+    sink.commit(&sealed("k", &Sealed { parts: ready.parts[..1].to_vec(), ..ready.clone() })).unwrap();
+    let error = open().abort(&sealed("k", &ready)).unwrap_err();
+    assert!(error.message.contains("1 of the delivery's 2 files"), "{error}");
+    assert_eq!(open().begin_split(&sealed("k", &ready)).unwrap(), Begun::Sealed);
+    open().commit(&sealed("k", &ready)).unwrap();
+    assert_eq!(folder.names("out"), ["a", "b"]);
 }
 
 #[test]

@@ -139,7 +139,6 @@ fn a_file_that_no_longer_is_what_was_planned_is_refused() {
 
 #[test]
 fn what_the_login_may_not_read_is_denied() {
-    use std::os::unix::fs::PermissionsExt;
     let (folder, host) = (Folder::new("forbidden"), Host::new());
     folder.put("secret", "x");
     fs::set_permissions(folder.here("secret"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -217,8 +216,32 @@ fn what_every_sink_has_is_deleted_or_moved_and_never_replaces_a_file() {
     folder.own("");
     let mut source = with_after(&folder, &host, json!("delete"));
     let plan = source.plan(&PlanRequest::default()).unwrap();
+    // Some sink misses it: whoever plans meanwhile leaves it out.
+    folder.put("in/d.csv", "d");
+    let meanwhile = PlanRequest { undelivered: plan.splits.clone(), ..PlanRequest::default() };
+    let meanwhile = source.plan(&meanwhile).unwrap().splits;
+    assert_eq!((meanwhile.len(), &meanwhile[0].spec["path"]), (1, &json!(folder.there("in/d.csv"))));
+    fs::remove_file(folder.here("in/d.csv")).unwrap();
     delivered(&mut source, plan);
     assert!(folder.names("in").is_empty());
+}
+
+#[test]
+fn a_folder_in_which_files_would_be_found_again_is_refused() {
+    let (folder, host) = (Folder::new("again"), Host::new());
+    folder.put("in/a.csv", "a");
+    for (path, to, is_refused) in [
+        ("in/**/*.csv", "in/done", true),
+        ("in/*.csv", "in", true),
+        ("./in/**", "in/../in/b", true),
+        ("in/*.csv", "in/done", false),
+        ("in/**/*.csv", "done", false),
+    ] {
+        let after = json!({ "path": folder.there(path), "after": { "move": folder.there(to) } });
+        let planned = host.open::<SftpSource>(connection(after)).unwrap().plan(&PlanRequest::default());
+        let refused = planned.err().map(|error| error.message);
+        assert_eq!(refused.is_some_and(|message| message.contains("finds them again")), is_refused, "{path} {to}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn values(source: &mut SqliteSource, plan: &Plan) -> Vec<String> {
 }
 
 fn plan(source: &mut SqliteSource, cursor: Option<Value>) -> Plan {
-    source.plan(&PlanRequest { cursor, upper: None }).unwrap()
+    source.plan(&PlanRequest { cursor, ..PlanRequest::default() }).unwrap()
 }
 
 #[test]
@@ -35,7 +35,8 @@ fn a_cursor_reads_what_is_new_and_no_tie_twice_or_never() {
     let second = plan(&mut source, first.upper);
     assert_eq!((second.upper.clone(), values(&mut source, &second)), (Some(json!(10)), vec!["e".into(), "d".into()]));
     assert!(plan(&mut source, second.upper).splits.is_empty());
-    let old = source.plan(&PlanRequest { cursor: Some(json!(1)), upper: Some(json!(9)) }).unwrap();
+    let old =
+        source.plan(&PlanRequest { cursor: Some(json!(1)), upper: Some(json!(9)), ..PlanRequest::default() }).unwrap();
     assert_eq!(
         (old.upper.clone(), values(&mut source, &old)),
         (Some(json!(9)), vec!["b".into(), "c".into(), "e".into()])
@@ -56,7 +57,7 @@ fn a_cursor_with_a_key_takes_up_among_equal_values_where_it_ended() {
     let second = plan(&mut source, first.upper);
     assert_eq!(values(&mut source, &second), ["c", "d"]);
     scratch.sql("INSERT INTO calls VALUES ('e', '2026-01-04', NULL)");
-    let error = source.plan(&PlanRequest { cursor: second.upper, upper: None }).unwrap_err();
+    let error = source.plan(&PlanRequest { cursor: second.upper, ..PlanRequest::default() }).unwrap_err();
     assert!(error.message.contains("no value in `id`"), "{error}");
 }
 
@@ -112,6 +113,6 @@ fn what_a_parameter_holds_is_a_value_and_never_sql() {
         let plan = plan(&mut source, None);
         assert_eq!(values(&mut source, &plan), [hostile]);
         let cursor = json!({"table": "calls", "cursor": {"column": "number", "start": hostile}});
-        scratch.source(cursor).plan(&PlanRequest { cursor: Some(json!(hostile)), upper: None }).unwrap();
+        scratch.source(cursor).plan(&PlanRequest { cursor: Some(json!(hostile)), ..PlanRequest::default() }).unwrap();
     }
 }

@@ -34,6 +34,7 @@ engine_sdk::module!("faulty_components":
     source "changes_between_reads" => Count<{ sources::CHANGES }>,
     source "cursor_stands_still" => Count<{ sources::STANDS_STILL }>,
     source "knows_its_own" => Count<{ sources::KNOWS_ITS_OWN }>,
+    source "plans_again" => Count<{ sources::PLANS_AGAIN }>,
     source "never_stops" => Count<{ sources::NEVER_STOPS }>,
     push_source "sound_listener" => Listener<{ listener::SOUND }>,
     push_source "never_hangs_up" => Listener<{ listener::NEVER_HANGS_UP }>,

@@ -28,6 +28,9 @@ pub const NEVER_STOPS: u8 = 8;
 /// Knows only what it has planned itself.
 pub const KNOWS_ITS_OWN: u8 = 9;
 
+/// Plans again what it was not told of.
+pub const PLANS_AGAIN: u8 = 10;
+
 const BATCH_ROWS: i64 = 10;
 
 /// How far to count.
@@ -70,7 +73,8 @@ impl<const FAULT: u8> Source for Count<FAULT> {
             Ok(Split::new(id, number * self.config.rows + 1)?.rows(self.config.rows as u64))
         };
         let splits = (0..2).map(split).collect::<Result<_>>()?;
-        Ok(Plan { upper: Some(upper), splits, tell: matches!(FAULT, SOUND | KNOWS_ITS_OWN) })
+        let upper = (FAULT != PLANS_AGAIN).then_some(upper);
+        Ok(Plan { upper, splits, tell: matches!(FAULT, SOUND | KNOWS_ITS_OWN | PLANS_AGAIN) })
     }
 
     fn delivered(&mut self, _: &Delivered) -> Result<()> {
