@@ -1,6 +1,7 @@
 //! Completed uploads become objects, once, and without replacing what is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_sdk::hexadecimal;
 use engine_sdk::prelude::*;
@@ -11,6 +12,10 @@ use crate::checksum::{Checksum, Sums};
 use crate::reading::{Ahead, Planned};
 use crate::store::{Completed, Found, Store};
 use crate::upload::Made;
+
+/// How often it is looked whether another request completes an upload, and how long between two looks.
+pub const LOOKS: u32 = 10;
+pub const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// Publishes.
 pub struct Publisher {
@@ -122,13 +127,40 @@ impl Publisher {
             Ok(Completed::Taken) if self.is_published(made)? => Ok(()),
             Ok(Completed::Taken) => Err(self.taken(made)),
             Ok(Completed::Gone) if self.is_published(made)? => Ok(()),
-            Ok(Completed::Gone) => {
-                Err(Error::unavailable(format!("{}: the upload is gone", self.store.shown(&made.key)))
-                    .hint("does a lifecycle rule, or somebody else, throw unfinished uploads away? It is sent again"))
-            }
-            // Some stores say of an upload that was completed that it may not be.
-            Err(error) if error.kind == ErrorKind::Denied && self.is_published(made)? => Ok(()),
+            Ok(Completed::Gone) => Err(self.gone(made)),
+            Err(error) if error.kind == ErrorKind::Denied => self.completed_before(made, error),
             Err(error) => Err(error),
         }
+    }
+
+    /// Some stores say of an upload that was completed that it may not be; also while they are still at that, for a
+    /// request that came before a crash.
+    fn completed_before(&self, made: &Made, denied: Error) -> Result<()> {
+        for _ in 0..LOOKS {
+            if self.is_published(made)? {
+                return Ok(());
+            }
+            if self.is_gone(made)? {
+                return Err(self.gone(made));
+            }
+            self.background.run(&self.cx, async {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                Ok(())
+            })?;
+        }
+        Err(denied)
+    }
+
+    /// Whether the store has no upload any more that could be completed.
+    fn is_gone(&self, made: &Made) -> Result<bool> {
+        let Some(upload) = made.upload.clone() else { return Ok(false) };
+        let (store, key) = (self.store.clone(), made.key.clone());
+        let arrived = self.background.run(&self.cx, async move { Ok(store.arrived(&key, &upload).await) })?;
+        Ok(matches!(arrived, Ok(None | Some((0, _)))))
+    }
+
+    fn gone(&self, made: &Made) -> Error {
+        Error::unavailable(format!("{}: the upload is gone", self.store.shown(&made.key)))
+            .hint("does a lifecycle rule, or somebody else, throw unfinished uploads away? It is sent again")
     }
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::background::Background;
 use crate::config::Config;
 use crate::ledger::Ledger;
-use crate::publish::Publisher;
+use crate::publish::{BETWEEN_LOOKS, LOOKS, Publisher};
 use crate::store::Store;
 use crate::upload::{Begin, Made, Manner, Upload};
 
@@ -293,13 +293,19 @@ impl S3Sink {
     }
 }
 
-/// Throws an upload away. Some stores say of one that is gone that it may not be.
+/// Throws an upload away. Some stores say of one that is gone, or is just being completed for a request that came before
+/// a crash, that it may not be.
 async fn throw_away(store: &Store, key: &str, upload: &str) -> Result<()> {
-    match store.abort(key, upload).await {
-        Err(error) if error.kind == ErrorKind::Denied => match store.arrived(key, upload).await {
-            Ok(None | Some((0, _))) => Ok(()),
-            _ => Err(error),
-        },
-        done => done,
+    let denied = match store.abort(key, upload).await {
+        Err(error) if error.kind == ErrorKind::Denied => error,
+        done => return done,
+    };
+    for _ in 0..LOOKS {
+        match store.arrived(key, upload).await {
+            Ok(None | Some((0, _))) => return Ok(()),
+            Ok(_) => tokio::time::sleep(BETWEEN_LOOKS).await,
+            Err(_) => break,
+        }
     }
+    Err(denied)
 }

@@ -16,6 +16,7 @@ mod judge;
 pub mod log_to_file;
 pub mod postgres_replaced;
 pub mod postgres_to_sqlite;
+mod relay;
 pub mod shelves;
 pub mod stores;
 mod tally;

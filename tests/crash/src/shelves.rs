@@ -5,6 +5,8 @@ use std::process::Command;
 
 use engine_end_to_end_tests::Place;
 
+use crate::relay::relay;
+
 /// What files go to.
 pub trait Shelf {
     /// What the pair is called in the table.
@@ -98,9 +100,12 @@ impl Shelf for S3 {
     const COPIED: &'static str = "11 MiB, in parts, in S3 (stand-in)";
 
     fn new(place: &mut Place) -> Self {
-        for name in ["S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_BUCKET"] {
+        for name in ["S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_BUCKET"] {
             place.set(name, environment(&format!("ENGINE_TEST_{name}")));
         }
+        let endpoint = environment("ENGINE_TEST_S3_ENDPOINT");
+        let port = relay(endpoint.trim_start_matches("http://"));
+        place.set("S3_ENDPOINT", format!("http://127.0.0.1:{port}"));
         Self(Served::new(place, "ENGINE_TEST_S3_FOLDER"))
     }
 

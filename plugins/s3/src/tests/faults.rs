@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use engine_test_tools::http::{Answer, Request, Server};
@@ -174,6 +175,36 @@ fn uploads_that_earlier_runs_have_left_are_thrown_away_and_no_others() {
     sink.finish_run(&SinkRun::default()).unwrap();
     assert_eq!(fake.seen().last().unwrap(), "DELETE /calls/was/here?uploadId=remembered");
     assert_eq!(host.remembered()["uploads"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_upload_that_is_being_completed_by_a_request_from_before_is_waited_for() {
+    // 403 for what is no longer an upload; the object appears at the third look.
+    let (mark, looks) = (Arc::new(Mutex::new(String::new())), AtomicUsize::new(0));
+    let fake = Fake::start(move |request| match (request.method.as_str(), request.path.as_str()) {
+        ("POST", path) if path.contains("uploads=") => {
+            *mark.lock().unwrap() = request.header("x-amz-meta-engine-upload").unwrap_or_default().into();
+            None
+        }
+        ("POST", _) => Some(refusal(403, "AccessDenied")),
+        ("HEAD", _) if looks.fetch_add(1, Ordering::SeqCst) > 2 => {
+            let mark = mark.lock().unwrap().clone();
+            Some(Answer::Send(200, vec![("x-amz-meta-engine-upload".into(), mark)], b"rows".to_vec()))
+        }
+        ("GET", path) if path.contains("uploadId=") => {
+            Some(Answer::text(200, "<L><Part><PartNumber>1</PartNumber><Size>4</Size></Part></L>"))
+        }
+        _ => None,
+    });
+    assert_eq!(fake.delivered(b"rows", json!({})).unwrap().bytes, 4);
+
+    let fake = Fake::start(|request| match request.path.contains("uploadId=") {
+        true if request.method == "POST" => Some(refusal(403, "AccessDenied")),
+        true if request.method == "GET" => Some(refusal(404, "NoSuchUpload")),
+        _ => None,
+    });
+    let error = fake.delivered(b"rows", json!({})).unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.message.contains("the upload is gone"), "{error}");
 }
 
 #[test]
