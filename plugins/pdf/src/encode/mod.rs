@@ -75,6 +75,8 @@ pub fn encode(settings: &Settings, cx: &Context, input: Batches) -> Result<Batch
             width: 0.0,
             running: Running::default(),
             cut: 0,
+            broken: 0,
+            is_title_cut: false,
         })
     };
     let columns = places.into_iter().map(column).collect::<Result<Vec<_>>>()?;
@@ -206,16 +208,19 @@ impl Writing {
 
     /// Chooses the widths by the first rows, and writes what stands above the table.
     fn begin(&mut self) -> Result<()> {
-        let (mut rows, mut bytes) = (0, 0);
+        let (mut rows, mut bytes, mut are_all) = (0, 0, false);
         while rows < LOOKED_AT && bytes < LOOKED_AT_BYTES {
-            let Some(batch) = self.input.next().transpose()? else { break };
+            let Some(batch) = self.input.next().transpose()? else {
+                are_all = true;
+                break;
+            };
             rows += batch.num_rows();
             bytes += batch.columns().iter().filter_map(|it| it.to_data().get_slice_memory_size().ok()).sum::<usize>();
             self.take(&batch)?;
         }
         let first: Vec<(Vec<Cells>, usize)> =
             self.waiting.iter_mut().map(|waiting| (std::mem::take(&mut waiting.cells), waiting.rows)).collect();
-        self.table.look_at(&mut self.canvas, &first, LOOKED_AT);
+        self.table.look_at(&mut self.canvas, &first, LOOKED_AT, are_all);
         for (waiting, (cells, _)) in self.waiting.iter_mut().zip(first) {
             waiting.cells = cells;
         }
