@@ -1,5 +1,6 @@
 //! Reports, read back by other programs: poppler's tools and qpdf.
 
+mod charts;
 mod looks;
 mod narrow;
 mod pages;

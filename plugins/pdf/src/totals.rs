@@ -100,10 +100,7 @@ impl Running {
         match &mut self.float {
             None => self.float = Some(Float { sum: value, lost: 0.0, least: value, most: value }),
             Some(float) => {
-                let next = float.sum + value;
-                let larger = float.sum.abs() >= value.abs();
-                float.lost += if larger { float.sum - next + value } else { value - next + float.sum };
-                float.sum = next;
+                float.add(value);
                 float.least = float.least.min(value);
                 float.most = float.most.max(value);
             }
@@ -127,6 +124,31 @@ impl Running {
         }
     }
 
+    /// Takes what another one has seen.
+    pub fn join(&mut self, other: &Self) {
+        self.count += other.count;
+        self.is_over |= other.is_over;
+        match (&mut self.exact, &other.exact) {
+            (Some(exact), Some(other)) => {
+                let sum = exact.sum.checked_add(other.sum);
+                self.is_over |= sum.is_none();
+                exact.sum = sum.unwrap_or(exact.sum);
+                exact.least = exact.least.min(other.least);
+                exact.most = exact.most.max(other.most);
+            }
+            (exact, other) => *exact = exact.take().or_else(|| other.clone()),
+        }
+        match (&mut self.float, &other.float) {
+            (Some(float), Some(other)) => {
+                float.add(other.sum);
+                float.lost += other.lost;
+                float.least = float.least.min(other.least);
+                float.most = float.most.max(other.most);
+            }
+            (float, other) => *float = float.take().or_else(|| other.clone()),
+        }
+    }
+
     /// The total as a number, for charts.
     pub fn number(&self, total: Total) -> f64 {
         let of = |value: i256, scale: i8| {
@@ -140,8 +162,8 @@ impl Running {
             (Total::Average, Some(exact), _) => of(exact.sum, exact.scale) / count,
             (Total::Min, Some(exact), _) => of(exact.least, exact.scale),
             (Total::Max, Some(exact), _) => of(exact.most, exact.scale),
-            (Total::Sum, None, Some(float)) => float.sum + float.lost,
-            (Total::Average, None, Some(float)) => (float.sum + float.lost) / count,
+            (Total::Sum, None, Some(float)) => float.total(),
+            (Total::Average, None, Some(float)) => float.total() / count,
             (Total::Min, None, Some(float)) => float.least,
             (Total::Max, None, Some(float)) => float.most,
             _ => 0.0,
@@ -181,6 +203,20 @@ impl Running {
             _ => return None,
         }
         Some(out)
+    }
+}
+
+impl Float {
+    fn add(&mut self, value: f64) {
+        let next = self.sum + value;
+        let larger = self.sum.abs() >= value.abs();
+        self.lost += if larger { self.sum - next + value } else { value - next + self.sum };
+        self.sum = next;
+    }
+
+    fn total(&self) -> f64 {
+        // What is infinite has lost nothing.
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }
 

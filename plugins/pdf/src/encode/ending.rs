@@ -27,11 +27,12 @@ impl Writing {
                     shown.push((column.title.clone(), value));
                 }
             }
-            (width, height, figures::drawn(&mut self.canvas, &shown, width, accent))
+            figures::tell(&self.cx, shown.len(), height);
+            (width, height, figures::drawn(&mut self.canvas, &shown, (width, height), accent))
         });
         self.form(self.shared.figures, figures)?;
         let chart = self.boxes.chart.zip(self.series.as_ref()).map(|((width, height), series)| {
-            series.tell(&self.cx);
+            series.tell(&self.cx, height);
             (width, height, series.drawn(&mut self.canvas, width, height, accent))
         });
         self.form(self.shared.chart, chart)?;

@@ -122,7 +122,7 @@ fn a_report_without_rows_says_so() {
     let report = report(config, vec![rows.clone(), rows]);
     assert_eq!(report.pages(), 1);
     let text = report.text();
-    for part in ["Nothing", "customer", "There are no rows.", "Page 1 of 1"] {
+    for part in ["Nothing", "customer", "There are no rows.", "Page 1 of 1", "Rows"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(!text.contains("Total"));
