@@ -72,7 +72,8 @@ pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<
         Ok(column)
     };
     let columns = places.iter().enumerate().map(column).collect::<Result<_>>()?;
-    let by = config.sheets_by.as_ref().map(|name| {
+    // A source that found nothing may not know what columns there would be.
+    let by = config.sheets_by.as_ref().filter(|_| !schema.fields().is_empty()).map(|name| {
         schema.index_of(name).map_err(|_| {
             Error::config(format!("`sheets_by`: there is no column `{name}`"))
                 .hint("name one of the columns that come to the sink")

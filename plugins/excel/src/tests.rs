@@ -261,6 +261,13 @@ fn without_rows_there_is_a_sheet_with_the_header() {
     let mut book = workbook(json!({"header": false, "totals": {"a": "sum"}}), vec![empty]);
     assert_eq!(book.sheet_names(), ["Sheet1"]);
     assert!(book.worksheet_range("Sheet1").unwrap().is_empty());
+    // A source that found nothing may not know of any columns.
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let config = json!({
+        "columns": ["a"], "sheets_by": "b", "formats": {"a": "0.0"}, "widths": {"a": 9}, "totals": {"a": "sum"},
+    });
+    let mut book = workbook(config, vec![nothing]);
+    assert!(book.worksheet_range("Sheet1").unwrap().is_empty());
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         (json!({"formats": {"region": "0"}}), "`region`"),
         (json!({"chart": {"type": "bar", "x": "region", "y": "region"}}), "`chart`"),
         (json!({"chart": {"type": "bar", "x": "nope", "y": "amount"}}), "`nope`"),
+        (json!({"chart": {"type": "bar", "x": "nope", "y": "amount"}, "formats": {"nope": "dd.mm.yyyy"}}), "`nope`"),
         (json!({"chart": {"type": "bar", "x": "region", "y": "amount", "top": 0}}), "`top`"),
     ] {
         let error = written(&Host::new(), config.clone(), vec![sales()]).unwrap_err();
