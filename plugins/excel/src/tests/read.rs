@@ -325,6 +325,19 @@ fn moments_with_a_zone_come_back_by_the_clocks_of_it() {
 }
 
 #[test]
+fn a_batch_of_wide_rows_has_few_of_them() {
+    // All columns that a sheet has, and hardly a value in them.
+    let rows: String = (2..102).map(|row| format!("<row r=\"{row}\"><c r=\"A{row}\"><v>{row}</v></c></row>")).collect();
+    let header = r#"<row r="1"><c r="A1" t="str"><v>a</v></c><c r="XFD1" t="str"><v>z</v></c></row>"#;
+    let book = super::hostile::book(&format!("{header}{rows}"));
+    let host = Host::new();
+    let mut excel = host.open::<Excel>(json!({})).unwrap();
+    let batches = excel.decode(Batches::once(file_piece("a", &book))).unwrap().collect::<Result<Vec<_>>>().unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
+    assert!(batches.iter().all(|it| it.num_columns() == 16_384 && it.num_rows() <= 32), "{}", batches[0].num_rows());
+}
+
+#[test]
 fn it_stops_when_it_is_asked_to() {
     let host = Host::new();
     let book = written(&host, json!({}), vec![batch(&[("n", integers(0..20_000))])]).unwrap();
