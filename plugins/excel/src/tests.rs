@@ -341,6 +341,7 @@ fn what_is_wrong_is_told_before_a_byte_is_written() {
     for (config, message) in [
         (json!({}), "column `list` is of the type List(Int32), which does not fit into one cell"),
         (json!({"columns": ["n", "m"]}), "`columns`: there is no column `m`"),
+        (json!({"columns": ["n", "n"]}), "`columns` names `n` twice"),
         (
             json!({"columns": ["text"], "formats": {"text": "0.0"}}),
             "`formats`: `text` has \"0.0\": the column is of the",

@@ -110,6 +110,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         (json!({"fonts": "no/such/folder"}), "no/such/folder"),
         (json!({"font": "No Such Family"}), "No Such Family"),
         (json!({"columns": ["nope"]}), "`nope`"),
+        (json!({"columns": ["day", "region", "day"]}), "`day` twice"),
         (json!({"titles": {"nope": "x"}}), "`titles`"),
         (json!({"totals": {"region": "sum"}}), "`totals`"),
         (json!({"totals": {"day": "sum"}}), "`day`"),
