@@ -210,6 +210,17 @@ fn columns_are_as_wide_as_their_formats_and_totals_ask_for() {
 }
 
 #[test]
+fn moments_that_are_texts_are_those_of_the_same_clocks() {
+    // 1850-06-02T12:00:00.250Z; clocks of Kolkata were 5:53:28 ahead.
+    let moments: PrimitiveArray<TimestampMicrosecondType> = [Some(-3_773_649_599_750_000)].into_iter().collect();
+    let rows = batch(&[("at", Arc::new(moments.with_timezone("UTC")) as ArrayRef)]);
+    let found = sheet(json!({"timezone": "Asia/Kolkata", "header": false}), vec![rows.clone()]);
+    assert_eq!(cell(&found, 0, 0), Data::String("1850-06-02 17:53:28.250".into()));
+    let found = sheet(json!({"header": false}), vec![rows]);
+    assert_eq!(cell(&found, 0, 0), Data::String("1850-06-02 12:00:00.250".into()));
+}
+
+#[test]
 fn the_last_moment_of_a_day_stays_in_it() {
     // 2024-01-01T23:59:59.999999, 9999-12-31T23:59:59.999999 and 1900-03-01T00:00:00.0005
     let moments = [1_704_153_599_999_999, 253_402_300_799_999_999, -2_203_891_199_999_500];

@@ -316,7 +316,8 @@ fn files_and_sheets_of_one_stream_have_the_same_columns_and_the_types_of_the_fir
 fn moments_with_a_zone_come_back_by_the_clocks_of_it() {
     let host = Host::new();
     let moments =
-        TimestampMicrosecondArray::from(vec![1_774_744_200_250_000, 1_774_747_800_250_000]).with_timezone("UTC");
+        TimestampMicrosecondArray::from(vec![1_774_744_200_250_000, 1_774_747_800_250_000, -3_773_649_599_750_000])
+            .with_timezone("UTC");
     let rows = batch(&[("at", Arc::new(moments) as ArrayRef)]);
     let book = written(&host, json!({"timezone": "Europe/Dublin"}), vec![rows.clone()]).unwrap();
     let config = json!({"timezone": "Europe/Dublin", "types": {"at": "timestamptz"}});
