@@ -29,6 +29,16 @@ pub fn chosen_columns(schema: &Schema, names: &[String]) -> Result<Vec<usize>> {
     names.iter().map(place).collect()
 }
 
+/// Refuses a list of columns that names one twice: most programs could not read it back.
+pub fn named_once(setting: &str, names: &[String]) -> Result<()> {
+    let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
+    match twice {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::config(format!("`{setting}` names `{name}` twice"))
+            .hint("name it once; to show a column twice, select it under two names before")),
+    }
+}
+
 /// As [`find_column`], and the column's type must be `Utf8`: its array is a `StringArray`.
 pub fn find_text_column(schema: &Schema, name: &str) -> Result<usize> {
     let at = find_column(schema, name)?;
@@ -66,6 +76,13 @@ mod tests {
         let error = chosen(&["n", "nope"]).unwrap_err();
         assert_eq!(error.message, "there is no column `nope` to write");
         assert_eq!(error.hint.as_deref(), Some("the columns are: n, text, note"));
+    }
+
+    #[test]
+    fn a_column_that_is_named_twice_is_refused() {
+        let named = |names: &[&str]| named_once("columns", &names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!((named(&[]), named(&["n", "text"])), (Ok(()), Ok(())));
+        assert_eq!(named(&["n", "text", "n"]).unwrap_err().message, "`columns` names `n` twice");
     }
 
     #[test]

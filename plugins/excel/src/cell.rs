@@ -1,5 +1,6 @@
 //! Values as cells.
 
+use arrow_array::Int64Array;
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use engine_sdk::columns::Cells;
@@ -88,7 +89,8 @@ pub fn value(cells: &Cells, row: usize, zone: Tz, out: &mut Vec<u8>) -> Shown {
             if day(value.div_euclid(a_day), value.rem_euclid(a_day), *ticks, out) {
                 return Shown::Number;
             }
-            cells.write(row, b' ', out);
+            // What Excel has no day for is a text, of the same clocks.
+            Cells::Timestamp(Int64Array::from(vec![value]), *ticks, false).write(0, b' ', out);
             return Shown::Text;
         }
         _ => {

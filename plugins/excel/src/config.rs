@@ -180,6 +180,11 @@ impl Config {
 
     /// The places of the columns to write.
     pub fn chosen(&self, schema: &Schema) -> Result<Vec<usize>> {
+        engine_sdk::named_once("columns", &self.columns)?;
+        // A source that found nothing may not know what columns there would be.
+        if schema.fields().is_empty() {
+            return Ok(Vec::new());
+        }
         let known: Vec<&String> = match self.columns.as_slice() {
             [] => schema.fields().iter().map(|field| field.name()).collect(),
             names => names.iter().collect(),

@@ -1,6 +1,7 @@
 //! Rows to a workbook.
 
 use std::collections::HashSet;
+use std::iter::Peekable;
 
 use arrow_array::Array;
 use chrono_tz::Tz;
@@ -12,7 +13,7 @@ use crate::cell;
 use crate::config::{Config, Total};
 use crate::names::Names;
 use crate::sheet::{Column, Ended, First, MOST_COLUMNS, Sheet, too_long};
-use crate::styles::Styles;
+use crate::styles::{GENERAL, Styles};
 use crate::workbook;
 use crate::zip::Archive;
 
@@ -55,12 +56,24 @@ pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<
             ))
             .hint("write `count`, or leave the column out of `totals`"));
         }
-        let format = config.formats.get(field.name()).cloned().or_else(|| cell::format_of(field.data_type()));
-        let (width, total) = (config.widths.get(field.name()).copied(), config.totals.get(field.name()).copied());
-        Ok(Column::new(at, field.name(), styles.of(format), width, total))
+        let format = config.formats.get(field.name());
+        if let Some(format) = format.filter(|_| !cell::has_numbers(field.data_type())) {
+            return Err(Error::config(format!(
+                "`formats`: `{}` has {format:?}: the column is of the type {}, whose values are neither numbers nor dates",
+                field.name(),
+                field.data_type()
+            ))
+            .hint("leave the column out of `formats`, or turn it into a number or date before"));
+        }
+        let format = format.cloned().or_else(|| cell::format_of(field.data_type())).unwrap_or_else(|| GENERAL.into());
+        let mut column = Column::new(at, field.name(), &format, styles.of(format.clone()));
+        column.width = config.widths.get(field.name()).copied();
+        column.total = config.totals.get(field.name()).copied();
+        Ok(column)
     };
     let columns = places.iter().enumerate().map(column).collect::<Result<_>>()?;
-    let by = config.sheets_by.as_ref().map(|name| {
+    // A source that found nothing may not know what columns there would be.
+    let by = config.sheets_by.as_ref().filter(|_| !schema.fields().is_empty()).map(|name| {
         schema.index_of(name).map_err(|_| {
             Error::config(format!("`sheets_by`: there is no column `{name}`"))
                 .hint("name one of the columns that come to the sink")
@@ -72,7 +85,7 @@ pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<
         by: by.transpose()?.map(|place| By { place, value: None, seen: HashSet::new() }),
         config: config.clone(),
         zone,
-        input,
+        input: input.peekable(),
         cx,
         places,
         columns,
@@ -90,7 +103,8 @@ pub fn encode(config: &Config, zone: Tz, cx: Context, input: Batches) -> Result<
 struct Writing {
     config: Config,
     zone: Tz,
-    input: Batches,
+    /// The next rows are known, so that the last ones are.
+    input: Peekable<Batches>,
     cx: Context,
     /// Of the columns, in the rows that come.
     places: Vec<usize>,
@@ -109,29 +123,41 @@ struct Writing {
 /// The column that says which sheet a row goes to.
 struct By {
     place: usize,
-    /// That of the rows that come now.
-    value: Option<String>,
-    seen: HashSet<String>,
+    /// That of the rows that come now. Those without a value are told from those with an empty text.
+    value: Option<Option<String>>,
+    seen: HashSet<Option<String>>,
 }
 
 impl By {
     /// Whether a row belongs to the next sheet.
     fn turns(&mut self, cells: &Cells, row: usize) -> Result<bool> {
-        let mut value = Vec::new();
-        if !cells.is_null(row) {
-            cells.write(row, b' ', &mut value);
-        }
-        let value = String::from_utf8_lossy(&value).into_owned();
+        let value = value(cells, row);
         if self.value.as_ref() == Some(&value) {
             return Ok(false);
         }
         if !self.seen.insert(value.clone()) {
-            return Err(Error::config(format!("`sheets_by`: the rows of {value:?} do not come together"))
+            let rows = value.map_or("the rows without a value".into(), |value| format!("the rows of {value:?}"));
+            return Err(Error::config(format!("`sheets_by`: {rows} do not come together"))
                 .hint("sort the rows by this column, with ORDER BY in the query"));
         }
         self.value = Some(value);
         Ok(true)
     }
+
+    /// Where the rows end that have the value of one of them.
+    fn end(cells: &Cells, row: usize, rows: usize) -> usize {
+        let of_row = value(cells, row);
+        (row + 1..rows).find(|next| value(cells, *next) != of_row).unwrap_or(rows)
+    }
+}
+
+fn value(cells: &Cells, row: usize) -> Option<String> {
+    if cells.is_null(row) {
+        return None;
+    }
+    let mut value = Vec::new();
+    cells.write(row, b' ', &mut value);
+    Some(String::from_utf8_lossy(&value).into_owned())
 }
 
 impl Writing {
@@ -170,7 +196,9 @@ impl Writing {
             let is_full =
                 self.sheet.as_ref().is_some_and(|it| !it.has_room() || self.archive.written() > LARGEST_SHEET);
             if turns || is_full || self.sheet.is_none() {
-                self.begin(&First { cells: &cells, from: row, to: batch.num_rows() })?;
+                let to = by.as_ref().map_or(batch.num_rows(), |by| By::end(by, row, batch.num_rows()));
+                let are_all = to < batch.num_rows() || self.input.peek().is_none();
+                self.begin(&First { cells: &cells, from: row, to, are_all })?;
             }
             if let Some(sheet) = &mut self.sheet {
                 sheet.row(&self.columns, &cells, row, self.zone, &mut self.xml);
@@ -186,8 +214,11 @@ impl Writing {
     /// The next sheet, whose first rows are these.
     fn begin(&mut self, first: &First<'_>) -> Result<()> {
         self.end()?;
-        let wanted =
-            self.by.as_ref().and_then(|by| by.value.as_deref()).map_or_else(|| self.config.written_sheet(), Ok)?;
+        let wanted = self
+            .by
+            .as_ref()
+            .and_then(|by| by.value.as_ref())
+            .map_or_else(|| self.config.written_sheet(), |value| Ok(value.as_deref().unwrap_or_default()))?;
         let number = self.ended.len() + 1;
         if number > MOST_SHEETS {
             return Err(Error::config(format!("there would be more than {MOST_SHEETS} sheets"))
@@ -196,7 +227,7 @@ impl Writing {
         let name = self.names.take(wanted);
         self.archive.begin(workbook::sheet(number));
         let header = self.config.header;
-        self.sheet = Some(Sheet::begin(name, &self.columns, header, number == 1, first, &mut self.xml));
+        self.sheet = Some(Sheet::begin(name, &self.columns, header, number == 1, first, self.zone, &mut self.xml));
         Ok(())
     }
 
@@ -224,7 +255,7 @@ impl Writing {
     fn finish(&mut self) -> Result<()> {
         // A workbook has a sheet, also where there are no rows.
         if self.sheet.is_none() {
-            self.begin(&First { cells: &[], from: 0, to: 0 })?;
+            self.begin(&First { cells: &[], from: 0, to: 0, are_all: true })?;
         }
         self.end()?;
         for (name, part) in workbook::parts(&self.ended, &self.styles, false) {

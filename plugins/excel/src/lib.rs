@@ -15,6 +15,7 @@ mod styles;
 #[cfg(test)]
 mod tests;
 mod text;
+mod width;
 mod workbook;
 mod zip;
 

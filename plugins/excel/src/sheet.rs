@@ -9,6 +9,7 @@ use crate::cell::{self, Shown};
 use crate::config::Total;
 use crate::styles::HEADER;
 use crate::text;
+use crate::width::{self, Seen, Shape};
 use crate::workbook::SHEET;
 
 /// As many rows as a sheet takes.
@@ -31,12 +32,42 @@ pub struct Column {
     bold: usize,
     pub width: Option<f64>,
     pub total: Option<Total>,
+    /// How long its numbers are.
+    shape: Shape,
 }
 
 impl Column {
-    pub fn new(at: usize, name: &str, (plain, bold): (usize, usize), width: Option<f64>, total: Option<Total>) -> Self {
+    /// A column whose numbers have the format that the styles stand for.
+    pub fn new(at: usize, name: &str, format: &str, (plain, bold): (usize, usize)) -> Self {
         let style = format!("\" s=\"{plain}");
-        Self { name: name.to_owned(), letters: letters(at), style, bold, width, total }
+        let shape = Shape::of(format);
+        Self { name: name.to_owned(), letters: letters(at), style, bold, width: None, total: None, shape }
+    }
+
+    /// Characters of what is longest: a value of the first rows, or the total.
+    fn longest(&self, cells: &Cells, first: &First<'_>, zone: Tz) -> usize {
+        let (mut longest, mut seen, mut value) = (0, Seen::default(), Vec::new());
+        let to = first.to.min(first.from + LOOKED_AT);
+        for row in (first.from..to).filter(|row| !cells.is_null(*row)) {
+            value.clear();
+            seen.values += 1;
+            let shown = cell::value(cells, row, zone, &mut value);
+            let text = std::str::from_utf8(&value).unwrap_or_default();
+            longest = longest.max(match shown {
+                Shown::Number => {
+                    let number = text.parse().unwrap_or_default();
+                    seen.add(number);
+                    self.shape.length(number)
+                }
+                Shown::Boolean => "FALSE".len(),
+                Shown::Text => width::of_text(text),
+            });
+        }
+        let are_all = first.are_all && to == first.to;
+        // Where nobody knows how many rows will come, there may be as many as a sheet takes.
+        let times = if are_all { 1.0 } else { f64::from(MOST_ROWS) / (to - first.from).max(1) as f64 };
+        let total = self.total.and_then(|total| seen.largest(total, times));
+        longest.max(total.map_or(0, |total| self.shape.length(total)))
     }
 }
 
@@ -103,6 +134,8 @@ pub struct First<'a> {
     pub cells: &'a [Cells],
     pub from: usize,
     pub to: usize,
+    /// Whether no others will come to the sheet.
+    pub are_all: bool,
 }
 
 /// A sheet in the making.
@@ -134,6 +167,7 @@ impl Sheet {
         header: bool,
         is_first: bool,
         first: &First<'_>,
+        zone: Tz,
         out: &mut Vec<u8>,
     ) -> Self {
         let selected = if is_first { " tabSelected=\"1\"" } else { "" };
@@ -148,9 +182,9 @@ impl Sheet {
             out.extend_from_slice(b"<cols>");
             for (at, column) in columns.iter().enumerate() {
                 let width = column.width.unwrap_or_else(|| {
-                    let title = if header { column.name.chars().count() + 2 } else { 0 };
-                    let widest = first.cells.get(at).map_or(0, |cells| widest(cells, first));
-                    title.max(widest).clamp(NARROWEST, WIDEST) as f64 + 1.7
+                    let title = if header { width::of_text(&column.name) + 2 } else { 0 };
+                    let longest = first.cells.get(at).map_or(0, |cells| column.longest(cells, first, zone));
+                    title.max(longest).clamp(NARROWEST, WIDEST) as f64 + 1.7
                 });
                 let at = at + 1;
                 let col = format!(r#"<col min="{at}" max="{at}" width="{width}" customWidth="1"/>"#);
@@ -260,27 +294,6 @@ impl Sheet {
         }
         out.extend_from_slice(b"</row>");
     }
-}
-
-/// Characters of the widest value in some rows.
-fn widest(cells: &Cells, &First { from, to, .. }: &First<'_>) -> usize {
-    let mut text = Vec::new();
-    (from..to.min(from + LOOKED_AT))
-        .filter(|row| !cells.is_null(*row))
-        .map(|row| {
-            text.clear();
-            match cells {
-                Cells::Timestamp(..) => 19,
-                Cells::Time(..) => 8,
-                _ => {
-                    cells.write(row, b' ', &mut text);
-                    let text = std::str::from_utf8(&text).unwrap_or_default();
-                    text.lines().map(|line| line.chars().count()).max().unwrap_or_default()
-                }
-            }
-        })
-        .max()
-        .unwrap_or_default()
 }
 
 /// The first column of a row whose text no cell takes, and how long it is.

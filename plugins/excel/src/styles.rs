@@ -13,13 +13,14 @@ pub struct Styles {
     formats: Vec<String>,
 }
 
+/// The format of numbers that are shown as they are.
+pub const GENERAL: &str = "General";
 /// The header's.
 pub const HEADER: usize = 1;
 
 impl Styles {
     /// The style with a number format, and the bold one of totals.
-    pub fn of(&mut self, format: Option<String>) -> (usize, usize) {
-        let format = format.unwrap_or_else(|| "General".into());
+    pub fn of(&mut self, format: String) -> (usize, usize) {
         let at = self.formats.iter().position(|known| *known == format).unwrap_or_else(|| {
             self.formats.push(format);
             self.formats.len() - 1
@@ -29,7 +30,7 @@ impl Styles {
 
     /// The part `xl/styles.xml`.
     pub fn part(&self) -> String {
-        let number = |at: usize, format: &str| if format == "General" { 0 } else { FIRST_FORMAT + at };
+        let number = |at: usize, format: &str| if format == GENERAL { 0 } else { FIRST_FORMAT + at };
         let formats: String = self
             .formats
             .iter()

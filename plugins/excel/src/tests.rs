@@ -1,6 +1,6 @@
 //! Workbooks, read back by another library.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 use std::sync::Arc;
 
 use arrow_array::types::{Decimal128Type, Int32Type, TimestampMicrosecondType};
@@ -49,6 +49,22 @@ fn sheet(config: Value, batches: Vec<RecordBatch>) -> Range<Data> {
 
 fn cell(sheet: &Range<Data>, row: u32, column: u32) -> Data {
     sheet.get_value((row, column)).cloned().unwrap_or_default()
+}
+
+fn batch_of_nulls(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(name, column)| (*name, Arc::clone(column), true)))
+        .unwrap()
+}
+
+/// The widths of the columns of the first sheet, in characters.
+fn widths(config: Value, batches: Vec<RecordBatch>) -> Vec<f64> {
+    let bytes = written(&Host::new(), config, batches).unwrap();
+    let name = b"xl/worksheets/sheet1.xml";
+    let begin = bytes.windows(name.len()).position(|it| it == name).unwrap() + name.len();
+    let mut sheet = String::new();
+    // What stands behind the sheet is not packed with it.
+    let _ = flate2::read::DeflateDecoder::new(&bytes[begin..]).read_to_string(&mut sheet);
+    sheet.split(" width=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0.parse().unwrap()).collect()
 }
 
 fn texts(texts: &[&str]) -> ArrayRef {
@@ -139,6 +155,11 @@ fn a_column_can_say_which_sheet_a_row_goes_to() {
     let north = book.worksheet_range("North").unwrap();
     assert_eq!([cell(&north, 1, 0), cell(&north, 2, 0), cell(&north, 3, 0)], [1.0, 2.0, 3.0].map(Data::Float));
     assert_eq!(book.worksheet_formula("North").unwrap().get_value((3, 0)).unwrap(), "SUBTOTAL(109,A2:A3)");
+    let nulls: ArrayRef = Arc::new(StringArray::from(vec![None, None, Some(""), Some("a")]));
+    let rows = batch_of_nulls(&[("region", nulls), ("n", integers(1..=4))]);
+    let mut book = workbook(json!({"sheets_by": "region", "columns": ["n"]}), vec![rows]);
+    assert_eq!(book.sheet_names(), ["(empty)", "(empty) (2)", "a"]);
+    assert_eq!(book.worksheet_range("(empty)").unwrap().height(), 3);
     let mixed = batch(&[("region", texts(&["a", "b", "a"])), ("n", integers(1..=3))]);
     let error = written(&Host::new(), config, vec![mixed]).unwrap_err();
     assert_eq!(error.message, "`sheets_by`: the rows of \"a\" do not come together");
@@ -160,6 +181,43 @@ fn totals_stand_below_and_are_right_without_being_computed_again() {
     );
     let Data::DateTime(day) = cell(&sheet, 4, 3) else { panic!("no date") };
     assert_eq!(day.as_f64(), 46_081.0);
+}
+
+#[test]
+fn columns_are_as_wide_as_their_formats_and_totals_ask_for() {
+    let amounts: PrimitiveArray<Decimal128Type> = (0..900).map(|at| Some(at * 1_000)).collect();
+    let columns: [(&str, ArrayRef); 5] = [
+        ("day", Arc::new(Date32Array::from(vec![20_512; 900]))),
+        ("amount", Arc::new(amounts.with_precision_and_scale(12, 2).unwrap())),
+        ("n", integers([1_234; 900])),
+        ("text", texts(&["日本語日本語"; 900])),
+        ("flag", Arc::new(BooleanArray::from(vec![false; 900]))),
+    ];
+    let formats = json!({"day": "dddd, d mmmm yyyy", "amount": "#,##0.00 \"EUR\"", "n": "#,##0.00"});
+    let config = json!({"formats": formats, "autofilter": false});
+    let longest = |shown: [&str; 3]| shown.map(|text| text.len() as f64 + 1.7);
+    let found = widths(config.clone(), vec![batch(&columns)]);
+    assert_eq!(found[..3], longest(["Wednesday, 28 September 2026", "8,990.00 EUR", "1,234.00"]));
+    assert_eq!(found[3..], [12.0, 6.0].map(|it| it + 1.7));
+    // All rows are known, so that their sums are.
+    let mut config = config;
+    config["totals"] = json!({"amount": "sum", "n": "sum"});
+    let found = widths(config.clone(), vec![batch(&columns)]);
+    assert_eq!(found[1..3], longest(["4,045,500.00 EUR", "1,110,600.00", ""])[..2]);
+    // Where others will come, there may be a million of them.
+    let found = widths(config, vec![batch(&columns); 2]);
+    assert_eq!(found[1..3], longest(["4,713,845,000.00 EUR", "1,293,942,784.00", ""])[..2]);
+}
+
+#[test]
+fn moments_that_are_texts_are_those_of_the_same_clocks() {
+    // 1850-06-02T12:00:00.250Z; clocks of Kolkata were 5:53:28 ahead.
+    let moments: PrimitiveArray<TimestampMicrosecondType> = [Some(-3_773_649_599_750_000)].into_iter().collect();
+    let rows = batch(&[("at", Arc::new(moments.with_timezone("UTC")) as ArrayRef)]);
+    let found = sheet(json!({"timezone": "Asia/Kolkata", "header": false}), vec![rows.clone()]);
+    assert_eq!(cell(&found, 0, 0), Data::String("1850-06-02 17:53:28.250".into()));
+    let found = sheet(json!({"header": false}), vec![rows]);
+    assert_eq!(cell(&found, 0, 0), Data::String("1850-06-02 12:00:00.250".into()));
 }
 
 #[test]
@@ -213,6 +271,13 @@ fn without_rows_there_is_a_sheet_with_the_header() {
     assert_eq!((found.height(), cell(&found, 0, 1)), (1, Data::String("b".into())));
     let mut book = workbook(json!({"header": false, "totals": {"a": "sum"}}), vec![empty]);
     assert_eq!(book.sheet_names(), ["Sheet1"]);
+    assert!(book.worksheet_range("Sheet1").unwrap().is_empty());
+    // A source that found nothing may not know of any columns.
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let config = json!({
+        "columns": ["a"], "sheets_by": "b", "formats": {"a": "0.0"}, "widths": {"a": 9}, "totals": {"a": "sum"},
+    });
+    let mut book = workbook(config, vec![nothing]);
     assert!(book.worksheet_range("Sheet1").unwrap().is_empty());
 }
 
@@ -283,10 +348,15 @@ fn the_same_rows_become_the_same_bytes() {
 #[test]
 fn what_is_wrong_is_told_before_a_byte_is_written() {
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]);
-    let rows = batch(&[("n", integers([1])), ("list", Arc::new(list))]);
+    let rows = batch(&[("n", integers([1])), ("list", Arc::new(list)), ("text", texts(&["x"]))]);
     for (config, message) in [
         (json!({}), "column `list` is of the type List(Int32), which does not fit into one cell"),
         (json!({"columns": ["n", "m"]}), "`columns`: there is no column `m`"),
+        (json!({"columns": ["n", "n"]}), "`columns` names `n` twice"),
+        (
+            json!({"columns": ["text"], "formats": {"text": "0.0"}}),
+            "`formats`: `text` has \"0.0\": the column is of the",
+        ),
         (json!({"columns": ["n"], "widths": {"m": 3}}), "`widths`: there is no column `m`"),
         (json!({"columns": ["n"], "sheets_by": "m"}), "`sheets_by`: there is no column `m`"),
         (json!({"timezone": "Dublin"}), "`timezone`: there is no time zone `Dublin`"),

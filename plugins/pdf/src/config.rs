@@ -317,6 +317,11 @@ impl Config {
 
     /// The places of the columns to write; an error where a setting names another one.
     pub fn chosen(&self, schema: &Schema) -> Result<Vec<usize>> {
+        engine_sdk::named_once("columns", &self.columns)?;
+        // A source that found nothing may not know what columns there would be.
+        if schema.fields().is_empty() {
+            return Ok(Vec::new());
+        }
         let places = engine_sdk::chosen_columns(schema, &self.columns)?;
         let known: Vec<&str> = places.iter().map(|place| schema.field(*place).name().as_str()).collect();
         let settings = [

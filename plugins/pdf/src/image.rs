@@ -13,6 +13,8 @@ use crate::file::{File, Reference};
 
 /// A logo of more pixels would make a huge report, and take a lot of memory here.
 const MOST_PIXELS: u64 = 25_000_000;
+/// So does one whose pixels have many bytes: an alpha channel is taken out of what is unpacked.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// A picture.
 #[derive(Debug, Clone)]
@@ -32,7 +34,12 @@ impl Image {
         match bytes.as_slice() {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', rest @ ..] => png(rest),
             [0xff, 0xd8, rest @ ..] => {
-                let (width, height, entries) = jpeg(rest).ok_or("it is no JPEG picture that can be shown")?;
+                let (head, content) = jpeg(rest).ok_or("it is no JPEG picture that can be shown")?;
+                let Head { width, height, entries } = head;
+                // Inside of the pixels, no byte 0xff stands before one such as this.
+                if !content.windows(2).any(|pair| pair == [0xff, 0xd9]) {
+                    return Err("the JPEG picture ends in its middle; save it again".into());
+                }
                 Ok(Self { width, height, entries, data: bytes, alpha: None })
             }
             _ => Err("it is neither a PNG nor a JPEG picture".into()),
@@ -55,9 +62,17 @@ fn entries(width: u32, height: u32, space: &str, bits: u8) -> String {
     format!("/Type/XObject/Subtype/Image/Width {width}/Height {height}/ColorSpace{space}/BitsPerComponent {bits}")
 }
 
-/// Width, height and the entries of the dictionary.
-fn jpeg(mut rest: &[u8]) -> Option<(u32, u32, String)> {
-    let mut is_adobe = false;
+/// What a picture is, before its pixels.
+struct Head {
+    width: u32,
+    height: u32,
+    /// Of the dictionary.
+    entries: String,
+}
+
+/// What a JPEG picture is, and its pixels.
+fn jpeg(mut rest: &[u8]) -> Option<(Head, &[u8])> {
+    let (mut is_adobe, mut head) = (false, None);
     loop {
         let [0xff, marker, after @ ..] = rest else { return None };
         // Bytes that fill up, and markers without content.
@@ -83,11 +98,12 @@ fn jpeg(mut rest: &[u8]) -> Option<(u32, u32, String)> {
                 if width == 0 || height == 0 {
                     return None;
                 }
-                let entries = entries(width.into(), height.into(), space, 8);
-                return Some((width.into(), height.into(), format!("{entries}{inverted}/Filter/DCTDecode")));
+                let (width, height) = (width.into(), height.into());
+                let entries = format!("{}{inverted}/Filter/DCTDecode", entries(width, height, space, 8));
+                head = Some(Head { width, height, entries });
             }
-            // The picture itself, and no head before it.
-            0xda | 0xd9 => return None,
+            0xda => return Some((head?, after.get(length..)?)),
+            0xd9 => return None,
             _ => {}
         }
         rest = after.get(length..)?;
@@ -141,6 +157,10 @@ fn png(bytes: &[u8]) -> Result<Image, String> {
     };
     let line = (width as usize * channels * usize::from(bits)).div_ceil(8);
     let size = (line + 1) * height as usize;
+    if size as u64 > MOST_BYTES {
+        let (has, most) = (size >> 20, MOST_BYTES >> 20);
+        return Err(format!("the picture has {has} MiB, unpacked, and {most} is the most; make it smaller"));
+    }
     let mut raw = Vec::with_capacity(size);
     let read = ZlibDecoder::new(chunks.packed.as_slice()).take(size as u64 + 1).read_to_end(&mut raw);
     if read.is_err() || raw.len() != size {

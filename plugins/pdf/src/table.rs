@@ -8,18 +8,26 @@ use engine_sdk::prelude::*;
 use crate::cell::Look;
 use crate::colour::{Colour, INK, LINE};
 use crate::config::Total;
-use crate::sheet::{BASELINE, Canvas, LEADING, horizontal, rectangle};
-use crate::text::Laid;
+use crate::sheet::{BASELINE, Canvas, LEADING, Sheet, horizontal, rectangle};
+use crate::text::{Laid, Layout};
 use crate::totals::Running;
-use crate::widths::{Need, PADDING};
+use crate::widths::{DIGIT, Need, PADDING};
 
 /// Space above and below the text of a row, in points.
 const SPACE: f32 = 2.8;
 /// A row that is higher than a page begins on the rest of one that has at least as many lines.
 const LEAST_LINES: usize = 3;
+/// The titles of the columns take no more of a page.
+const MOST_TITLES: f32 = 1.0 / 3.0;
+/// Numbers and dates are shown with smaller letters before they are broken, down to these points.
+const SMALLEST_VALUE: f32 = 4.0;
+/// A total of all rows may have as many digits more than that of the first ones, with a mark between them.
+const MORE_DIGITS: f32 = 3.5;
+/// Lines of what the row of totals is called.
+const LABEL_LINES: usize = 3;
 
 /// As many characters of a value are shown: on some twenty pages.
-pub const LONGEST: usize = 100_000;
+const LONGEST: usize = 100_000;
 
 /// A column of the table.
 pub struct Column {
@@ -37,6 +45,30 @@ pub struct Column {
     pub running: Running,
     /// Values that were too long.
     pub cut: u64,
+    /// Numbers and dates that were broken, since no letters are that small.
+    pub broken: u64,
+    /// Whether the title was cut, since all lines of it would have been too high.
+    pub is_title_cut: bool,
+}
+
+impl Column {
+    /// A value of the column, or a total.
+    fn cell(&mut self, layout: &mut Layout, text: &str, bold: bool, size: f32) -> Shown {
+        let width = inner(self.width);
+        if self.need.is_text {
+            return Shown { laid: layout.cell(text, bold, size, width), size };
+        }
+        let (laid, size) = layout.unbroken(text, bold, size, width, SMALLEST_VALUE.min(size));
+        self.broken += u64::from(laid.lines.len() > 1);
+        Shown { laid, size }
+    }
+}
+
+/// The text of a cell, and the size of its letters.
+#[derive(Default)]
+struct Shown {
+    laid: Arc<Laid>,
+    size: f32,
 }
 
 /// The table.
@@ -49,7 +81,7 @@ pub struct Table {
     pub has_header: bool,
     /// Rows so far.
     pub rows: u64,
-    titles: Vec<Arc<Laid>>,
+    titles: Vec<Shown>,
     text: String,
     scratch: Vec<u8>,
 }
@@ -69,8 +101,8 @@ impl Table {
         }
     }
 
-    /// Looks at some of the first rows, so that widths can be chosen.
-    pub fn look_at(&mut self, canvas: &mut Canvas, batches: &[(Vec<Cells>, usize)], most: usize) {
+    /// Looks at some of the first rows, so that widths can be chosen. `are_all`: no others will come.
+    pub fn look_at(&mut self, canvas: &mut Canvas, batches: &[(Vec<Cells>, usize)], most: usize, are_all: bool) {
         for column in &mut self.columns {
             let title = canvas.layout.natural(&column.title, true);
             // Titles may be broken.
@@ -80,11 +112,15 @@ impl Table {
                 column.need.natural = title.narrowest;
             }
         }
+        let mut totals = vec![Running::default(); self.columns.len()];
         let rows = batches.iter().flat_map(|(cells, count)| (0..*count).map(move |row| (cells, row)));
         for (cells, row) in rows.take(most) {
-            for (column, cells) in self.columns.iter_mut().zip(cells) {
+            for ((column, cells), running) in self.columns.iter_mut().zip(cells).zip(&mut totals) {
                 if cells.is_null(row) {
                     continue;
+                }
+                if column.total.is_some() {
+                    running.add(cells, row, &column.look, &mut self.scratch);
                 }
                 self.text.clear();
                 column.look.write(cells, row, &mut self.scratch, &mut self.text);
@@ -96,9 +132,14 @@ impl Table {
                 need.narrowest = need.narrowest.max(laid.narrowest);
             }
         }
-        // A sum is longer than what it is of, and bold.
-        for column in self.columns.iter_mut().filter(|column| column.total.is_some() && !column.need.is_text) {
-            column.need.natural *= 1.18;
+        for (column, running) in self.columns.iter_mut().zip(totals) {
+            let Some(total) = column.total else { continue };
+            let Some(text) = running.shown(total, &column.look) else { continue };
+            let may_grow = !are_all && !matches!(total, Total::Min | Total::Max);
+            let more = if may_grow { MORE_DIGITS * DIGIT } else { 0.0 };
+            let wide = canvas.layout.natural(&text, true).width + more;
+            column.need.natural = column.need.natural.max(wide);
+            column.need.narrowest = column.need.narrowest.max(wide);
         }
     }
 
@@ -108,9 +149,46 @@ impl Table {
         for (column, width) in self.columns.iter_mut().zip(widths) {
             column.width = width;
         }
-        let layout = &mut canvas.layout;
-        let title = |column: &Column| layout.laid(&column.title, true, size, inner(column.width));
-        self.titles = self.columns.iter().map(title).collect();
+        let most = self.most_title_lines(&canvas.sheet);
+        let title = |column: &mut Column| {
+            let width = inner(column.width);
+            let (laid, is_cut) = canvas.layout.in_lines(&column.title, true, size, width, most);
+            column.is_title_cut = is_cut && self.has_header;
+            Shown { laid, size }
+        };
+        self.titles = self.columns.iter_mut().map(title).collect();
+    }
+
+    fn most_title_lines(&self, sheet: &Sheet) -> usize {
+        let height = (sheet.top() - sheet.bottom()) * MOST_TITLES - 2.0 * SPACE - 1.0;
+        (height / self.line_height()).max(1.0) as usize
+    }
+
+    /// Says what is not shown as it should be, and what helps.
+    pub fn tell(&self, cx: &Context) {
+        for column in &self.columns {
+            let Column { name, cut, broken, .. } = column;
+            if *cut > 0 {
+                let values = engine_sdk::counted(*cut as usize, "value");
+                let why = format!("of more than {LONGEST} characters, of which no more are shown, with … at their end");
+                cx.log(Level::Warn, format!("column `{name}`: {values} {why}"));
+            }
+            if *broken > 0 {
+                let values = engine_sdk::counted(*broken as usize, "value");
+                let why = "broken into several lines, since the column is too narrow";
+                let hint = "choose fewer `columns`, a larger `page`, or a width with `widths`";
+                cx.log(Level::Warn, format!("column `{name}`: {values} {why}: {hint}"));
+            }
+        }
+        let mut cut = self.columns.iter().filter(|column| column.is_title_cut);
+        if let Some(first) = cut.next() {
+            let column = &first.name[..first.name.floor_char_boundary(60)];
+            let others = cut.count();
+            let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+            let why = "cut, with … at the end, since titles take a third of a page at most";
+            let hint = "write shorter ones with `titles`, or choose fewer `columns`";
+            cx.log(Level::Warn, format!("column `{column}`{others}: the title is {why}: {hint}"));
+        }
     }
 
     fn line_height(&self) -> f32 {
@@ -118,7 +196,7 @@ impl Table {
     }
 
     fn header_height(&self) -> f32 {
-        let lines = self.titles.iter().map(|laid| laid.lines.len()).max().unwrap_or_default();
+        let lines = most_lines(&self.titles);
         if self.has_header { lines as f32 * self.line_height() + 2.0 * SPACE + 1.0 } else { 0.0 }
     }
 
@@ -137,18 +215,18 @@ impl Table {
         let low = canvas.y - height;
         rectangle((left, low), (right - left, height), self.accent.tint(0.1), &mut canvas.content);
         horizontal((left, right), low, 1.0, self.accent, &mut canvas.content);
-        let lines = self.titles.iter().map(|laid| laid.lines.len()).max().unwrap_or_default();
+        let lines = most_lines(&self.titles);
         self.texts(canvas, &self.titles, 0..lines, self.accent, "the titles of the columns");
         canvas.y = low;
     }
 
     /// Writes lines of the cells of a row.
-    fn texts(&self, canvas: &mut Canvas, laid: &[Arc<Laid>], lines: std::ops::Range<usize>, colour: Colour, of: &str) {
+    fn texts(&self, canvas: &mut Canvas, row: &[Shown], lines: std::ops::Range<usize>, colour: Colour, of: &str) {
         let Canvas { pen, layout, content, missing, .. } = canvas;
         content.extend_from_slice(format!("{0} rg {0} RG\n", colour.operands()).as_bytes());
         pen.begin(content);
         let mut x = canvas.sheet.left();
-        for (column, laid) in self.columns.iter().zip(laid) {
+        for (column, Shown { laid, size }) in self.columns.iter().zip(row) {
             let shown = laid.lines.iter().enumerate().take(lines.end).skip(lines.start);
             for (at, line) in shown {
                 if !line.missing.is_empty() {
@@ -156,11 +234,11 @@ impl Table {
                     missing.count(&line.missing, &place);
                 }
                 let padding = (column.width - inner(column.width)) / 2.0;
-                let spare = inner(column.width) - line.width * self.size / 1000.0;
+                let spare = inner(column.width) - line.width * size / 1000.0;
                 let shift = if column.is_number || laid.is_right_to_left { spare } else { 0.0 };
                 let top = canvas.y - SPACE - (at - lines.start) as f32 * self.line_height();
                 let place = (x + padding + shift, top - self.size * BASELINE);
-                pen.line(&layout.fonts, line, place, self.size, content);
+                pen.line(&layout.fonts, line, place, *size, content);
             }
             x += column.width;
         }
@@ -169,10 +247,10 @@ impl Table {
 
     /// Adds a row to the pages.
     pub fn row(&mut self, canvas: &mut Canvas, cells: &[Cells], row: usize) -> Result<()> {
-        let mut laid = Vec::with_capacity(self.columns.len());
+        let mut shown = Vec::with_capacity(self.columns.len());
         for (column, cells) in self.columns.iter_mut().zip(cells) {
             if cells.is_null(row) {
-                laid.push(Arc::default());
+                shown.push(Shown::default());
                 continue;
             }
             if column.total.is_some() {
@@ -181,16 +259,16 @@ impl Table {
             self.text.clear();
             column.look.write(cells, row, &mut self.scratch, &mut self.text);
             column.cut += u64::from(cut(&mut self.text));
-            laid.push(canvas.layout.cell(&self.text, false, self.size, inner(column.width)));
+            shown.push(column.cell(&mut canvas.layout, &self.text, false, self.size));
         }
         self.rows += 1;
         let background = (self.zebra && self.rows.is_multiple_of(2)).then_some(Colour([0.965, 0.97, 0.976]));
-        self.place(canvas, &laid, background, INK)
+        self.place(canvas, &shown, background, INK)
     }
 
     /// Writes a row where there is space for it; one that is higher than a page is split over several.
-    fn place(&self, canvas: &mut Canvas, laid: &[Arc<Laid>], background: Option<Colour>, ink: Colour) -> Result<()> {
-        let lines = laid.iter().map(|laid| laid.lines.len()).max().unwrap_or_default().max(1);
+    fn place(&self, canvas: &mut Canvas, row: &[Shown], background: Option<Colour>, ink: Colour) -> Result<()> {
+        let lines = most_lines(row).max(1);
         let line_height = self.line_height();
         let height = |lines: usize| lines as f32 * line_height + 2.0 * SPACE;
         let whole = canvas.sheet.top() - canvas.sheet.bottom() - self.header_height();
@@ -203,7 +281,7 @@ impl Table {
                 true => height(lines) <= space,
                 false => fitting >= LEAST_LINES.min(lines - from),
             };
-            // On a page of its own a line is written in any case.
+            // A page of its own has space for a line: titles take a third of it.
             let is_fresh = canvas.y >= canvas.sheet.top() - self.header_height() - 0.01 && !canvas.pages.is_empty();
             if !is_enough && !is_fresh {
                 canvas.turn()?;
@@ -219,7 +297,7 @@ impl Table {
             if !self.zebra {
                 horizontal((left, right), low, 0.4, LINE, &mut canvas.content);
             }
-            self.texts(canvas, laid, from..to, ink, "");
+            self.texts(canvas, row, from..to, ink, "");
             canvas.y = low;
             from = to;
         }
@@ -233,16 +311,20 @@ impl Table {
         }
         // It stands in the first column that has no total of its own.
         let place = self.columns.iter().position(|column| column.total.is_none());
-        let mut laid = Vec::with_capacity(self.columns.len());
-        for (at, column) in self.columns.iter().enumerate() {
-            let text = match column.total {
-                Some(total) => column.running.shown(total, &column.look).unwrap_or_default(),
-                None if Some(at) == place => label.to_owned(),
-                None => String::new(),
-            };
-            laid.push(canvas.layout.laid(&text, true, self.size, inner(column.width)));
+        let (layout, size) = (&mut canvas.layout, self.size);
+        let mut row = Vec::with_capacity(self.columns.len());
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let text = column.total.and_then(|total| column.running.shown(total, &column.look));
+            row.push(match text {
+                Some(text) => column.cell(layout, &text, true, size),
+                None if Some(at) == place => {
+                    let (laid, _) = layout.in_lines(label, true, size, inner(column.width), LABEL_LINES);
+                    Shown { laid, size }
+                }
+                None => Shown::default(),
+            });
         }
-        let lines = laid.iter().map(|laid| laid.lines.len()).max().unwrap_or_default();
+        let lines = most_lines(&row).max(1);
         let height = lines as f32 * self.line_height() + 2.0 * SPACE + 2.0;
         if canvas.y - height < canvas.sheet.bottom() {
             canvas.turn()?;
@@ -251,11 +333,15 @@ impl Table {
         let (left, right) = (canvas.sheet.left(), canvas.sheet.right());
         horizontal((left, right), canvas.y - 0.5, 1.0, self.accent, &mut canvas.content);
         canvas.y -= 1.5;
-        self.texts(canvas, &laid, 0..lines, INK, "");
+        self.texts(canvas, &row, 0..lines, INK, "");
         canvas.y -= height;
         horizontal((left, right), canvas.y, 0.5, self.accent, &mut canvas.content);
         Ok(())
     }
+}
+
+fn most_lines(row: &[Shown]) -> usize {
+    row.iter().map(|shown| shown.laid.lines.len()).max().unwrap_or_default()
 }
 
 /// Cuts a text that is too long, with a mark. Whether it was.

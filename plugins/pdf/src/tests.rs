@@ -1,6 +1,8 @@
 //! Reports, read back by other programs: poppler's tools and qpdf.
 
+mod charts;
 mod looks;
+mod narrow;
 mod pages;
 mod sample;
 mod scripts;
@@ -67,6 +69,17 @@ fn run(program: &str, package: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A word on a page, which has a size.
+struct Word {
+    text: String,
+    page: usize,
+    size: (f32, f32),
+    left: f32,
+    top: f32,
+    right: f32,
+    bottom: f32,
+}
+
 /// A report as a file. Every one that is made has been checked by qpdf.
 struct Report {
     folder: TempDir,
@@ -104,6 +117,33 @@ impl Report {
     fn page(&self, number: usize) -> String {
         let number = number.to_string();
         plain(&run("pdftotext", "poppler-utils", &["-layout", "-f", &number, "-l", &number, &self.path(), "-"]))
+    }
+
+    /// Every word, where it is seen: its page, and its place from the top left, in points.
+    fn words(&self) -> Vec<Word> {
+        let all = run("pdftotext", "poppler-utils", &["-bbox", &self.path(), "-"]);
+        let (mut words, mut page, mut size) = (Vec::new(), 0, (0.0, 0.0));
+        for line in all.lines().map(str::trim) {
+            let value = |name: &str| -> f32 {
+                let (_, rest) = line.split_once(&format!("{name}=\"")).unwrap();
+                rest.split_once('"').unwrap().0.parse().unwrap()
+            };
+            if line.starts_with("<page") {
+                (page, size) = (page + 1, (value("width"), value("height")));
+            } else if line.starts_with("<word") {
+                let text = plain(line.split_once('>').unwrap().1.trim_end_matches("</word>"));
+                let (left, top, right, bottom) = (value("xMin"), value("yMin"), value("xMax"), value("yMax"));
+                words.push(Word { text, page, size, left, top, right, bottom });
+            }
+        }
+        words
+    }
+
+    /// The first word that is this one.
+    fn word(&self, text: &str) -> Word {
+        let words = self.words();
+        let found = words.into_iter().find(|word| word.text == text);
+        found.unwrap_or_else(|| panic!("{text} is not in:\n{}", self.text()))
     }
 
     /// A property that `pdfinfo` prints.

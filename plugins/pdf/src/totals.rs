@@ -6,10 +6,10 @@ use engine_sdk::prelude::*;
 
 use crate::cell::Look;
 use crate::config::Total;
-use crate::formats::Nature;
+use crate::formats::{Digits, Format, Nature};
 
 /// Digits that a mean has beyond those of its values.
-const MORE_DIGITS: u32 = 4;
+const MORE_DIGITS: usize = 4;
 
 /// What a total has seen so far.
 #[derive(Debug, Clone, Default)]
@@ -100,10 +100,7 @@ impl Running {
         match &mut self.float {
             None => self.float = Some(Float { sum: value, lost: 0.0, least: value, most: value }),
             Some(float) => {
-                let next = float.sum + value;
-                let larger = float.sum.abs() >= value.abs();
-                float.lost += if larger { float.sum - next + value } else { value - next + float.sum };
-                float.sum = next;
+                float.add(value);
                 float.least = float.least.min(value);
                 float.most = float.most.max(value);
             }
@@ -127,6 +124,31 @@ impl Running {
         }
     }
 
+    /// Takes what another one has seen.
+    pub fn join(&mut self, other: &Self) {
+        self.count += other.count;
+        self.is_over |= other.is_over;
+        match (&mut self.exact, &other.exact) {
+            (Some(exact), Some(other)) => {
+                let sum = exact.sum.checked_add(other.sum);
+                self.is_over |= sum.is_none();
+                exact.sum = sum.unwrap_or(exact.sum);
+                exact.least = exact.least.min(other.least);
+                exact.most = exact.most.max(other.most);
+            }
+            (exact, other) => *exact = exact.take().or_else(|| other.clone()),
+        }
+        match (&mut self.float, &other.float) {
+            (Some(float), Some(other)) => {
+                float.add(other.sum);
+                float.lost += other.lost;
+                float.least = float.least.min(other.least);
+                float.most = float.most.max(other.most);
+            }
+            (float, other) => *float = float.take().or_else(|| other.clone()),
+        }
+    }
+
     /// The total as a number, for charts.
     pub fn number(&self, total: Total) -> f64 {
         let of = |value: i256, scale: i8| {
@@ -140,8 +162,8 @@ impl Running {
             (Total::Average, Some(exact), _) => of(exact.sum, exact.scale) / count,
             (Total::Min, Some(exact), _) => of(exact.least, exact.scale),
             (Total::Max, Some(exact), _) => of(exact.most, exact.scale),
-            (Total::Sum, None, Some(float)) => float.sum + float.lost,
-            (Total::Average, None, Some(float)) => (float.sum + float.lost) / count,
+            (Total::Sum, None, Some(float)) => float.total(),
+            (Total::Average, None, Some(float)) => float.total() / count,
             (Total::Min, None, Some(float)) => float.least,
             (Total::Max, None, Some(float)) => float.most,
             _ => 0.0,
@@ -163,19 +185,13 @@ impl Running {
         }
         match (&self.exact, &self.float) {
             (Some(exact), _) if !self.is_over => {
-                let (value, scale) = match total {
-                    Total::Min => (exact.least, exact.scale),
-                    Total::Max => (exact.most, exact.scale),
-                    Total::Average => {
-                        let more = i256::from_i128(10_i128.pow(MORE_DIGITS));
-                        let mean = exact.sum.checked_mul(more)?.checked_div(i256::from_i128(self.count.into()))?;
-                        (mean, exact.scale + MORE_DIGITS as i8)
-                    }
-                    Total::Sum | Total::Count => (exact.sum, exact.scale),
+                let text = match total {
+                    Total::Min => decimal(exact.least, exact.scale),
+                    Total::Max => decimal(exact.most, exact.scale),
+                    Total::Average => exact.mean(self.count, &look.format)?,
+                    Total::Sum | Total::Count => decimal(exact.sum, exact.scale),
                 };
-                let text = decimal(value, scale);
-                let text = if total == Total::Average { trimmed(&text) } else { &text };
-                look.digits(text, &mut out);
+                look.digits(&text, &mut out);
             }
             (None, Some(_)) => look.float(self.number(total), &mut out),
             _ => return None,
@@ -184,19 +200,76 @@ impl Running {
     }
 }
 
+impl Exact {
+    /// The digits of the mean: as many as its format looks at, or some more than its values have, the last one rounded.
+    fn mean(&self, count: u64, format: &Format) -> Option<String> {
+        let decimals = match format {
+            Format::Number(format) => format.decimals(),
+            _ => usize::try_from(self.scale).unwrap_or_default() + MORE_DIGITS,
+        };
+        // One digit more than is shown says how that is rounded: it is cut off there, and rounded once.
+        let text = quotient(self.sum, self.scale, count, decimals + 1)?;
+        let Format::Number(_) = format else {
+            let rounded = Digits::read(&text)?.rounded(decimals);
+            let digits = format!("{}.{}", rounded.whole, rounded.decimals);
+            let sign = if rounded.is_negative && !rounded.is_zero() { "-" } else { "" };
+            return Some(format!("{sign}{}", trimmed(&digits)));
+        };
+        Some(text)
+    }
+}
+
+impl Float {
+    fn add(&mut self, value: f64) {
+        let next = self.sum + value;
+        let larger = self.sum.abs() >= value.abs();
+        self.lost += if larger { self.sum - next + value } else { value - next + self.sum };
+        self.sum = next;
+    }
+
+    fn total(&self) -> f64 {
+        // What is infinite has lost nothing.
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
+    }
+}
+
+/// The digits of a number, in units of its last digit, divided by another one: no fewer decimals than these, which
+/// are cut off there.
+fn quotient(value: i256, scale: i8, by: u64, decimals: usize) -> Option<String> {
+    let ten = i256::from_i128(10);
+    let by = i256::from_i128(by.into());
+    let (value, scale) = match usize::try_from(scale) {
+        Ok(scale) => (value, scale),
+        Err(_) => (value.checked_mul(ten.checked_pow(scale.unsigned_abs().into())?)?, 0),
+    };
+    let is_negative = value.is_negative();
+    let value = if is_negative { value.checked_neg()? } else { value };
+    let (mut digits, mut rest) = (value.checked_div(by)?.to_string(), value.checked_rem(by)?);
+    for _ in scale..decimals {
+        let next = rest.checked_mul(ten)?;
+        digits.push_str(&next.checked_div(by)?.to_string());
+        rest = next.checked_rem(by)?;
+    }
+    let text = pointed(&digits, scale.max(decimals));
+    Some(if is_negative { format!("-{text}") } else { text })
+}
+
 /// A whole number with a point among its digits.
 fn decimal(value: i256, scale: i8) -> String {
     let text = value.to_string();
     let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
     match usize::try_from(scale) {
         Ok(0) => text,
-        Ok(scale) => {
-            let digits = format!("{digits:0>width$}", width = scale + 1);
-            let (whole, decimals) = digits.split_at(digits.len() - scale);
-            format!("{sign}{whole}.{decimals}")
-        }
+        Ok(scale) => format!("{sign}{}", pointed(digits, scale)),
         Err(_) => format!("{sign}{digits}{}", "0".repeat(scale.unsigned_abs().into())),
     }
+}
+
+/// Digits with a point before the last ones.
+fn pointed(digits: &str, decimals: usize) -> String {
+    let digits = format!("{digits:0>width$}", width = decimals + 1);
+    let (whole, decimals) = digits.split_at(digits.len() - decimals);
+    format!("{whole}.{decimals}")
 }
 
 fn trimmed(text: &str) -> &str {
@@ -211,7 +284,7 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::*;
-    use crate::formats::{Format, Marks};
+    use crate::formats::{Marks, NumberFormat};
 
     fn shown(column: ArrayRef, total: Total) -> Option<String> {
         let marks = Marks { decimal: ".".into(), thousands: ",".into() };
@@ -236,6 +309,46 @@ mod tests {
     fn a_sum_does_not_lose_small_numbers_among_large_ones() {
         let column: ArrayRef = Arc::new(Float64Array::from(vec![1e16, 1.0, 1.0, -1e16, 0.5]));
         assert_eq!(shown(column, Total::Sum).unwrap(), "2.5");
+    }
+
+    #[test]
+    fn means_are_rounded_once_at_the_digits_that_are_shown() {
+        let mean = |values: Vec<i128>, format: &str| {
+            let column: ArrayRef = Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, 2).unwrap());
+            let format = match format {
+                "" => Format::Plain,
+                format => Format::Number(Box::new(NumberFormat::parse(format).unwrap())),
+            };
+            let marks = Marks { decimal: ".".into(), thousands: ",".into() };
+            let look = Look { format, marks, zone: Tz::UTC };
+            let cells = Cells::new(&column).unwrap();
+            let mut running = Running::default();
+            (0..column.len()).for_each(|row| running.add(&cells, row, &look, &mut Vec::new()));
+            running.shown(Total::Average, &look).unwrap()
+        };
+        for (values, format, shown) in [
+            (vec![100, 100, 0], "", "0.666667"),
+            (vec![-100, -100, 0], "", "-0.666667"),
+            (vec![100, 200], "", "1.5"),
+            (vec![-1, 0, 0], "0.0", "0.0"),
+            (vec![100, 100, 0], "0.000%", "66.667%"),
+            (vec![100, 100, 200], "0.000000000", "1.333333333"),
+            (vec![100, 100, 200], &format!("0.{}", "0".repeat(200)), &format!("1.{}", "3".repeat(200))),
+            // Less than a half, which rounding twice would make of it.
+            (vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9], "0.00", "0.00"),
+            (vec![1, 0], "0.00", "0.01"),
+            (vec![-1, 0], "0.00", "-0.01"),
+        ] {
+            assert_eq!(mean(values, format), shown, "as {format}");
+        }
+    }
+
+    #[test]
+    fn an_infinite_sum_is_infinite() {
+        let of = |values: Vec<f64>| shown(Arc::new(Float64Array::from(values)), Total::Sum).unwrap();
+        assert_eq!(of(vec![1.0, f64::INFINITY, 2.0]), "inf");
+        assert_eq!(of(vec![f64::MAX, f64::MAX, 1.0]), "inf");
+        assert_eq!(of(vec![f64::INFINITY, f64::NEG_INFINITY]), "NaN");
     }
 
     #[test]

@@ -14,8 +14,8 @@ const WIDEST_WORD: f32 = 12_000.0;
 const NARROWEST: f32 = 2_000.0;
 /// The smallest size that letters are made to fit columns.
 const SMALLEST: f32 = 6.0;
-/// A character of `widths`, in thousandths: a digit.
-const CHARACTER: f32 = 572.0;
+/// A digit, in thousandths; also a character of `widths`.
+pub const DIGIT: f32 = 572.0;
 
 /// What a column needs, in thousandths of the letters' size.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,7 +34,7 @@ impl Need {
     /// The least and the most, and how much where there is much space.
     fn range(&self) -> (f32, f32) {
         if let Some(characters) = self.fixed {
-            return (characters * CHARACTER, characters * CHARACTER);
+            return (characters * DIGIT, characters * DIGIT);
         }
         let natural = self.natural.max(NARROWEST);
         match self.is_text {

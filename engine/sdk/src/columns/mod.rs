@@ -158,6 +158,9 @@ pub enum Value<'a> {
     Timestamp(i64),
 }
 
+/// Rows that a column has space for before it grows.
+const FIRST_ROWS: usize = 1024;
+
 enum Column {
     Text(StringBuilder),
     Integer(Int64Builder),
@@ -169,16 +172,20 @@ enum Column {
 }
 
 impl Column {
-    fn new(kind: ColumnType) -> Self {
+    /// With space for some rows. A batch of wide rows has few.
+    fn new(kind: ColumnType, rows: usize) -> Self {
+        let rows = rows.min(FIRST_ROWS);
         match kind {
-            ColumnType::Text => Self::Text(StringBuilder::new()),
-            ColumnType::Integer => Self::Integer(Int64Builder::new()),
-            ColumnType::Number => Self::Number(Float64Builder::new()),
-            ColumnType::Decimal(..) => Self::Decimal(Decimal128Builder::new().with_data_type(kind.data_type())),
-            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            ColumnType::Date => Self::Date(Date32Builder::new()),
+            ColumnType::Text => Self::Text(StringBuilder::with_capacity(rows, rows)),
+            ColumnType::Integer => Self::Integer(Int64Builder::with_capacity(rows)),
+            ColumnType::Number => Self::Number(Float64Builder::with_capacity(rows)),
+            ColumnType::Decimal(..) => {
+                Self::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(kind.data_type()))
+            }
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(rows)),
+            ColumnType::Date => Self::Date(Date32Builder::with_capacity(rows)),
             ColumnType::Timestamp | ColumnType::TimestampTz => {
-                Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(kind.data_type()))
+                Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(kind.data_type()))
             }
         }
     }
@@ -226,6 +233,8 @@ impl Column {
 pub struct RowBuilder {
     schema: SchemaRef,
     columns: Vec<Column>,
+    /// Rows of one batch of this width at most.
+    most_rows: usize,
     rows: usize,
     bytes: usize,
 }
@@ -235,14 +244,18 @@ impl RowBuilder {
     pub const ROWS: usize = 8192;
     /// Bytes of text in one batch, about, at most.
     pub const BYTES: usize = 1024 * 1024;
+    /// Values in one batch, at most, those that are null included: about 8 bytes each.
+    const VALUES: usize = 512 * 1024;
 
     /// A builder for columns of these names and types, all of them nullable.
     pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, ColumnType)>) -> Self {
-        let (fields, columns): (Vec<_>, Vec<_>) = columns
+        let (fields, kinds): (Vec<_>, Vec<_>) = columns
             .into_iter()
-            .map(|(name, kind)| (arrow_schema::Field::new(name, kind.data_type(), true), Column::new(kind)))
+            .map(|(name, kind)| (arrow_schema::Field::new(name, kind.data_type(), true), kind))
             .unzip();
-        Self { schema: Arc::new(ArrowSchema::new(fields)), columns, rows: 0, bytes: 0 }
+        let most_rows = (Self::VALUES / kinds.len().max(1)).clamp(1, Self::ROWS);
+        let columns = kinds.into_iter().map(|kind| Column::new(kind, most_rows)).collect();
+        Self { schema: Arc::new(ArrowSchema::new(fields)), columns, most_rows, rows: 0, bytes: 0 }
     }
 
     /// The columns of every batch.
@@ -267,7 +280,7 @@ impl RowBuilder {
 
     /// Whether it is time to [`RowBuilder::finish`] a batch.
     pub fn is_full(&self) -> bool {
-        self.rows >= Self::ROWS || self.bytes >= Self::BYTES
+        self.rows >= self.most_rows || self.bytes >= Self::BYTES
     }
 
     /// Whether no row has been added since the last batch.

@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::cell::{self, Shown};
 use crate::config::SheetName;
 use crate::sheet::{Ended, letters};
-use crate::styles::Styles;
+use crate::styles::{GENERAL, Styles};
 use crate::workbook;
 use crate::zip::Archive;
 
@@ -55,7 +55,7 @@ fn put(book: &Book, row: &Row, styles: &mut Styles, xml: &mut Vec<u8>) {
         let (shown, style, value) = match &found.content {
             Content::Number(value) => {
                 let look = book.looks.get(found.style).copied().unwrap_or_default();
-                let (style, _) = styles.of(look.format().map(str::to_owned));
+                let (style, _) = styles.of(look.format().unwrap_or(GENERAL).to_owned());
                 (Shown::Number, format!("\" s=\"{style}"), value.to_string())
             }
             Content::Boolean(value) => (Shown::Boolean, String::new(), u8::from(*value).to_string()),

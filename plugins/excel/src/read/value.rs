@@ -141,6 +141,12 @@ pub fn read<'a>(seen: Seen<'a>, kind: ColumnType, zone: Tz, out: &mut String) ->
         (_, Seen::NoDate(_)) => return Err(Unreadable { code: "bad_date", reason: "is shown as a date and is none" }),
         (ColumnType::Text, Seen::Text(text)) => Value::Text(text),
         (_, Seen::Text("")) => Value::Null,
+        (ColumnType::TimestampTz, Seen::Text(text)) => match (kind.read(text), ColumnType::Timestamp.read(text)) {
+            (Ok(Value::Timestamp(moment)), _) => Value::Timestamp(moment),
+            // Without a zone, it is what clocks of `timezone` show, as in the cells that are dates.
+            (_, Ok(Value::Timestamp(shown))) => Value::Timestamp(utc(shown, zone)?),
+            (wrong, _) => return wrong.map(Read::Value),
+        },
         (_, Seen::Text(text)) => match kind.read(text)? {
             // Only a text column gives back what it was given.
             Value::Text(_) => Value::Null,
@@ -157,8 +163,8 @@ pub fn read<'a>(seen: Seen<'a>, kind: ColumnType, zone: Tz, out: &mut String) ->
         }
         (ColumnType::Timestamp, Seen::Date(day)) => Value::Timestamp(i64::from(day) * DAY * 1_000),
         (ColumnType::Timestamp, Seen::Moment(moment)) => Value::Timestamp(moment * 1_000),
-        (ColumnType::TimestampTz, Seen::Date(day)) => Value::Timestamp(utc(i64::from(day) * DAY, zone)?),
-        (ColumnType::TimestampTz, Seen::Moment(moment)) => Value::Timestamp(utc(moment, zone)?),
+        (ColumnType::TimestampTz, Seen::Date(day)) => Value::Timestamp(utc(i64::from(day) * DAY * 1_000, zone)?),
+        (ColumnType::TimestampTz, Seen::Moment(moment)) => Value::Timestamp(utc(moment * 1_000, zone)?),
         (_, seen) => {
             let begin = out.len();
             show(seen, out);
@@ -184,11 +190,11 @@ pub fn read<'a>(seen: Seen<'a>, kind: ColumnType, zone: Tz, out: &mut String) ->
 
 /// The moment in UTC, in microseconds, at which clocks of a zone show a time. The earlier one, where they show it
 /// twice.
-fn utc(milliseconds: i64, zone: Tz) -> Result<i64, Unreadable> {
+fn utc(microseconds: i64, zone: Tz) -> Result<i64, Unreadable> {
     if zone == Tz::UTC {
-        return Ok(milliseconds * 1_000);
+        return Ok(microseconds);
     }
-    let shown = DateTime::from_timestamp_millis(milliseconds).map(|it| it.naive_utc());
+    let shown = DateTime::from_timestamp_micros(microseconds).map(|it| it.naive_utc());
     match shown.map(|shown: NaiveDateTime| zone.from_local_datetime(&shown)) {
         Some(LocalResult::Single(moment) | LocalResult::Ambiguous(moment, _)) => Ok(moment.timestamp_micros()),
         _ => Err(Unreadable { code: "bad_timestamp", reason: "is no time in `timezone`, whose clocks went forward" }),

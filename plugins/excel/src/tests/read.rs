@@ -316,12 +316,26 @@ fn files_and_sheets_of_one_stream_have_the_same_columns_and_the_types_of_the_fir
 fn moments_with_a_zone_come_back_by_the_clocks_of_it() {
     let host = Host::new();
     let moments =
-        TimestampMicrosecondArray::from(vec![1_774_744_200_250_000, 1_774_747_800_250_000]).with_timezone("UTC");
+        TimestampMicrosecondArray::from(vec![1_774_744_200_250_000, 1_774_747_800_250_000, -3_773_649_599_750_000])
+            .with_timezone("UTC");
     let rows = batch(&[("at", Arc::new(moments) as ArrayRef)]);
     let book = written(&host, json!({"timezone": "Europe/Dublin"}), vec![rows.clone()]).unwrap();
     let config = json!({"timezone": "Europe/Dublin", "types": {"at": "timestamptz"}});
     let (found, letters) = read(config, &book).unwrap();
     assert_eq!((found["at"].as_ref(), letters.len()), (rows["at"].as_ref(), 0));
+}
+
+#[test]
+fn a_batch_of_wide_rows_has_few_of_them() {
+    // All columns that a sheet has, and hardly a value in them.
+    let rows: String = (2..102).map(|row| format!("<row r=\"{row}\"><c r=\"A{row}\"><v>{row}</v></c></row>")).collect();
+    let header = r#"<row r="1"><c r="A1" t="str"><v>a</v></c><c r="XFD1" t="str"><v>z</v></c></row>"#;
+    let book = super::hostile::book(&format!("{header}{rows}"));
+    let host = Host::new();
+    let mut excel = host.open::<Excel>(json!({})).unwrap();
+    let batches = excel.decode(Batches::once(file_piece("a", &book))).unwrap().collect::<Result<Vec<_>>>().unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
+    assert!(batches.iter().all(|it| it.num_columns() == 16_384 && it.num_rows() <= 32), "{}", batches[0].num_rows());
 }
 
 #[test]

@@ -5,7 +5,6 @@ use engine_sdk::prelude::*;
 use super::{Phase, Writing};
 use crate::file::{Reference, text};
 use crate::sheet::{Bands, Canvas};
-use crate::table::LONGEST;
 use crate::{figures, fonts};
 
 /// Pages below one node of their tree.
@@ -18,16 +17,7 @@ impl Writing {
         if self.table.rows > 0 {
             self.table.totals(&mut self.canvas, &config.total_label)?;
         }
-        for column in self.table.columns.iter().filter(|column| column.cut > 0) {
-            self.cx.log(
-                Level::Warn,
-                format!(
-                    "column `{}`: {} of more than {LONGEST} characters, of which no more are shown, with … at their end",
-                    column.name,
-                    engine_sdk::counted(column.cut as usize, "value"),
-                ),
-            );
-        }
+        self.table.tell(&self.cx);
         self.canvas.end_page()?;
         let accent = self.settings.accent;
         let figures = self.boxes.figures.map(|(width, height)| {
@@ -37,11 +27,12 @@ impl Writing {
                     shown.push((column.title.clone(), value));
                 }
             }
-            (width, height, figures::drawn(&mut self.canvas, &shown, width, accent))
+            figures::tell(&self.cx, shown.len(), height);
+            (width, height, figures::drawn(&mut self.canvas, &shown, (width, height), accent))
         });
         self.form(self.shared.figures, figures)?;
         let chart = self.boxes.chart.zip(self.series.as_ref()).map(|((width, height), series)| {
-            series.tell(&self.cx);
+            series.tell(&self.cx, height);
             (width, height, series.drawn(&mut self.canvas, width, height, accent))
         });
         self.form(self.shared.chart, chart)?;

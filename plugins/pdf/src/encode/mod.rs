@@ -20,7 +20,7 @@ use crate::table::{Column, Table};
 use crate::text::{Layout, Pen};
 use crate::totals::{self, Running};
 use crate::widths::{self, Need};
-use crate::{figures, front};
+use crate::{chart, figures, front};
 
 /// How many bytes make a piece.
 const PIECE: usize = 512 << 10;
@@ -75,15 +75,19 @@ pub fn encode(settings: &Settings, cx: &Context, input: Batches) -> Result<Batch
             width: 0.0,
             running: Running::default(),
             cut: 0,
+            broken: 0,
+            is_title_cut: false,
         })
     };
     let columns = places.into_iter().map(column).collect::<Result<Vec<_>>>()?;
-    let series = config.chart.as_ref().map(|chart| {
-        let found = |name: &str| schema.index_of(name).unwrap_or_default();
-        let looks = (look(found(&chart.x))?, look(found(&chart.y))?);
+    // Of an input without columns, as an empty list of JSON is, there is nothing to draw.
+    let chart = config.chart.as_ref().filter(|_| !schema.fields().is_empty());
+    let series = chart.map(|chart| -> Result<Series> {
+        let places = chart::places(chart, &schema)?;
+        let looks = (look(places.0)?, look(places.1)?);
         let title = chart.title.clone();
         let title = title.unwrap_or_else(|| format!("{} · {}", config.title_of(&chart.y), config.title_of(&chart.x)));
-        Series::new(chart, &schema, title, looks)
+        Ok(Series::new(chart, &schema, places, title, looks))
     });
     let series = series.transpose()?;
     let mut file = File::new();
@@ -206,16 +210,19 @@ impl Writing {
 
     /// Chooses the widths by the first rows, and writes what stands above the table.
     fn begin(&mut self) -> Result<()> {
-        let (mut rows, mut bytes) = (0, 0);
+        let (mut rows, mut bytes, mut are_all) = (0, 0, false);
         while rows < LOOKED_AT && bytes < LOOKED_AT_BYTES {
-            let Some(batch) = self.input.next().transpose()? else { break };
+            let Some(batch) = self.input.next().transpose()? else {
+                are_all = true;
+                break;
+            };
             rows += batch.num_rows();
             bytes += batch.columns().iter().filter_map(|it| it.to_data().get_slice_memory_size().ok()).sum::<usize>();
             self.take(&batch)?;
         }
         let first: Vec<(Vec<Cells>, usize)> =
             self.waiting.iter_mut().map(|waiting| (std::mem::take(&mut waiting.cells), waiting.rows)).collect();
-        self.table.look_at(&mut self.canvas, &first, LOOKED_AT);
+        self.table.look_at(&mut self.canvas, &first, LOOKED_AT, are_all);
         for (waiting, (cells, _)) in self.waiting.iter_mut().zip(first) {
             waiting.cells = cells;
         }
@@ -229,9 +236,7 @@ impl Writing {
         let (size, widths) = widths::chosen(&needs, config.font_size, width - margins);
         self.table.fit(&mut self.canvas, size, widths);
         front::write(&self.settings, &mut self.canvas, self.shared.logo)?;
-        if rows > 0 {
-            self.boxes()?;
-        }
+        self.boxes(rows > 0, are_all)?;
         if self.canvas.y - self.table.least_height() < self.canvas.sheet.bottom() {
             self.canvas.turn()?;
         }
@@ -243,17 +248,20 @@ impl Writing {
     }
 
     /// Leaves space for what is drawn at the end.
-    fn boxes(&mut self) -> Result<()> {
-        let width = self.canvas.sheet.inner();
+    fn boxes(&mut self, has_rows: bool, are_all: bool) -> Result<()> {
+        let sheet = self.canvas.sheet;
+        let (width, page) = (sheet.inner(), sheet.top() - sheet.bottom());
         if self.settings.config.summary {
-            self.place("Figures", figures::HEIGHT)?;
-            self.boxes.figures = Some((width, figures::HEIGHT));
+            let totals = self.table.columns.iter().filter(|column| column.total.is_some() && has_rows);
+            let height = figures::height(1 + totals.count(), page);
+            self.place("Figures", height)?;
+            self.boxes.figures = Some((width, height));
         }
-        if let Some(series) = &mut self.series {
+        if let Some(series) = self.series.as_mut().filter(|_| has_rows) {
             let rows = self.waiting.iter().filter_map(|it| Some((it.of_chart.as_ref()?, it.rows)));
             let rows = rows.flat_map(|((x, y), count)| (0..count).map(move |row| (x, y, row)));
             rows.take(LOOKED_AT).for_each(|(x, y, row)| series.add(x, y, row));
-            let height = series.height();
+            let height = series.height(are_all).min(page);
             series.restart();
             self.place("Chart", height)?;
             self.boxes.chart = Some((width, height));

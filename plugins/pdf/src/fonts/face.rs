@@ -22,6 +22,13 @@ pub struct Glyph {
     pub y: f32,
 }
 
+impl Glyph {
+    /// Whether it stands above, below or inside of the one before.
+    pub fn is_mark(&self) -> bool {
+        self.advance == 0.0
+    }
+}
+
 /// The bytes of a font.
 #[derive(Clone)]
 pub enum Data {

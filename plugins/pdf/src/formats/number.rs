@@ -64,7 +64,7 @@ impl<'a> Digits<'a> {
     }
 
     /// The same with as many decimals at most; halves are rounded away from zero.
-    fn rounded(&self, most: usize) -> Self {
+    pub fn rounded(&self, most: usize) -> Self {
         if self.decimals.len() <= most {
             return self.clone();
         }
@@ -87,7 +87,7 @@ impl<'a> Digits<'a> {
         Self { is_negative: self.is_negative, whole: whole.to_owned().into(), decimals: decimals.to_owned().into() }
     }
 
-    fn is_zero(&self) -> bool {
+    pub fn is_zero(&self) -> bool {
         self.whole.bytes().chain(self.decimals.bytes()).all(|digit| digit == b'0')
     }
 }
@@ -162,9 +162,10 @@ impl NumberFormat {
         Ok(Self { positive, negative: sections.next(), zero: sections.next() })
     }
 
-    /// As many decimals as a value is shown with.
+    /// As many decimals of a value as are looked at.
     pub fn decimals(&self) -> usize {
-        self.positive.decimals.1 + self.positive.shift
+        let sections = [Some(&self.positive), self.negative.as_ref(), self.zero.as_ref()];
+        sections.into_iter().flatten().map(|section| section.decimals.1 + section.shift).max().unwrap_or_default()
     }
 
     /// Appends a number.

@@ -100,6 +100,11 @@ fn jpeg_logos_are_shown() {
     let picture = std::fs::read(format!("{place}.jpg")).unwrap();
     let found = colours(&with_logo(&picture, "logo.jpg"), 1);
     assert!(!found.is_empty());
+    for length in [picture.len() - 2, picture.len() / 2] {
+        let error = Image::read(picture[..length].to_vec()).unwrap_err();
+        assert!(error.contains("JPEG"), "{error}");
+    }
+    assert!(Image::read(picture[..picture.len() - 2].to_vec()).unwrap_err().contains("ends in its middle"));
 }
 
 #[test]
@@ -110,6 +115,7 @@ fn pictures_that_cannot_be_shown_are_refused() {
         (whole[..40].to_vec(), "ends in its middle"),
         (png(2, 2, 8, 2, &[], &[vec![0; 5]]), "damaged"),
         (png(90_000, 90_000, 8, 2, &[], &[]), "too many"),
+        (png(4_000, 4_000, 16, 6, &[], &[]), "122 MiB, unpacked, and 64 is the most"),
         (png(2, 2, 8, 3, &[], &vec![vec![0; 3]; 2]), "palette"),
         (png(2, 2, 7, 2, &[], &[]), "of a kind"),
         (b"\xff\xd8\xff\xda\0\x02".to_vec(), "no JPEG"),

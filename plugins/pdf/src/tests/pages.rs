@@ -122,10 +122,23 @@ fn a_report_without_rows_says_so() {
     let report = report(config, vec![rows.clone(), rows]);
     assert_eq!(report.pages(), 1);
     let text = report.text();
-    for part in ["Nothing", "customer", "There are no rows.", "Page 1 of 1"] {
+    for part in ["Nothing", "customer", "There are no rows.", "Page 1 of 1", "Rows"] {
         assert!(text.contains(part), "{text}");
     }
-    assert!(!text.contains("Total"));
+    assert!(!text.contains("Total") && report.word("0").top < report.word("customer").top);
+}
+
+#[test]
+fn an_input_that_knows_no_columns_is_one_without_rows() {
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let config = json!({
+        "title": "Nothing", "summary": true, "totals": {"amount": "sum"}, "formats": {"amount": "#,##0.00"},
+        "widths": {"amount": 9}, "titles": {"amount": "Amount"}, "columns": ["day", "amount"],
+        "chart": {"type": "bar", "x": "day", "y": "amount"},
+    });
+    let report = report(config, vec![nothing]);
+    let text = report.text();
+    assert!(text.contains("There are no rows.") && text.contains("Rows"), "{text}");
 }
 
 #[test]

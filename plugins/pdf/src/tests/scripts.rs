@@ -26,6 +26,38 @@ fn every_script_is_found_as_it_was_written() {
 }
 
 #[test]
+fn words_with_marks_are_found_in_one_piece() {
+    // Signs above and below letters, whose places are far from where they were drawn from.
+    let words = [
+        "देश",
+        "देर",
+        "देन",
+        "देहरादून",
+        "केन",
+        "केवल",
+        "कुछ",
+        "फूल",
+        "मुंबई",
+        "बेंगलुरु",
+        "न्देन",
+        "கொழும்பு",
+        "கூட",
+        "கேள்வி",
+        "සේවා",
+        "වෙළඳ",
+        "කුරුණෑගල",
+        "مُحَمَّد",
+        "شركة",
+        "e\u{304}x",
+    ];
+    let report = report(json!({}), vec![batch(&[("word", texts(words)), ("n", integers(0..words.len() as i64))])]);
+    let text = report.text();
+    for word in words {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+}
+
+#[test]
 fn every_font_is_inside_of_the_file_and_can_be_searched() {
     let samples = SCRIPTS.map(|(_, sample)| sample);
     let report = report(json!({"title": "All scripts"}), vec![batch(&[("sample", texts(samples))])]);

@@ -110,6 +110,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         (json!({"fonts": "no/such/folder"}), "no/such/folder"),
         (json!({"font": "No Such Family"}), "No Such Family"),
         (json!({"columns": ["nope"]}), "`nope`"),
+        (json!({"columns": ["day", "region", "day"]}), "`day` twice"),
         (json!({"titles": {"nope": "x"}}), "`titles`"),
         (json!({"totals": {"region": "sum"}}), "`totals`"),
         (json!({"totals": {"day": "sum"}}), "`day`"),
@@ -117,6 +118,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         (json!({"formats": {"region": "0"}}), "`region`"),
         (json!({"chart": {"type": "bar", "x": "region", "y": "region"}}), "`chart`"),
         (json!({"chart": {"type": "bar", "x": "nope", "y": "amount"}}), "`nope`"),
+        (json!({"chart": {"type": "bar", "x": "nope", "y": "amount"}, "formats": {"nope": "dd.mm.yyyy"}}), "`nope`"),
         (json!({"chart": {"type": "bar", "x": "region", "y": "amount", "top": 0}}), "`top`"),
     ] {
         let error = written(&Host::new(), config.clone(), vec![sales()]).unwrap_err();

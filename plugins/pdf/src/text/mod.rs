@@ -67,17 +67,34 @@ impl Layout {
     /// A text in lines of at most a width, in points, where the letters have a size. Texts of tables come by the
     /// thousand: those of ASCII are set letter by letter.
     pub fn cell(&mut self, text: &str, bold: bool, size: f32, width: f32) -> Arc<Laid> {
-        let most = width * 1000.0 / size;
-        if is_plain(text) {
-            let face = self.fonts.main(bold);
-            let letters = || text.bytes().map(|byte| self.fonts.faces[face].ascii(byte));
-            let wide: f32 = letters().map(|(_, width)| width).sum();
-            // A font of the user's may lack even these.
-            if wide <= most && letters().all(|(id, _)| id != 0) {
-                return Arc::new(self.plain(text, bold, wide));
-            }
+        match self.plain_width(text, bold) {
+            Some(wide) if wide <= width * 1000.0 / size => Arc::new(self.plain(text, bold, wide)),
+            _ => self.laid(text, bold, size, width),
         }
-        self.laid(text, bold, size, width)
+    }
+
+    /// A value that is not broken: where it is too wide, its letters become smaller than `size`, but not than `least`.
+    /// What is too wide even then is broken. Answers with the size of its letters.
+    pub fn unbroken(&mut self, text: &str, bold: bool, size: f32, width: f32, least: f32) -> (Arc<Laid>, f32) {
+        let natural = match self.plain_width(text, bold) {
+            Some(wide) => Arc::new(self.plain(text, bold, wide)),
+            None => self.natural(text, bold),
+        };
+        let fitting = width * 1000.0 / natural.width.max(1.0);
+        if fitting >= least { (natural, size.min(fitting)) } else { (self.laid(text, bold, least, width), least) }
+    }
+
+    /// A text in a number of lines at most: what does not fit becomes a mark. Also answers whether something did not.
+    pub fn in_lines(&mut self, text: &str, bold: bool, size: f32, width: f32, most: usize) -> (Arc<Laid>, bool) {
+        let whole = self.laid(text, bold, size, width);
+        if whole.lines.len() <= most {
+            return (whole, false);
+        }
+        let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let cut = |end: usize| format!("{}\u{2026}", text[..end].trim_end());
+        let fitting = ends.partition_point(|end| self.laid(&cut(*end), bold, size, width).lines.len() <= most);
+        let end = ends.get(fitting.saturating_sub(1)).copied().unwrap_or_default();
+        (self.laid(&cut(end), bold, size, width), true)
     }
 
     /// The same, shaped in any case: kerned, for titles.
@@ -110,6 +127,15 @@ impl Layout {
             self.known.entry(key).or_default().insert(text.into(), Arc::clone(&laid));
         }
         laid
+    }
+
+    /// How wide a text is that is set letter by letter; none of those that are not.
+    fn plain_width(&self, text: &str, bold: bool) -> Option<f32> {
+        let face = &self.fonts.faces[self.fonts.main(bold)];
+        let letters = || text.bytes().map(|byte| face.ascii(byte));
+        // A font of the user's may lack even these.
+        let is_set = is_plain(text) && letters().all(|(id, _)| id != 0);
+        is_set.then(|| letters().map(|(_, width)| width).sum())
     }
 
     fn plain(&self, text: &str, bold: bool, width: f32) -> Laid {

@@ -159,7 +159,13 @@ impl Pen {
                     out.extend_from_slice(b"/Span<</ActualText");
                     out.extend_from_slice(crate::file::text(&run.text[bytes]).as_bytes());
                     out.extend_from_slice(b">>BDC\n");
+                    let mut at = reach;
                     for (glyph, number) in glyphs.iter().zip(&part.numbers) {
+                        if glyph.is_mark() {
+                            silent.push((at + glyph.x, glyph.y, used.silent(face, glyph.id)));
+                            continue;
+                        }
+                        at += glyph.advance;
                         if glyph.y != rise {
                             array.flush(out);
                             rise = glyph.y;
@@ -174,6 +180,13 @@ impl Pen {
                         rise = 0.0;
                         out.extend_from_slice(b"0 Ts\n");
                     }
+                }
+                Kind::Marked => {
+                    let letter = glyphs.iter().zip(&part.numbers).next();
+                    letter.inspect(|(glyph, number)| array.placed(**number, glyph, used.width(**number)));
+                    let behind = reach + letter.map_or(0.0, |(glyph, _)| glyph.advance);
+                    let marks = glyphs.iter().skip(1);
+                    silent.extend(marks.map(|it| (behind + it.x, it.y, used.silent(face, it.id))));
                 }
                 Kind::Carried => {
                     part.numbers.iter().for_each(|carrier| array.glyph(*carrier));
@@ -220,6 +233,9 @@ enum Kind {
     Clear,
     /// It is written beside the shapes.
     Beside,
+    /// A letter stands for itself and for its marks, which are drawn apart: the way to a mark and back would be taken
+    /// for the end of a word.
+    Marked,
     /// Its letters are carried by shapes that are not seen: those of a script that runs from right to left, where
     /// programs put what one shape stands for in the wrong order. Marks, which stand higher than letters, are drawn
     /// apart.
@@ -253,7 +269,7 @@ fn parts(run: &Run, face: &Face, used: &mut Used) -> Vec<Part> {
         let is_space = run.text[part.text.clone()].chars().all(char::is_whitespace);
         match parts.last_mut() {
             // Neighbours of one kind are one part; but words keep apart, so that each is found where it stands.
-            Some(last) if last.kind == part.kind && part.kind != Kind::Carried && !is_space => {
+            Some(last) if last.kind == part.kind && matches!(part.kind, Kind::Clear | Kind::Beside) && !is_space => {
                 last.glyphs.end = part.glyphs.end;
                 last.text = last.text.start.min(part.text.start)..last.text.end.max(part.text.end);
                 last.numbers.extend(part.numbers);
@@ -299,8 +315,19 @@ fn part(run: &Run, face: &Face, used: &mut Used, range: Range<usize>, bytes: Ran
             return made(Kind::Carried, numbers, base);
         }
     }
-    // A letter and its mark, each with the shape that it has alone.
-    let stands_alone = |(glyph, it): (&Glyph, char)| face.alone(it) == Some(glyph.id);
+    if let [letter, marks @ ..] = glyphs
+        && !run.is_right_to_left
+        && !letter.is_mark()
+        && (letter.x, letter.y) == (0.0, 0.0)
+        && !marks.is_empty()
+        && marks.iter().all(Glyph::is_mark)
+        && let Some(number) = used.number(face, letter.id, text)
+    {
+        return made(Kind::Marked, vec![number], None);
+    }
+    // Letters side by side, each with the shape that it has alone.
+    let stands_alone =
+        |(glyph, it): (&Glyph, char)| face.alone(it) == Some(glyph.id) && glyph.x == 0.0 && !glyph.is_mark();
     if is_level && !run.is_right_to_left && letters == glyphs.len() && glyphs.iter().zip(text.chars()).all(stands_alone)
     {
         let number = |(glyph, it): (&Glyph, char)| used.number(face, glyph.id, it.encode_utf8(&mut [0; 4]));
