@@ -15,6 +15,7 @@ use engine_sdk::testing::Host;
 use super::*;
 
 mod hostile;
+mod openpyxl;
 mod read;
 
 fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {

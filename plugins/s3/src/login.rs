@@ -10,7 +10,7 @@ use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::identity::Identity;
 use engine_sdk::prelude::*;
 use engine_sdk::types::is_this_machine;
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use tokio::sync::Mutex;
 
 use crate::client::Way;
@@ -176,14 +176,16 @@ impl Login {
         let answer = match request.send().await {
             // Nobody is there, at a machine that is not AWS's; or somebody who knows no tokens.
             Err(_) => return Ok(None),
-            Ok(answer) if answer.status().is_client_error() => return Ok(None),
+            Ok(answer) if answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS => {
+                return Ok(None);
+            }
             Ok(answer) => answer,
         };
         let token = self.answered(&at, answer).await?;
         let get = |at: &Url| self.way.client.get(at.clone()).header("x-aws-ec2-metadata-token", &token);
         let at = url("meta-data/iam/security-credentials/")?;
         let answer = get(&at).send().await.map_err(|error| self.way.unanswered(&at, &error))?;
-        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         let names = self.answered(&at, answer).await?;

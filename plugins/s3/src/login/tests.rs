@@ -105,6 +105,29 @@ fn keys_come_from_the_role_of_the_machine() {
 }
 
 #[test]
+fn a_machine_that_has_a_role_and_does_not_tell_it_is_asked_again() {
+    let server = Server::start(|_: Request| Answer::status(503));
+    let address = server.url();
+    let role = std::sync::Arc::new(login(variables! { "AWS_EC2_METADATA_SERVICE_ENDPOINT" => address }));
+    assert_eq!(found(&role).unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[test]
+fn keys_are_used_as_long_as_they_are_good_where_there_are_no_new_ones() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let soon = (chrono::Utc::now() + chrono::TimeDelta::seconds(60)).to_rfc3339();
+    let server = Server::start(move |_: Request| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => Answer::text(200, &ROLE.replace("2099-01-01T00:00:00Z", &soon)),
+        _ => Answer::status(503),
+    });
+    let address = server.url();
+    let login = std::sync::Arc::new(login(variables! { "AWS_CONTAINER_CREDENTIALS_FULL_URI" => address }));
+    for _ in 0..2 {
+        assert_eq!(found(&login).unwrap().0, "ROLE");
+    }
+}
+
+#[test]
 fn keys_of_the_settings_are_two() {
     let (id, secret) = (Secret::new("ID"), Secret::new("SECRET"));
     for (id, secret, token) in [
