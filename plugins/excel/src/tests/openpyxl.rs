@@ -43,7 +43,7 @@ fn openpyxl_reads_what_was_written() {
     assert_eq!((&north[1], &north[2]), (&json!("A2"), &json!("A1:F3")));
     let first = [
         "'North' General",
-        "'=1+1' @",
+        "'=1+1' General",
         "1234.5 #,##0.00",
         "True General",
         "datetime.datetime(2026, 1, 31, 0, 0) yyyy-mm-dd",
