@@ -21,6 +21,8 @@ const LOOKED_AT: usize = 1_000;
 /// Characters of a column that fits its values.
 const NARROWEST: usize = 6;
 const WIDEST: usize = 60;
+/// Characters beside each other that are still easy to read on a page that stands.
+const UPRIGHT: f64 = 110.0;
 
 /// A column of all sheets.
 pub struct Column {
@@ -144,6 +146,8 @@ pub struct Sheet {
     /// The row that was written last; 0: none.
     pub rows: u32,
     header: bool,
+    /// Printed on paper that lies.
+    lies: bool,
     running: Vec<Running>,
     /// For the value of one cell.
     scratch: Vec<u8>,
@@ -175,9 +179,13 @@ impl Sheet {
             true => r#"<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>"#,
             false => "",
         };
-        let head =
-            format!(r#"{SHEET}<sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#);
+        // Printed, all columns are on one page beside each other, and as many pages below as it takes.
+        let fits = r#"<sheetPr><pageSetUpPr fitToPage="1"/></sheetPr>"#;
+        let head = format!(
+            r#"{SHEET}{fits}<sheetViews><sheetView{selected} workbookViewId="0">{pane}</sheetView></sheetViews>"#
+        );
         out.extend_from_slice(head.as_bytes());
+        let mut together = 0.0;
         if !columns.is_empty() {
             out.extend_from_slice(b"<cols>");
             for (at, column) in columns.iter().enumerate() {
@@ -186,6 +194,7 @@ impl Sheet {
                     let longest = first.cells.get(at).map_or(0, |cells| column.longest(cells, first, zone));
                     title.max(longest).clamp(NARROWEST, WIDEST) as f64 + 1.7
                 });
+                together += width;
                 let at = at + 1;
                 let col = format!(r#"<col min="{at}" max="{at}" width="{width}" customWidth="1"/>"#);
                 out.extend_from_slice(col.as_bytes());
@@ -193,8 +202,14 @@ impl Sheet {
             out.extend_from_slice(b"</cols>");
         }
         out.extend_from_slice(b"<sheetData>");
-        let mut sheet =
-            Self { name, rows: 0, header, running: vec![Running::default(); columns.len()], scratch: Vec::new() };
+        let mut sheet = Self {
+            name,
+            rows: 0,
+            header,
+            lies: together > UPRIGHT,
+            running: vec![Running::default(); columns.len()],
+            scratch: Vec::new(),
+        };
         if header && !columns.is_empty() {
             sheet.rows = 1;
             out.extend_from_slice(b"<row r=\"1\">");
@@ -258,7 +273,11 @@ impl Sheet {
         if let Some((range, _)) = &filter {
             out.extend_from_slice(format!(r#"<autoFilter ref="{range}"/>"#).as_bytes());
         }
-        out.extend_from_slice(b"</worksheet>");
+        let orientation = if self.lies { "landscape" } else { "portrait" };
+        out.extend_from_slice(
+            format!(r#"<pageSetup orientation="{orientation}" fitToWidth="1" fitToHeight="0"/></worksheet>"#)
+                .as_bytes(),
+        );
         let left_out = columns.iter().zip(&self.running).filter(|(_, running)| running.left_out > 0);
         let counts = |column: &Column| column.total.is_some_and(|total| total != Total::Count);
         let left_out = left_out.filter(|(column, _)| counts(column));

@@ -71,7 +71,7 @@ pub struct Config {
     #[serde(default)]
     pub session_token: Option<Secret>,
     /// How much is sent by one request. An object has at most 10,000 parts: the
-    /// default is enough for 78 GiB. As many as `concurrency` of them, and one more,
+    /// default is enough for 48 GiB. As many as `concurrency` of them, and one more,
     /// are in memory.
     #[serde(default = "settings::default_part_size")]
     pub part_size: ByteSize,

@@ -12,7 +12,7 @@ const SMALLEST_PART: u64 = 5 << 20;
 const LARGEST_PART: u64 = 5 << 30;
 
 pub const fn default_part_size() -> ByteSize {
-    ByteSize(8 << 20)
+    ByteSize(5 << 20)
 }
 
 pub const fn default_concurrency() -> usize {

@@ -4,15 +4,17 @@ use std::process::Command;
 
 use super::*;
 
-/// What openpyxl finds: for each sheet its name, where it is frozen, its filter, its cells as Python shows them, and of
-/// the last row the values that formulas have with them.
+/// What openpyxl finds: for each sheet its name, where it is frozen, its filter, its cells as Python shows them, of the
+/// last row the values that formulas have with them, and how it is printed.
 const SCRIPT: &str = "
 import json, openpyxl, sys
 book = openpyxl.load_workbook(sys.argv[1])
 calculated = openpyxl.load_workbook(sys.argv[1], data_only=True)
 print(json.dumps([[sheet.title, sheet.freeze_panes, sheet.auto_filter.ref,
     [[f'{cell.value!r} {cell.number_format}' if cell.value is not None else None for cell in row] for row in sheet],
-    [cell.value for cell in list(calculated[sheet.title])[-1]]] for sheet in book], default=str))";
+    [cell.value for cell in list(calculated[sheet.title])[-1]],
+    [sheet.page_setup.orientation, sheet.page_setup.fitToHeight, sheet.sheet_properties.pageSetUpPr.fitToPage,
+        sheet.print_title_rows]] for sheet in book], default=str))";
 
 fn found(workbook: &[u8]) -> Value {
     let folder = tempfile::tempdir().unwrap();
@@ -58,4 +60,8 @@ fn openpyxl_reads_what_was_written() {
     // The formula is the engine's own, and has its value with it for who does not calculate.
     assert_eq!(north[3][3][2], "'=SUBTOTAL(109,C2:C3)' #,##0.00");
     assert_eq!(north[4], json!(["Total", null, 1234.45, null, null, null]));
+    assert_eq!(north[5], json!(["portrait", 0, true, "$1:$1"]));
+    let wide = texts(&[&"wide ".repeat(12)]);
+    let sheets = found(&written(&Host::new(), json!({}), vec![batch(&[("a", wide.clone()), ("b", wide)])]).unwrap());
+    assert_eq!(sheets[0][5][0], "landscape");
 }
