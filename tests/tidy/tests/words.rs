@@ -19,7 +19,8 @@ const PRIVATE_PATHS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
 #[test]
 fn nothing_is_left_unfinished() {
     let mut broken = Vec::new();
-    for file in files::all(|path| path != "Cargo.lock") {
+    // What has a zero byte is a picture, or the like: three bytes of it mean nothing.
+    for file in files::all(|path| path != "Cargo.lock").into_iter().filter(|file| !file.text.contains('\0')) {
         for (number, line) in file.text.lines().enumerate() {
             let found = UNFINISHED.iter().filter(|word| has_word(line, word));
             broken.extend(found.map(|word| format!("{}:{}: {word}", file.path, number + 1)));
