@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use engine_abi::message::PlanRequest;
 use engine_abi::{Error, Result};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::types::Template;
@@ -52,6 +54,13 @@ impl After {
         Error::config(format!("`after` moves files to {folder}, where `path` finds them again: {path}"))
             .hint("let `after` name a folder in which the pattern matches nothing, such as one beside the files' own")
     }
+}
+
+/// Leaves out files that an earlier window holds and some sink still misses, told by what they are called.
+pub fn leave_out_undelivered<T: DeserializeOwned>(files: &mut Vec<T>, request: &PlanRequest, name: fn(&T) -> &str) {
+    let undelivered: Vec<T> = request.undelivered_as().collect();
+    let names: BTreeSet<&str> = undelivered.iter().map(name).collect();
+    files.retain(|file| !names.contains(name(file)));
 }
 
 /// The names under which a file can be moved into a folder, the first that is free being the right one: its own, then

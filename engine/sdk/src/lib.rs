@@ -103,7 +103,7 @@ pub use engine_abi::{
 };
 pub use engine_abi::{hexadecimal, message};
 pub use files::{file_name, file_piece, file_pieces, files_schema, media_type, packed_name, some_published};
-pub use inbox::{After, Newest, names_for_moving};
+pub use inbox::{After, Newest, leave_out_undelivered, names_for_moving};
 pub use lookup::{chosen_columns, find_column, find_text_column, named_once};
 #[cfg(feature = "record-template")]
 pub use minijinja;

@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::disk::{self, fault};
 
+/// Bytes of a name that every file system takes, also beside what a temporary file is called by: 255 together.
+const LONGEST_NAME: usize = 200;
+
 /// Where to write.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,8 +130,6 @@ impl FileSink {
         if !self.is_folder() {
             return Ok(self.cx.resolve(path));
         }
-        /// Bytes of a name that every file system takes, also beside what a temporary file is called by.
-        const LONGEST_NAME: usize = 200;
         match Path::new(name).file_name().and_then(|base| base.to_str()) {
             Some(base) if base.len() <= LONGEST_NAME && !base.contains(char::is_control) => {
                 Ok(self.folder().join(base))
@@ -143,10 +144,8 @@ impl FileSink {
     /// Where part `number` of a delivery is written before it has its name.
     /// The key's hash keeps deliveries apart and lets one find its leftovers.
     fn temporary(&self, key: &str, number: usize, path: &Path) -> PathBuf {
-        /// Bytes of the final name that fit beside the rest into 255.
-        const NAME: usize = 200;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = &name[..name.floor_char_boundary(NAME)];
+        let name = &name[..name.floor_char_boundary(LONGEST_NAME)];
         disk::parent(path).join(format!(".{name}.{}-{number}.part", mark(key)))
     }
 

@@ -1,14 +1,13 @@
 //! The source: every file that matches is one split, cut to the size that it
 //! had when the run was planned.
 
-use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use engine_sdk::prelude::*;
-use engine_sdk::{After, Newest, file_piece, files_schema};
+use engine_sdk::{After, Newest, file_piece, files_schema, leave_out_undelivered};
 use glob::{MatchOptions, Pattern, PatternError, glob_with};
 
 use crate::away::put_away;
@@ -193,8 +192,7 @@ impl Source for FileSource {
             files.iter().for_each(|file| newest.note(&file.path, file.modified_ns));
             upper = Some(json!(newest));
         } else {
-            let waiting: BTreeSet<_> = request.undelivered_as::<Planned>().map(|planned| planned.path).collect();
-            files.retain(|file| !waiting.contains(&file.path));
+            leave_out_undelivered(&mut files, request, |file| &file.path);
         }
         let every = self.config.split.0;
         let split = |(at, mut planned): (usize, Planned)| {

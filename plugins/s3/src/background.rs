@@ -39,7 +39,11 @@ impl Background {
         let thread = std::thread::Builder::new()
             .name("s3".into())
             // Ends by a word as well as by the sender's end.
-            .spawn(move || drop(runtime.block_on(stopped)))
+            .spawn(move || {
+                drop(runtime.block_on(stopped));
+                // As engine_sdk::Runtime: nobody waits for a name that is still being looked up.
+                runtime.shutdown_background();
+            })
             .map_err(|error| Error::from(error).context("the connector's thread cannot be made"))?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }

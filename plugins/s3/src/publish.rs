@@ -155,8 +155,8 @@ impl Publisher {
     fn is_gone(&self, made: &Made) -> Result<bool> {
         let Some(upload) = made.upload.clone() else { return Ok(false) };
         let (store, key) = (self.store.clone(), made.key.clone());
-        let arrived = self.background.run(&self.cx, async move { Ok(store.arrived(&key, &upload).await) })?;
-        Ok(matches!(arrived, Ok(None | Some((0, _)))))
+        // A look that is refused tells nothing.
+        self.background.run(&self.cx, async move { Ok(store.is_gone(&key, &upload).await.unwrap_or(false)) })
     }
 
     fn gone(&self, made: &Made) -> Error {

@@ -301,9 +301,9 @@ async fn throw_away(store: &Store, key: &str, upload: &str) -> Result<()> {
         done => return done,
     };
     for _ in 0..LOOKS {
-        match store.arrived(key, upload).await {
-            Ok(None | Some((0, _))) => return Ok(()),
-            Ok(_) => tokio::time::sleep(BETWEEN_LOOKS).await,
+        match store.is_gone(key, upload).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => tokio::time::sleep(BETWEEN_LOOKS).await,
             Err(_) => break,
         }
     }

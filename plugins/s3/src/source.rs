@@ -1,12 +1,11 @@
 //! The source: every object that matches is one split, with the content that it had when the run was planned.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use engine_sdk::prelude::*;
 use engine_sdk::types::Tls;
-use engine_sdk::{After, Newest, files_schema};
+use engine_sdk::{After, Newest, files_schema, leave_out_undelivered};
 
 use crate::away::{self, put_away};
 use crate::background::Background;
@@ -263,8 +262,7 @@ impl Source for S3Source {
             objects.iter().filter_map(known).for_each(|(name, modified)| newest.note(&name, modified));
             upper = Some(json!(newest));
         } else {
-            let waiting: BTreeSet<_> = request.undelivered_as::<Planned>().map(|planned| planned.key).collect();
-            objects.retain(|object| !waiting.contains(&object.key));
+            leave_out_undelivered(&mut objects, request, |object| &object.key);
         }
         let too_large = objects.iter().find(|object| object.size > away::LARGEST_COPY);
         if let Some(object) = too_large.filter(|_| away::prefix(&self.after).is_some()) {

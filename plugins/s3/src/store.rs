@@ -315,6 +315,11 @@ impl Store {
         }
     }
 
+    /// Whether nothing of an upload is there any more.
+    pub async fn is_gone(&self, key: &str, upload: &str) -> Result<bool> {
+        Ok(matches!(self.arrived(key, upload).await?, None | Some((0, _))))
+    }
+
     /// One page of the objects whose keys begin with a prefix, and the word for the next one.
     pub async fn list(&self, prefix: &str, after: Option<&str>, most: u32) -> Result<(Vec<Listed>, Option<String>)> {
         let mut ask = Ask::new(Method::GET, "", "listing");

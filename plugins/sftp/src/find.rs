@@ -41,6 +41,11 @@ pub struct Pattern {
     whole: Glob,
 }
 
+/// Where a path begins.
+fn root(path: &str) -> &'static str {
+    if path.starts_with('/') { "/" } else { "." }
+}
+
 /// Whether a path is a pattern.
 pub fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '['])
@@ -63,7 +68,7 @@ impl Pattern {
         if matches!(parts.last(), Some(Part::Folders)) {
             parts.push(Part::Names(Glob::new("*").expect("this is a pattern")));
         }
-        let root = if path.starts_with('/') { "/" } else { "." };
+        let root = root(path);
         let texts: Vec<_> = parts.iter().map(Part::text).collect();
         let whole = Glob::new(&path::join(root, &texts.join("/"))).expect("each part is one");
         Ok(Self { root, parts, whole })
@@ -79,8 +84,7 @@ impl Pattern {
                 part => parts.push(part),
             }
         }
-        let root = if path.starts_with('/') { "/" } else { "." };
-        self.whole.matches_with(&path::join(root, &parts.join("/")), OPTIONS)
+        self.whole.matches_with(&path::join(root(path), &parts.join("/")), OPTIONS)
     }
 
     /// The files that match, in the order of their names.

@@ -1,10 +1,9 @@
 //! The source: every file that matches is one split, as it was when the run was planned.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine_sdk::prelude::*;
-use engine_sdk::{After, Newest, counted, file_piece, files_schema};
+use engine_sdk::{After, Newest, counted, file_piece, files_schema, leave_out_undelivered};
 
 use crate::away::put_away;
 use crate::fault::Fault;
@@ -186,8 +185,7 @@ impl Source for SftpSource {
             upper = Some(json!(newest));
             files = new.into_iter().map(|(file, _)| file).collect();
         } else {
-            let waiting: BTreeSet<_> = request.undelivered_as::<Planned>().map(|planned| planned.path).collect();
-            files.retain(|file| !waiting.contains(&file.path));
+            leave_out_undelivered(&mut files, request, |file| &file.path);
         }
         let split = |(at, planned)| Split::new(format!("{at:08}"), planned);
         let splits = files.into_iter().enumerate().map(split).collect::<Result<_>>()?;

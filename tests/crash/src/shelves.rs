@@ -1,9 +1,8 @@
 //! Where files go: a folder, and servers that keep theirs in folders of this machine, where they can be looked at.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use engine_end_to_end_tests::Place;
+use engine_end_to_end_tests::{Place, environment, sftp_host_key};
 
 use crate::relay::relay;
 
@@ -22,10 +21,6 @@ pub trait Shelf {
 
     /// Where a file of it is on this machine.
     fn file(&self, name: &str) -> PathBuf;
-}
-
-fn environment(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name}: run it by `tests/services run`"))
 }
 
 /// A name that no other place has.
@@ -82,14 +77,6 @@ impl Shelf for Sftp {
     fn file(&self, name: &str) -> PathBuf {
         self.0.folder.join(name)
     }
-}
-
-/// The key of the server, as its `.pub` file has it.
-fn sftp_host_key() -> String {
-    let keys = Path::new(&environment("ENGINE_TEST_SFTP_HOST_KEYS")).join("ed25519.pub");
-    let shown = Command::new("ssh-keygen").arg("-lf").arg(keys).output().expect("ssh-keygen is there");
-    let shown = String::from_utf8(shown.stdout).expect("it prints text");
-    shown.split_whitespace().find(|word| word.starts_with("SHA256:")).expect("a fingerprint").to_owned()
 }
 
 /// A prefix of the bucket of a stand-in for S3.

@@ -5,11 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 
-use engine_end_to_end_tests::{Database, MariaDatabase, Post, Server};
-
-fn environment(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name}: run it by `tests/services run`"))
-}
+use engine_end_to_end_tests::{Database, MariaDatabase, Post, Server, environment, sftp_host_key};
 
 /// A report of a database, with six places to go to.
 struct Report {
@@ -46,16 +42,6 @@ impl Report {
     fn file(&self, folder: &str, name: &str) -> PathBuf {
         PathBuf::from(environment(folder)).join(&self.name).join(name)
     }
-}
-
-/// The fingerprint of the server, as `ssh-keygen -l` tells it.
-fn sftp_host_key() -> String {
-    let folder = PathBuf::from(environment("ENGINE_TEST_SFTP_HOST_KEYS"));
-    let public = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
-    let public = public.into_iter().find(|path| path.extension().is_some_and(|it| it == "pub")).expect("a host key");
-    let shown = Command::new("ssh-keygen").arg("-lf").arg(public).output().unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    shown.split_whitespace().find(|word| word.starts_with("SHA256:")).expect("a fingerprint").to_owned()
 }
 
 const REPORT: &str = r#"
