@@ -156,7 +156,8 @@ fn readable(split: &Split, cut: Option<Cuttable>) -> String {
 fn plan(assembly: &Assembly) -> Result<engine_abi::message::Plan> {
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new(&assembly.name, "source", &Stop::new(), letters);
-    let variables = assembly.variables("explain", chrono::Utc::now(), None)?;
+    let now = chrono::Utc::now();
+    let variables = assembly.variables("explain", now, assembly.range(None, now))?;
     let part = &assembly.source.part;
     part.open(part.render(&variables)?, None, host)?.plan(&PlanRequest::default())
 }

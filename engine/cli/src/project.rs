@@ -309,7 +309,8 @@ fn set_params(assemblies: &mut [Assembly], set: &Set) -> Result<(), Failure> {
         }
     }
     for assembly in assemblies {
-        assembly.variables("set", chrono::Utc::now(), None)?;
+        let now = chrono::Utc::now();
+        assembly.variables("set", now, assembly.range(None, now))?;
     }
     Ok(())
 }

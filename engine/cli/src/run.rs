@@ -73,6 +73,7 @@ impl Running {
             meters: Arc::clone(&self.meters),
             options: options.clone(),
             requests: Arc::clone(&self.requests),
+            begun: None,
         }
     }
 }

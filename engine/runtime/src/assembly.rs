@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Takes, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
     Burst, Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
-    ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, SpoolOptions, TemplateVariables, TestCase, TimeRange,
+    ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, Schedule, SpoolOptions, TemplateVariables, TestCase,
+    TimeRange,
 };
+use engine_state::Run;
 use serde_json::Value;
 
 use crate::letters::{Collected, Letters};
@@ -290,6 +292,8 @@ pub struct Assembly {
     pub folder: PathBuf,
     /// What its templates can name beside the run itself.
     pub params: Params,
+    /// When it runs by itself.
+    pub schedule: Option<Schedule>,
     /// What somebody has set of them, by name.
     pub set: BTreeMap<String, String>,
     /// Where rows come from.
@@ -387,6 +391,7 @@ impl Assembly {
             name: pipeline.name.clone(),
             folder: folder.to_owned(),
             params: pipeline.params.clone(),
+            schedule: pipeline.schedule.clone(),
             set: BTreeMap::new(),
             transforms: pipeline.transforms.iter().enumerate().map(transform).collect::<Result<_>>()?,
             sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,
@@ -412,16 +417,20 @@ impl Assembly {
         parts.filter_map(|part| part.try_open().err()).collect()
     }
 
-    /// The values of its parameters in a run that began at `started`; `last`: when the last one began that succeeded.
+    /// The time that a run is about: from where the last good one ended to the run's slot, or to now. The first one
+    /// begins at the slot before.
+    pub fn range(&self, last: Option<&Run>, to: DateTime<Utc>) -> TimeRange {
+        let before = || self.schedule.as_ref()?.last_until(to - TimeDelta::milliseconds(1));
+        let from = last.map(Run::about).or_else(before);
+        // One that waited while another ran has nothing left to be about.
+        TimeRange { from, to: from.map_or(to, |from| from.max(to)) }
+    }
+
+    /// The values of its parameters in a run that began at `started` and is about `range`.
     ///
     /// # Errors
     /// `Config`, where one has no value, or one that it cannot have.
-    pub fn variables(
-        &self,
-        run: &str,
-        started: DateTime<Utc>,
-        last: Option<DateTime<Utc>>,
-    ) -> Result<TemplateVariables> {
+    pub fn variables(&self, run: &str, started: DateTime<Utc>, range: TimeRange) -> Result<TemplateVariables> {
         let mut variables = TemplateVariables {
             run_id: run.to_owned(),
             run_started: started.to_rfc3339(),
@@ -429,7 +438,7 @@ impl Assembly {
             window_id: 0,
             params: BTreeMap::new(),
         };
-        variables.params = self.params.values(&self.set, TimeRange { from: last, to: started }, &variables)?;
+        variables.params = self.params.values(&self.set, range, &variables)?;
         Ok(variables)
     }
 

@@ -33,7 +33,7 @@ impl Run {
     /// # Errors
     /// `Config` where the source cannot, or the range is none; and when the state itself fails.
     pub fn backfill(self, range: &Backfill, step: Option<Step>) -> Result<RunReport> {
-        let Self { state, assembly, revive, stop, meters, options, requests: _ } = self;
+        let Self { state, assembly, revive, stop, meters, options, requests: _, begun: _ } = self;
         if !assembly.source.part.component.description().ranges {
             let message =
                 format!("the source `{}` cannot read old windows again", assembly.source.part.component.name());
@@ -47,8 +47,8 @@ impl Run {
         let (clock, started) = (Instant::now(), Utc::now());
         let unfinished = state.unfinished_windows(&assembly.name)?;
         let run = state.begin_run(&assembly.name, "backfill", started)?;
-        let since = state.last_succeeded_run(&assembly.name)?.map(|run| run.started);
-        let before = assembly.variables(&run, started, since)?;
+        let about = assembly.range(state.last_succeeded_run(&assembly.name)?.as_ref(), started);
+        let before = assembly.variables(&run, started, about)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
         if let Some(reached) = reached {

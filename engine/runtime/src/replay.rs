@@ -79,6 +79,7 @@ impl Requests {
                 meters: Arc::new(Meters::new(names)),
                 options: shared.options.clone(),
                 requests: Arc::default(),
+                begun: None,
             }
         };
         let report = match busy {
@@ -98,7 +99,7 @@ impl Run {
     /// # Errors
     /// `Config` when a sink would replace its earlier output by the replayed rows.
     pub fn replay(self, letters: &[DeadLetter], sinks: &[String]) -> Result<RunReport> {
-        let Self { state, assembly, revive, stop, meters, options, requests: _ } = self;
+        let Self { state, assembly, revive, stop, meters, options, requests: _, begun: _ } = self;
         let (clock, started) = (Instant::now(), Utc::now());
         let groups = group(&state, letters)?;
         let mut planned = Vec::new();
@@ -108,8 +109,8 @@ impl Run {
             }
         }
         let run = state.begin_run(&assembly.name, "replay", started)?;
-        let since = state.last_succeeded_run(&assembly.name)?.map(|run| run.started);
-        let before = assembly.variables(&run, started, since)?;
+        let range = assembly.range(state.last_succeeded_run(&assembly.name)?.as_ref(), started);
+        let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
         for (sinks, key, ids) in planned {

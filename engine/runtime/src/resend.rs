@@ -35,7 +35,7 @@ impl Run {
     /// `Config` where there is no such window, where a delivery was made and `again` is not said, or where its artefact
     /// is not kept.
     pub fn resend(self, window: u64, sinks: &[String], again: bool) -> Result<RunReport> {
-        let Self { state, assembly, revive, stop, meters, options, requests: _ } = self;
+        let Self { state, assembly, revive, stop, meters, options, requests: _, begun: _ } = self;
         let (clock, started) = (Instant::now(), Utc::now());
         let pipeline = assembly.name.clone();
         let of = state.window(&pipeline, window)?.ok_or_else(|| {
@@ -83,8 +83,8 @@ impl Run {
         }
         let completes = named.iter().any(|sink| !sink.is_done());
         let run = state.begin_run(&pipeline, "resend", started)?;
-        let since = state.last_succeeded_run(&pipeline)?.map(|run| run.started);
-        let before = assembly.variables(&run, started, since)?;
+        let range = assembly.range(state.last_succeeded_run(&pipeline)?.as_ref(), started);
+        let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
         let context = of.context.clone();

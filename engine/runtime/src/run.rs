@@ -64,6 +64,8 @@ pub struct Run {
     pub options: RunOptions,
     /// Replays that others ask for meanwhile.
     pub requests: Arc<Requests>,
+    /// The run's id, where the queue has begun it. None: it begins now.
+    pub begun: Option<String>,
 }
 
 impl Run {
@@ -72,13 +74,20 @@ impl Run {
     /// # Errors
     /// Only when the state itself fails; what fails in the pipeline is in the report.
     pub fn run(self) -> Result<RunReport> {
-        let Self { state, assembly, revive, stop, meters, options, requests } = self;
+        let Self { state, assembly, revive, stop, meters, options, requests, begun } = self;
         let clock = Instant::now();
-        let started = Utc::now();
         let pipeline = assembly.name.clone();
-        let interrupted = state.interrupted_runs(&pipeline)?;
-        let last = state.runs(&engine_state::RunFilter { pipeline: Some(pipeline.clone()), limit: 1 })?;
-        let run = state.begin_run(&pipeline, &options.trigger, started)?;
+        let (run, started, slot) = match begun {
+            Some(run) => begun_run(&state, run)?,
+            None => {
+                let started = Utc::now();
+                (state.begin_run(&pipeline, &options.trigger, started)?, started, None)
+            }
+        };
+        let mut interrupted = state.interrupted_runs(&pipeline)?;
+        interrupted.retain(|other| other.id != run);
+        let last = state.runs(&engine_state::RunFilter { pipeline: Some(pipeline.clone()), limit: 2 })?;
+        let last: Vec<_> = last.into_iter().filter(|other| other.id != run).collect();
         let times = assembly.sinks.iter().filter_map(|sink| Some((sink.name.clone(), sink.keep?))).collect();
         kept::forget(state.folder(), &pipeline, &times);
         // In this order: a crash in between leaves both runs open, not none.
@@ -103,9 +112,9 @@ impl Run {
 
         let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
         let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));
-        let since = state.last_succeeded_run(&pipeline)?.map(|run| run.started);
+        let range = assembly.range(state.last_succeeded_run(&pipeline)?.as_ref(), slot.unwrap_or(started));
         // A parameter without a value is told as any other failure of the run.
-        let (before, refused) = match assembly.variables(&run, started, since) {
+        let (before, refused) = match assembly.variables(&run, started, range) {
             Ok(variables) => (variables, None),
             Err(error) => (no_values(&run, started, &pipeline), Some(error)),
         };
@@ -136,6 +145,12 @@ impl Run {
         }
         Ok(report)
     }
+}
+
+/// A run that the queue has begun: its id, when, and for which slot.
+fn begun_run(state: &State, run: String) -> Result<(String, DateTime<Utc>, Option<DateTime<Utc>>)> {
+    let found = state.run(&run)?.ok_or_else(|| Error::internal(format!("run {run} is not known")))?;
+    Ok((run, found.started, found.slot))
 }
 
 fn no_values(run: &str, started: DateTime<Utc>, pipeline: &str) -> TemplateVariables {

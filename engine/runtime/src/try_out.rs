@@ -140,7 +140,8 @@ fn shown(rejection: Rejection) -> Vec<(String, Value)> {
 
 fn variables(assembly: &Assembly, state: Option<&State>) -> Result<TemplateVariables> {
     let last = state.map(|state| state.last_succeeded_run(&assembly.name)).transpose()?.flatten();
-    assembly.variables("preview", chrono::Utc::now(), last.map(|run| run.started))
+    let now = chrono::Utc::now();
+    assembly.variables("preview", now, assembly.range(last.as_ref(), now))
 }
 
 /// What decompresses the source's files, with a tap behind it.

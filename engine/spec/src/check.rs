@@ -126,6 +126,10 @@ pub fn check(
             diagnostics.push(found.at(&fault.part.map_or(span.clone(), |part| span.find(&part))));
         }
     }
+    if let (true, Some(schedule)) = (push, &draft.schedule) {
+        let found = Diagnostic::error("useless-key", "a source that receives on its own runs all the time");
+        diagnostics.push(found.at(&schedule.span).hint("remove `schedule:`"));
+    }
     fit::check(&draft, catalogue, &mut diagnostics);
     diagnostics.sort();
     let pipeline = draft.finish().filter(|_| !diagnostics.has_errors());

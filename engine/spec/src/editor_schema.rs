@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::catalogue::Catalogue;
 use crate::params::ParamKind;
 use crate::sandbox_schema;
+use crate::schedule::{Missed, Overlap};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// What a text must look like to stand for a number or a truth value.
@@ -54,6 +55,7 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                 "type": "string",
                 "default": "UTC",
             },
+            "schedule": schedule(),
             "source": {"$ref": "#/$defs/source"},
             "transforms": {
                 "description": "What happens to the rows, in order.",
@@ -101,6 +103,36 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
             "tests": {"description": "What `engine test` runs.", "type": "array", "items": test()},
         },
         "$defs": definitions,
+    })
+}
+
+fn schedule() -> Value {
+    let words = |all: &[&str]| json!(all);
+    json!({
+        "description": "When the pipeline runs by itself, under `engine serve` and `engine run`.",
+        "type": "object",
+        "additionalProperties": false,
+        "oneOf": [{"required": ["cron"]}, {"required": ["every"]}],
+        "properties": {
+            "cron": {
+                "description": "The times by the clock on the wall: minute, hour, day of the month, month, day of the week, and seconds in front of them if there are six. Names (`mon`, `jan`), `L` for the last, `#` for the n-th weekday of a month.",
+                "type": "string",
+            },
+            "every": {"description": "So long after one another, counted from 1970 in UTC; at least 1s.", "$ref": "#/$defs/duration"},
+            "timezone": {"description": "Whose local time `cron` is. Default: the pipeline's `timezone`.", "type": "string"},
+            "on_start": {"description": "It also runs when the engine starts.", "type": "boolean", "default": false},
+            "missed": {
+                "description": "What becomes of times at which no engine ran: one run for the latest of them, a run for each, or nothing.",
+                "enum": words(&Missed::ALL.map(Missed::as_str)),
+                "default": Missed::default().as_str(),
+            },
+            "overlap": {
+                "description": "What becomes of a time at which the run before still runs: nothing, or its run begins afterwards.",
+                "enum": words(&Overlap::ALL.map(Overlap::as_str)),
+                "default": Overlap::default().as_str(),
+            },
+            "jitter": {"description": "How much later a run may begin, so that not all begin together: for each time another delay below this one.", "default": "0s", "$ref": "#/$defs/duration"},
+        },
     })
 }
 

@@ -272,7 +272,7 @@ fn of_range(range: TimeRange, zone: Tz) -> BTreeMap<String, Value> {
     OF_EVERY_RUN.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }
 
-fn zone(reader: &mut Reader<'_>, entry: &Entry) -> Option<Tz> {
+pub(crate) fn zone(reader: &mut Reader<'_>, entry: &Entry) -> Option<Tz> {
     let text = reader.text(entry)?;
     let zone = text.parse::<Tz>();
     if zone.is_err() {

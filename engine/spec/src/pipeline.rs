@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::node::Config;
 use crate::params::Params;
 use crate::sandbox::SandboxWords;
+use crate::schedule::Schedule;
 use crate::source::Span;
 
 /// A chain from one source through transforms to one or more sinks.
@@ -21,6 +22,8 @@ pub struct Pipeline {
     pub description: Option<String>,
     /// What its templates can name beside the run itself.
     pub params: Params,
+    /// When it runs by itself.
+    pub schedule: Option<Schedule>,
     /// Where rows come from.
     pub source: Stage,
     /// What happens to them, in order.

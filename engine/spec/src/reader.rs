@@ -14,12 +14,14 @@ use crate::pipeline::{
     SpoolOptions, Stage, TestCase, TestInput,
 };
 use crate::sandbox::SandboxWords;
+use crate::schedule::Schedule;
 
-const PIPELINE_KEYS: [&str; 19] = [
+const PIPELINE_KEYS: [&str; 20] = [
     "name",
     "description",
     "params",
     "timezone",
+    "schedule",
     "source",
     "transforms",
     "sinks",
@@ -64,6 +66,7 @@ pub(crate) struct Draft {
     name: Option<String>,
     description: Option<String>,
     pub(crate) params: Params,
+    pub(crate) schedule: Option<Schedule>,
     pub(crate) source: Option<Stage>,
     pub(crate) transforms: Vec<Stage>,
     pub(crate) sinks: Vec<Stage>,
@@ -85,6 +88,7 @@ impl Draft {
             name: self.name?,
             description: self.description,
             params: self.params,
+            schedule: self.schedule,
             source: self.source?,
             transforms: self.transforms,
             sinks: self.sinks,
@@ -118,6 +122,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let default = retry.over(&Retry { on_exhausted: exhausted, ..Retry::default() });
     let description = fields.get("description").and_then(|entry| reader.text(entry));
     let params = Params::read(&mut reader, fields.get("params"), fields.get("timezone"));
+    let schedule = fields.get("schedule").and_then(|entry| Schedule::read(&mut reader, entry, params.zone));
     let source = reader
         .required(&fields, "source", "add `source:` with `use:` and `with:`")
         .and_then(|entry| stage(&mut reader, &entry.value, Position::Source, &default));
@@ -148,6 +153,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
         name,
         description,
         params,
+        schedule,
         source,
         transforms,
         sinks,

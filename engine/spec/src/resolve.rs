@@ -20,6 +20,7 @@ use crate::pipeline::{
 use crate::references::Environment;
 use crate::render::url_passwords;
 use crate::sandbox::SandboxWords;
+use crate::schedule::Schedule;
 use crate::source::Span;
 use crate::template::{TemplateVariables, render_template};
 
@@ -32,6 +33,8 @@ pub struct ResolvedPipeline {
     pub description: Option<String>,
     /// See [`Pipeline::params`].
     pub params: Params,
+    /// See [`Pipeline::schedule`].
+    pub schedule: Option<Schedule>,
     /// Where rows come from.
     pub source: ResolvedStage,
     /// What happens to them, in order.
@@ -220,6 +223,7 @@ pub fn resolve(
         name: pipeline.name.clone(),
         description: pipeline.description.clone(),
         params: pipeline.params.clone(),
+        schedule: pipeline.schedule.clone(),
         source,
         transforms,
         sinks,

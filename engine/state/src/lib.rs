@@ -43,6 +43,7 @@ mod operations;
 mod remembered;
 mod retention;
 mod runs;
+mod schedules;
 mod schema;
 pub mod spool;
 mod store;
@@ -58,6 +59,7 @@ pub use mirror::Mirror;
 pub use notices::{Health, KEPT_NOTICES, Notice};
 pub use retention::KEPT_WINDOWS;
 pub use runs::{KEPT_RUNS, Outcome, Run, RunFilter};
+pub use schedules::{Decision, Reached, Waiting, Wanted};
 pub use spool::{Spool, SpoolOptions};
 pub use store::State;
 pub use windows::{NewWindow, SinkPlan, Window, WindowKind, WindowSink};
@@ -85,3 +87,6 @@ pub const FAILPOINTS: &[&str] = &[
     "spool::truncated",
     "state::run_ended",
 ];
+
+/// Those of a schedule, each right after its write is durable: its slots are decided on, a run has left the queue.
+pub const SCHEDULE_FAILPOINTS: &[&str] = &["state::schedule_decided", "state::waiting_begun"];

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::State;
 use crate::error::{Fault, Step};
 use crate::notices::{self, Health};
+use crate::schedules::Wanted;
 use crate::store::{json_from_optional, json_text, now_text, time_from, time_text};
 
 /// Ended runs kept a pipeline; older ones go when a newer one ends.
@@ -56,6 +57,10 @@ pub struct Run {
     pub pipeline: String,
     /// What began it: `command`, `schedule`, `api`, …
     pub trigger: String,
+    /// The time of the schedule that it is for.
+    pub slot: Option<DateTime<Utc>>,
+    /// Values of parameters that it was given, by name.
+    pub params: Option<Value>,
     /// When it began.
     pub started: DateTime<Utc>,
     /// When it ended. None: it runs, or the engine died in it.
@@ -64,6 +69,13 @@ pub struct Run {
     pub outcome: Option<Outcome>,
     /// What it reported at its end.
     pub report: Option<Value>,
+}
+
+impl Run {
+    /// The end of the time that it is about: its slot, or else when it began.
+    pub fn about(&self) -> DateTime<Utc> {
+        self.slot.unwrap_or(self.started)
+    }
 }
 
 /// Which runs to list.
@@ -75,19 +87,18 @@ pub struct RunFilter {
     pub limit: usize,
 }
 
-const COLUMNS: &str = "SELECT id, pipeline, trigger, started, ended, outcome, report FROM runs";
+const COLUMNS: &str = "SELECT id, pipeline, trigger, started, ended, outcome, report, slot, params FROM runs";
 
 impl State {
     /// Stores that a run begins, and gives it its id.
     pub fn begin_run(&self, pipeline: &str, trigger: &str, started: DateTime<Utc>) -> Result<String> {
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let id = format!("{}-{}", started.format("%Y%m%dT%H%M%S%6fZ"), &unique[..8]);
-        self.write("begin a run", |transaction| {
-            transaction
-                .prepare_cached("INSERT INTO runs (id, pipeline, trigger, started) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![id, pipeline, trigger, time_text(started)])?;
-            Ok(())
-        })?;
+        let wanted = Wanted {
+            pipeline: pipeline.to_owned(),
+            trigger: trigger.to_owned(),
+            slot: None,
+            params: Value::Object(serde_json::Map::new()),
+        };
+        let id = self.write("begin a run", |transaction| begin(transaction, &wanted, started))?;
         fail_point!("state::run_begun");
         Ok(id)
     }
@@ -151,6 +162,30 @@ impl State {
         })
     }
 
+    /// The newest run of a pipeline that has ended, however.
+    pub fn last_ended_run(&self, pipeline: &str) -> Result<Option<Run>> {
+        self.look("look up the last run", |transaction| {
+            let sql = format!("{COLUMNS} WHERE pipeline = ?1 AND ended IS NOT NULL ORDER BY id DESC LIMIT 1");
+            Ok(collect(transaction, &sql, params![pipeline])?.pop())
+        })
+    }
+
+    /// How many of a pipeline's runs that are kept ended how.
+    pub fn run_counts(&self, pipeline: &str) -> Result<Vec<(Outcome, u64)>> {
+        self.look("count the runs", |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT outcome, count(*) FROM runs WHERE pipeline = ?1 AND outcome IS NOT NULL GROUP BY outcome",
+            )?;
+            let mut rows = statement.query([pipeline])?;
+            let mut counts = Vec::new();
+            while let Some(row) = rows.next()? {
+                let outcome: String = row.get(0)?;
+                counts.push((Outcome::from_text(&outcome)?, row.get::<_, i64>(1)? as u64));
+            }
+            Ok(counts)
+        })
+    }
+
     /// Runs of a pipeline that began and never ended, oldest first. For the holder of
     /// the state before it begins a run of its own: these are the ones in which the
     /// engine died. End them, then complete their windows.
@@ -185,6 +220,26 @@ impl State {
     }
 }
 
+/// Stores that a run begins, and gives it its id.
+pub(crate) fn begin(transaction: &Transaction<'_>, wanted: &Wanted, started: DateTime<Utc>) -> Step<String> {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    let id = format!("{}-{}", started.format("%Y%m%dT%H%M%S%6fZ"), &unique[..8]);
+    let params = wanted.params.as_object().filter(|params| !params.is_empty()).map(json_text).transpose()?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO runs (id, pipeline, trigger, started, slot, params) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            id,
+            wanted.pipeline,
+            wanted.trigger,
+            time_text(started),
+            wanted.slot.map(time_text),
+            params
+        ])?;
+    Ok(id)
+}
+
 fn collect(transaction: &Transaction<'_>, sql: &str, params: impl rusqlite::Params) -> Step<Vec<Run>> {
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
@@ -204,6 +259,8 @@ fn from_row(row: &Row<'_>) -> Step<Run> {
         ended: row.get::<_, Option<String>>(4)?.as_deref().map(time_from).transpose()?,
         outcome: row.get::<_, Option<String>>(5)?.as_deref().map(Outcome::from_text).transpose()?,
         report: json_from_optional(row.get(6)?)?,
+        slot: row.get::<_, Option<String>>(7)?.as_deref().map(time_from).transpose()?,
+        params: json_from_optional(row.get(8)?)?,
     })
 }
 

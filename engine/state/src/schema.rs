@@ -12,7 +12,8 @@ pub(crate) const LAYOUT: u64 = (MIGRATIONS.len() - LOCAL_STEPS) as u64;
 
 /// Ordered steps; a file whose `user_version` is *n* has the first *n* behind it.
 /// A step that was released is never edited: add another.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES, REMEMBERED, TOLD];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[FIRST, MIRROR, COLUMNS, BACKFILLS, ANSWERS, NOTICES, REMEMBERED, TOLD, SCHEDULES];
 
 const FIRST: &str = "
     -- The state's id and when it was made.
@@ -227,6 +228,31 @@ const TOLD: &str = "
     -- Why the last attempt has failed: an error, with its time.
     ALTER TABLE deliveries ADD COLUMN failure TEXT;
     CREATE INDEX windows_to_tell ON windows (pipeline, id) WHERE tells = 1 AND finished IS NOT NULL;
+";
+
+const SCHEDULES: &str = "
+    -- How far schedules have been decided on. NULL: only paused so far.
+    CREATE TABLE schedules (
+        pipeline  TEXT PRIMARY KEY,
+        times     TEXT,
+        reached   TEXT,
+        paused    INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Runs that are to begin.
+    CREATE TABLE waiting (
+        number    INTEGER PRIMARY KEY AUTOINCREMENT,
+        pipeline  TEXT NOT NULL,
+        trigger   TEXT NOT NULL,
+        slot      TEXT,
+        params    TEXT NOT NULL,
+        since     TEXT NOT NULL,
+        UNIQUE (pipeline, slot)
+    );
+
+    -- What a run is for: the time of a schedule, the values of parameters that were given.
+    ALTER TABLE runs ADD COLUMN slot TEXT;
+    ALTER TABLE runs ADD COLUMN params TEXT;
 ";
 
 /// How many steps the file has behind it.

@@ -1,0 +1,19 @@
+//! The service around runs: schedules, the queue, and what others see of it.
+//!
+//! # Invariants
+//!
+//! - What is decided is stored before it is done: a slot is decided on once, and a run that has begun is in the state.
+//! - A pipeline does one thing at a time; of all runs so many at a time as the service is told.
+//! - Nothing of one pipeline stops another, and nothing of any pipeline stops the service.
+//! - Nothing here knows a connector, where pipelines come from, or the command line.
+
+mod clock;
+mod due;
+mod pipelines;
+mod queue;
+mod service;
+
+pub use clock::{Clock, SetClock, SystemClock};
+pub use due::{Due, MOST_MISSED, ON_TIME, SET_BACK, due};
+pub use pipelines::{Entry, Loader, Ready, Tally};
+pub use service::{OnReport, Options, Refusal, Service};

@@ -1,0 +1,158 @@
+//! Pipelines as the service gets them, and how each stands.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use engine_abi::Result;
+use engine_runtime::{Assembly, Meters, Requests, Revive, RunReport, Stop};
+use engine_state::{Outcome, Run};
+use serde_json::Value;
+
+/// Where pipelines come from: files, which change while the service runs.
+pub trait Loader: Send + Sync {
+    /// All of them, as they are now. `anew`: also what is around the files is looked at again.
+    ///
+    /// # Errors
+    /// Only what concerns all of them: a folder that cannot be read.
+    fn load(&self, anew: bool) -> Result<Vec<Entry>>;
+}
+
+/// A pipeline file.
+#[derive(Clone)]
+pub struct Entry {
+    /// The pipeline's name; where it has none that can be used, that of its file.
+    pub name: String,
+    /// The file, as a person would write it.
+    pub file: String,
+    /// The pipeline, or what is wrong with it.
+    pub pipeline: std::result::Result<Ready, String>,
+}
+
+/// A pipeline that can run.
+#[derive(Clone)]
+pub struct Ready {
+    /// With its components.
+    pub assembly: Arc<Assembly>,
+    /// Turns what an unfinished window stores into a pipeline.
+    pub revive: Arc<Revive>,
+    /// Another one, as soon as anything that its runs depend on is another.
+    pub fingerprint: String,
+}
+
+impl Ready {
+    /// Whether it runs all the time.
+    pub fn is_push(&self) -> bool {
+        self.assembly.source.is_push()
+    }
+}
+
+/// A pipeline of the service.
+pub(crate) struct Pipeline {
+    pub(crate) file: String,
+    /// As it runs next. None: its file has never been right since the service began.
+    pub(crate) ready: Option<Ready>,
+    /// What is wrong with its file as it is now.
+    pub(crate) broken: Option<String>,
+    /// Its file is there no longer: it goes when its run has ended.
+    pub(crate) gone: bool,
+    pub(crate) reached: Option<DateTime<Utc>>,
+    /// The schedule that it has reached that time of.
+    pub(crate) times: Option<String>,
+    pub(crate) paused: bool,
+    /// The next slot. None: not looked at yet, or there is none.
+    pub(crate) next: Option<DateTime<Utc>>,
+    pub(crate) looked_at: bool,
+    pub(crate) active: Option<Active>,
+    /// How often it ran, and how.
+    pub(crate) tally: Tally,
+    /// The last run that ended.
+    pub(crate) last: Option<Run>,
+    /// Push sources: how often it ended in a row although nobody asked it to.
+    pub(crate) falls: u32,
+}
+
+impl Pipeline {
+    pub(crate) fn new(file: String) -> Self {
+        Self {
+            file,
+            ready: None,
+            broken: None,
+            gone: false,
+            reached: None,
+            times: None,
+            paused: false,
+            next: None,
+            looked_at: false,
+            active: None,
+            tally: Tally::default(),
+            last: None,
+            falls: 0,
+        }
+    }
+
+    /// The schedule in words, as the state remembers it.
+    pub(crate) fn words(&self) -> Option<String> {
+        let schedule = self.ready.as_ref()?.assembly.schedule.as_ref()?;
+        Some(format!("{} {}", schedule.times, schedule.zone.name()))
+    }
+}
+
+/// What a pipeline is doing.
+pub(crate) struct Active {
+    pub(crate) run: String,
+    pub(crate) trigger: String,
+    pub(crate) slot: Option<DateTime<Utc>>,
+    pub(crate) started: DateTime<Utc>,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) stop: Stop,
+    /// It is of a source that receives, and has no end.
+    pub(crate) endless: bool,
+}
+
+/// How often a pipeline ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Runs that ended.
+    pub total: u64,
+    /// Those that succeeded.
+    pub succeeded: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Slots at which the run before still ran.
+    pub overlapped: u64,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        self.total += 1;
+        match outcome {
+            Outcome::Succeeded => self.succeeded += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Stopped => {}
+        }
+    }
+}
+
+/// A run that is over, as the state will tell it.
+pub(crate) fn ended(report: &RunReport, active: &Active) -> Run {
+    Run {
+        id: report.run.clone(),
+        pipeline: report.pipeline.clone(),
+        trigger: active.trigger.clone(),
+        slot: active.slot,
+        params: None,
+        started: report.started,
+        ended: Some(Utc::now()),
+        outcome: Some(report.outcome),
+        report: serde_json::to_value(report).ok(),
+    }
+}
+
+/// Values of parameters, as a pipeline takes them.
+pub(crate) fn texts(params: &Value) -> std::collections::BTreeMap<String, String> {
+    let entries = params.as_object().into_iter().flatten();
+    entries
+        .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect()
+}
