@@ -17,7 +17,7 @@ pub struct Arguments {
 }
 
 /// Settings of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The state folder [env: ENGINE_STATE] [default: `.engine` beside the pipeline files]
     #[arg(long, global = true, value_name = "DIR")]
@@ -37,6 +37,8 @@ pub struct Global {
 pub enum Command {
     /// Run pipelines until they are done, or until stopped
     Run(Run),
+    /// Run pipelines on their schedules and on demand, until stopped
+    Serve(Serve),
     /// Read old windows of a pipeline once more; its next run goes on where it would have without
     Backfill(Backfill),
     /// Find everything that is wrong with pipeline files
@@ -106,6 +108,22 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
+pub struct Serve {
+    /// Pipeline files, or folders of which every pipeline file counts; changes are noticed
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The most runs at a time; the rest waits in order. Sources that receive do not count
+    #[arg(long, value_name = "NUMBER", default_value = "64")]
+    pub max_runs: std::num::NonZeroU16,
+    /// After a request to stop, how long received data is still delivered
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub drain: Duration,
+    /// How long a sink may take nothing, while others do, before it is left behind and goes on alone
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub stall: Duration,
+}
+
+#[derive(Debug, Clone, Default, Args)]
 pub struct Set {
     /// The value of a parameter of the pipelines, under `params:`; may come several times
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]

@@ -9,6 +9,7 @@ use engine_state::{DeliveryFilter, DeliveryRecord, State};
 use serde_json::{Value, json};
 
 use crate::arguments::{Deliveries, DeliveriesOf, Global};
+use crate::control::Request;
 use crate::exit::Exit;
 use crate::project::Project;
 use crate::run::{Running, exit_of, print};
@@ -168,9 +169,10 @@ fn resend(global: &Global, file: &Path, window: u64, sinks: &[String], again: bo
             .into());
     }
     if control::is_served(&folder) {
-        return Err(Error::unavailable("an engine that is running holds the state")
-            .hint("try again when it is done")
-            .into());
+        let (pipeline, sinks) = (assembly.name.clone(), sinks.to_vec());
+        let report = control::request(global, &folder, Request::Resend { pipeline, window, sinks, again })?;
+        output::json(&report);
+        return Ok(if report["outcome"] == "failed" { Exit::Failed } else { Exit::Done });
     }
     let state = Arc::new(remote::open_state(global, &folder)?);
     logging::start(&folder, global.verbose);

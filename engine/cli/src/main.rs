@@ -16,6 +16,7 @@ mod exit;
 mod explain;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod files;
 mod logging;
 mod output;
 mod places;
@@ -27,6 +28,7 @@ mod run;
 mod runs;
 mod sandbox;
 mod schema;
+mod serve;
 mod state;
 mod test;
 mod validate;
@@ -45,6 +47,7 @@ fn main() -> std::process::ExitCode {
     failpoints::arm();
     let result = match &arguments.command {
         Command::Run(command) => run::run(&arguments.global, command),
+        Command::Serve(command) => serve::run(&arguments.global, command),
         Command::Backfill(command) => backfill::run(&arguments.global, command),
         Command::Validate(command) => validate::run(&arguments.global, command),
         Command::Explain(command) => explain::run(&arguments.global, command),

@@ -9,6 +9,7 @@ use engine_host::Modules;
 use engine_runtime::Assembly;
 use engine_spec::{Catalogue, Connections, Diagnostics, Isolation, Parsed, Pipeline, ResolvedPipeline, StateUse};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::arguments::{Global, Set};
 use crate::environment::Outside;
@@ -104,6 +105,13 @@ impl Project {
     /// Reads and checks files. Fails only when something around them cannot be
     /// used; what is wrong with a file is in its diagnostics.
     pub fn load(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
+        let project = Self::load_each(global, files, state)?;
+        project.refuse_doubles()?;
+        Ok(project)
+    }
+
+    /// The same, of files that need not go together.
+    pub fn load_each(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
         let parsed = read(files)?;
         // Each once, however many files lie in it.
         let in_folders: BTreeSet<_> = parsed.iter().map(|file| file.folder.as_path()).collect();
@@ -135,7 +143,6 @@ impl Project {
             let pipeline = pipeline.filter(|_| !diagnostics.has_errors());
             project.files.push(PipelineFile { path, folder, pipeline, diagnostics });
         }
-        project.refuse_doubles()?;
         Ok(project)
     }
 
@@ -168,6 +175,17 @@ impl Project {
         let mut assemblies = self.assembled()?;
         set_params(&mut assemblies, set)?;
         Ok(assemblies.into_iter().map(Arc::new).collect())
+    }
+
+    /// The pipeline of a file, ready to run, and a text that is another as soon as the pipeline is.
+    pub fn assembled_file(&self, file: &PipelineFile, set: &Set) -> Result<(Assembly, String), Failure> {
+        let Some(pipeline) = &file.pipeline else { return Err(file.diagnostics.clone().into()) };
+        let values = self.values(file, pipeline)?;
+        let mut assembly = self.assembly(file, pipeline, &values).map_err(Failure::Errors)?;
+        for (name, value) in set.set.iter().filter(|(name, _)| assembly.params.has(name)) {
+            assembly.set.insert(name.clone(), value.clone());
+        }
+        Ok((assembly, fingerprint(pipeline, &values)))
     }
 
     fn assembled(&self) -> Result<Vec<Assembly>, Failure> {
@@ -286,7 +304,7 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<ParsedFile>> {
     Ok(parsed)
 }
 
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
+pub fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let hint = match error.kind() {
         std::io::ErrorKind::NotFound => "name a pipeline file, such as pipelines/quickstart.yaml".to_owned(),
         std::io::ErrorKind::IsADirectory => format!("name the files in it, such as {}/*.yaml", path.display()),
@@ -313,6 +331,23 @@ fn set_params(assemblies: &mut [Assembly], set: &Set) -> Result<(), Failure> {
         assembly.variables("set", now, assembly.range(None, now))?;
     }
     Ok(())
+}
+
+/// A hash of all that decides about the runs of a pipeline, secrets included.
+fn fingerprint(pipeline: &Pipeline, values: &ResolvedPipeline) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |text: String| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    add(engine_spec::definition(pipeline).to_string());
+    // What is not in a definition, such as the schedule; configurations show only their keys here.
+    add(format!("{values:?}"));
+    for stage in values.stages() {
+        add(stage.with.value.to_string());
+        stage.compression.iter().chain(&stage.format).for_each(|format| add(format.with.value.to_string()));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The words that every report shows.

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::arguments::{self, Global};
+use crate::control::Holder;
 use crate::exit::{Exit, Failure, style};
 use crate::project::Project;
 use crate::{console, control, logging, output, places, remote};
@@ -45,7 +46,7 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
         accept_schema: command.accept_schema,
     };
     let running: Arc<Vec<Running>> = Arc::new(assemblies.into_iter().map(Running::new).collect());
-    let control = control::serve(&folder, &state, &running);
+    let control = control::serve(&folder, &state, Holder::Runs(Arc::clone(&running)));
     if let Err(error) = control {
         tracing::warn!("other commands cannot reach this engine: {error}");
     }

@@ -304,7 +304,9 @@ impl Service {
         };
         let mut tasks = Vec::new();
         for (name, ready) in &pipelines {
-            let Some(ready) = ready.as_ref().filter(|ready| !ready.is_push()) else { continue };
+            if ready.as_ref().is_none_or(Ready::is_push) {
+                continue;
+            }
             if waiting.iter().any(|it| it.pipeline == *name && it.trigger == RESUME) {
                 continue;
             }
