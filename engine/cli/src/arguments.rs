@@ -66,6 +66,9 @@ pub enum Command {
     /// How far pipelines have got
     #[command(subcommand)]
     State(State),
+    /// Who may ask a service
+    #[command(subcommand)]
+    Tokens(Tokens),
     /// JSON Schemas, for editors
     Schema(Schema),
     /// How the engine starts itself for a module with `isolation: process`
@@ -112,6 +115,18 @@ pub struct Serve {
     /// Pipeline files, or folders of which every pipeline file counts; changes are noticed
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Where it is reached; elsewhere than on this machine only once there is a token
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub listen: std::net::SocketAddr,
+    /// A name that it is reached by, besides its addresses; can be repeated
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
+    /// A PEM file with a certificate and its chain: it is reached by HTTPS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's key
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// The most runs at a time; the rest waits in order. Sources that receive do not count
     #[arg(long, value_name = "NUMBER", default_value = "64")]
     pub max_runs: std::num::NonZeroU16,
@@ -419,6 +434,33 @@ pub enum State {
         /// The pipeline
         pipeline: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Tokens {
+    /// Make one, and show it once
+    Add {
+        /// Whose it is
+        name: String,
+        /// What it allows
+        #[arg(long, default_value = "read")]
+        role: RoleWord,
+    },
+    /// List them; what they are is not known
+    List,
+    /// Remove one
+    Remove {
+        /// Whose it is
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum RoleWord {
+    /// Look
+    Read,
+    /// Also trigger, pause, replay, resend, drop, reload
+    Operate,
 }
 
 #[derive(Debug, Args)]

@@ -86,6 +86,19 @@ fn check(global: &Global, folder: &Path) -> crate::Result {
     Ok(if all_well { Exit::Done } else { Exit::Environment })
 }
 
+/// Tries one connection of a folder out. None: it has none of that name.
+pub fn check_one(global: &Global, folder: &Path, name: &str) -> engine_abi::Result<Option<String>> {
+    let (around, modules, diagnostics) = match examine(global, folder) {
+        Ok(found) => found,
+        Err(failure) => return Err(failure.into_error()),
+    };
+    let Some(connection) = around.connections.entries.get(name) else { return Ok(None) };
+    if diagnostics.has_errors() {
+        return Err(Failure::from(diagnostics).into_error());
+    }
+    try_out(&modules, &around, connection, folder).map(Some)
+}
+
 /// Tries a connection out as what can use it: as a source, and where that is not well, as a sink. An API that only
 /// takes records refuses to be asked for them.
 fn try_out(modules: &Modules, around: &Around, connection: &Connection, folder: &Path) -> engine_abi::Result<String> {

@@ -51,6 +51,18 @@ impl Failure {
         Self::Error(error, Some(Exit::Environment))
     }
 
+    /// One error that says it all.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Error(error, _) => error,
+            Self::Errors(errors) => {
+                let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                Error::config(messages.join("\n"))
+            }
+            Self::Diagnostics(diagnostics) => Error::config(diagnostics.render(Style::Plain).trim_end()),
+        }
+    }
+
     /// Tells it on stderr (as JSON where that was asked for).
     pub fn print(self, json: bool) -> Exit {
         match self {

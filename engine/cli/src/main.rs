@@ -31,6 +31,7 @@ mod schema;
 mod serve;
 mod state;
 mod test;
+mod tokens;
 mod validate;
 
 use clap::Parser;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Command::DeadLetters(command) => dead_letters::run(&arguments.global, command),
         Command::Deliveries(command) => deliveries::run(&arguments.global, command),
         Command::State(command) => state::run(&arguments.global, command),
+        Command::Tokens(command) => tokens::run(&arguments.global, command),
         Command::Schema(command) => schema::run(&arguments.global, command),
         #[cfg(feature = "failpoints")]
         Command::Failpoints => failpoints::list(),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use engine_abi::Error;
 use engine_runtime::{RunOptions, Stop};
-use engine_server::{Options, Service, SystemClock};
+use engine_server::{Connections, Http, Options, Service, SystemClock};
 
 use crate::arguments::{self, Global};
 use crate::control::{self, Holder};
 use crate::exit::{Exit, Failure};
 use crate::files::Files;
-use crate::{logging, places, remote, run};
+use crate::project::Around;
+use crate::{connections, console, logging, places, remote, run};
 
 pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     for path in &command.paths {
@@ -37,11 +38,61 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     if let Err(error) = control::serve(&folder, &state, Holder::Service(Arc::clone(&service))) {
         tracing::warn!("other commands cannot reach this engine: {error}");
     }
+    let http = Http {
+        listen: command.listen,
+        tls: command.tls_certificate.clone().zip(command.tls_key.clone()),
+        hosts: command.host.clone(),
+        folder: folder.clone(),
+        mask: Box::new(console::masked),
+        connections: Box::new(Named { global: global.clone(), folders: folders(&command.paths)? }),
+    };
+    let listening = engine_server::start(&service, http)?;
+    let scheme = if command.tls_certificate.is_some() { "https" } else { "http" };
+    tracing::info!("the service is at {scheme}://{}", listening.address);
     let ended = service.run();
+    // Whatever ended it: nobody is answered any more.
+    stop.drain();
+    listening.join();
     let _ = std::fs::remove_file(folder.join(control::SOCKET));
     remote::give_back(&state);
     ended?;
     Ok(Exit::Done)
+}
+
+/// The named connections of some folders.
+struct Named {
+    global: Global,
+    folders: Vec<PathBuf>,
+}
+
+impl Connections for Named {
+    fn list(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut all = Vec::new();
+        for folder in &self.folders {
+            let around = Around::of(folder)?;
+            all.extend(around.connections.entries.iter().map(|(name, it)| (name.clone(), it.component.clone())));
+        }
+        Ok(all)
+    }
+
+    fn check(&self, name: &str) -> Option<Result<String, Error>> {
+        self.folders.iter().find_map(|folder| match connections::check_one(&self.global, folder, name) {
+            Ok(found) => found.map(Ok),
+            Err(error) => Some(Err(error)),
+        })
+    }
+}
+
+/// The folders that pipeline files lie in, each once.
+fn folders(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut folders = Vec::new();
+    for path in paths {
+        let folder = if path.is_dir() { std::path::absolute(path)? } else { places::folder_of(path)? };
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    Ok(folders)
 }
 
 /// The state of a service: the one that is named, else `.engine` in the only folder that it has.

@@ -288,6 +288,8 @@ pub struct NoticePart {
 pub struct Assembly {
     /// The pipeline's name.
     pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// The folder that relative paths are relative to.
     pub folder: PathBuf,
     /// What its templates can name beside the run itself.
@@ -389,6 +391,7 @@ impl Assembly {
         };
         Ok(Self {
             name: pipeline.name.clone(),
+            description: pipeline.description.clone(),
             folder: folder.to_owned(),
             params: pipeline.params.clone(),
             schedule: pipeline.schedule.clone(),

@@ -156,6 +156,7 @@ fn has_same_source(window: &Window, current: &Assembly) -> bool {
 fn wait_or_give_up(shared: &Shared, budget: &mut Budget, error: Error, doing: &str) -> Result<()> {
     match budget.failed_with(&error) {
         Next::After(pause) if shared.stop.sleep(pause) => {
+            shared.meters.retried();
             tracing::warn!(
                 pipeline = shared.pipeline(),
                 attempt = budget.failed(),

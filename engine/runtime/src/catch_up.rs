@@ -51,6 +51,7 @@ pub(crate) fn catch_up(
             let refused = of_sink && error.kind == ErrorKind::Rejected;
             match if refused { Next::Spent } else { budget.failed_with(&error) } {
                 Next::After(pause) => {
+                    shared.meters.retried();
                     tracing::warn!(
                         pipeline = shared.pipeline(),
                         sink,

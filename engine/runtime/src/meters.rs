@@ -141,6 +141,10 @@ pub struct Meters {
     read: Mutex<Read>,
     /// Rows that went to the fan-out, also those of attempts that failed.
     passing: AtomicU64,
+    /// Outside operations that were tried again.
+    retries: AtomicU64,
+    /// What the spool of a push source holds, in bytes.
+    spooled: AtomicU64,
     sinks: Vec<(String, Arc<SinkMeter>)>,
 }
 
@@ -152,7 +156,8 @@ impl Meters {
     /// Meters for the sinks of these names.
     pub fn new<'a>(sinks: impl IntoIterator<Item = &'a str>) -> Self {
         let sinks = sinks.into_iter().map(|name| (name.to_owned(), Arc::default())).collect();
-        Self { read: Mutex::default(), passing: AtomicU64::new(0), sinks }
+        let (passing, retries, spooled) = Default::default();
+        Self { read: Mutex::default(), passing, retries, spooled, sinks }
     }
 
     /// The meter of a sink. One that the pipeline no longer has gets its own,
@@ -190,6 +195,24 @@ impl Meters {
     /// Rows that have passed the fan-out so far, for a progress display.
     pub fn rows_passing(&self) -> u64 {
         self.passing.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Outside operations that were tried again so far.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn spool_holds(&self, bytes: u64) {
+        self.spooled.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What the spool of a push source holds, in bytes; 0 for other sources.
+    pub fn spool_bytes(&self) -> u64 {
+        self.spooled.load(Ordering::Relaxed)
     }
 
     /// All figures as they are now.

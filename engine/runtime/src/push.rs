@@ -244,6 +244,7 @@ impl Push {
                 self.shared.stop.sleep(LOOK);
                 continue;
             }
+            self.shared.meters.spool_holds(self.spool.held_bytes());
             if self.spool.wait_beyond(self.position, LOOK)? {
                 self.linger(draining)?;
                 match self.window() {

@@ -1,6 +1,7 @@
 //! Byte-bounded queues between stages, each on a thread of its own.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,14 @@ use crate::stop::Stop;
 /// sources are asked for fit in; a single larger one passes alone. From 1 to
 /// 16 MiB a run takes the same time on two cores, and memory grows with them.
 pub const QUEUE_BYTES: usize = 2 << 20;
+
+/// What all queues of this process hold, in bytes.
+static QUEUED: AtomicUsize = AtomicUsize::new(0);
+
+/// What all queues of this process hold, in bytes.
+pub fn queued_bytes() -> usize {
+    QUEUED.load(Ordering::Relaxed)
+}
 
 /// How often a blocked sender looks whether it should stop.
 const STOP_CHECK: Duration = Duration::from_millis(50);
@@ -92,6 +101,7 @@ impl<T: Weight> Sender<T> {
             // What weighs nothing always fits: nobody waits to hear that a split has ended.
             if weight == 0 || inner.items.is_empty() || inner.bytes + weight <= self.0.capacity {
                 inner.bytes += weight;
+                QUEUED.fetch_add(weight, Ordering::Relaxed);
                 inner.items.push_back((item, weight));
                 self.0.changed.notify_all();
                 return Ok(());
@@ -129,6 +139,7 @@ impl<T> Receiver<T> {
         loop {
             if let Some((item, weight)) = inner.items.pop_front() {
                 inner.bytes -= weight;
+                QUEUED.fetch_sub(weight, Ordering::Relaxed);
                 inner.taken += 1;
                 self.0.changed.notify_all();
                 return Some(item);
@@ -154,7 +165,7 @@ impl<T> Drop for Receiver<T> {
         inner.receiver_gone = true;
         // What nobody will take need not stay in memory.
         inner.items.clear();
-        inner.bytes = 0;
+        QUEUED.fetch_sub(std::mem::take(&mut inner.bytes), Ordering::Relaxed);
         self.0.changed.notify_all();
     }
 }

@@ -9,11 +9,18 @@
 
 mod clock;
 mod due;
+mod figures;
+mod http;
 mod pipelines;
 mod queue;
 mod service;
+mod tokens;
+mod view;
 
 pub use clock::{Clock, SetClock, SystemClock};
 pub use due::{Due, MOST_MISSED, ON_TIME, SET_BACK, due};
+pub use http::{Connections, Http, Listening, start};
 pub use pipelines::{Entry, Loader, Ready, Tally};
 pub use service::{OnReport, Options, Refusal, Service};
+pub use tokens::{Role, Token, Tokens};
+pub use view::{PipelineView, Status};

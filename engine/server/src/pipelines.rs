@@ -8,6 +8,8 @@ use engine_runtime::{Assembly, Meters, Requests, Revive, RunReport, Stop};
 use engine_state::{Outcome, Run};
 use serde_json::Value;
 
+use crate::figures::Totals;
+
 /// Where pipelines come from: files, which change while the service runs.
 pub trait Loader: Send + Sync {
     /// All of them, as they are now. `anew`: also what is around the files is looked at again.
@@ -65,8 +67,12 @@ pub(crate) struct Pipeline {
     pub(crate) active: Option<Active>,
     /// How often it ran, and how.
     pub(crate) tally: Tally,
+    /// What its runs have done since the service started.
+    pub(crate) totals: Totals,
     /// The last run that ended.
     pub(crate) last: Option<Run>,
+    /// What the last run was about that succeeded.
+    pub(crate) last_good: Option<DateTime<Utc>>,
     /// Push sources: how often it ended in a row although nobody asked it to.
     pub(crate) falls: u32,
 }
@@ -85,7 +91,9 @@ impl Pipeline {
             looked_at: false,
             active: None,
             tally: Tally::default(),
+            totals: Totals::default(),
             last: None,
+            last_good: None,
             falls: 0,
         }
     }

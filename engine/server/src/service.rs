@@ -187,14 +187,19 @@ impl Service {
         for entry in entries {
             let is_new = !self.inner().pipelines.contains_key(&entry.name);
             let history = match is_new {
-                true => Some((self.state.run_counts(&entry.name)?, self.state.last_ended_run(&entry.name)?)),
+                true => Some((
+                    self.state.run_counts(&entry.name)?,
+                    self.state.last_ended_run(&entry.name)?,
+                    self.state.last_succeeded_run(&entry.name)?,
+                )),
                 false => None,
             };
             let mut inner = self.inner();
             let pipeline =
                 inner.pipelines.entry(entry.name.clone()).or_insert_with(|| Pipeline::new(entry.file.clone()));
-            if let Some((counts, last)) = history {
+            if let Some((counts, last, good)) = history {
                 pipeline.last = last;
+                pipeline.last_good = good.map(|run| run.about());
                 pipeline.tally.total = counts.iter().map(|(_, count)| count).sum();
                 pipeline.tally.succeeded = count_of(&counts, engine_state::Outcome::Succeeded);
                 pipeline.tally.failed = count_of(&counts, engine_state::Outcome::Failed);
@@ -204,12 +209,17 @@ impl Service {
                 }
             }
             pipeline.gone = false;
-            pipeline.file = entry.file;
+            pipeline.file.clone_from(&entry.file);
             match entry.pipeline {
                 Err(problem) => {
                     if pipeline.broken.as_ref() != Some(&problem) {
                         let goes_on = if pipeline.ready.is_some() { "; it goes on as it was" } else { "" };
-                        tracing::error!(pipeline = entry.name, "the file cannot be used{goes_on}: {problem}");
+                        let first = problem.lines().next().unwrap_or_default();
+                        tracing::error!(
+                            pipeline = entry.name,
+                            file = entry.file,
+                            "the file cannot be used{goes_on}: {first}"
+                        );
                     }
                     pipeline.broken = Some(problem);
                 }
@@ -527,6 +537,10 @@ impl Service {
             let active = pipeline.active.take();
             if let (Ok(report), Some(active)) = (&report, &active) {
                 pipeline.tally.count(report.outcome);
+                pipeline.totals.add(report, &active.meters);
+                if report.outcome == engine_state::Outcome::Succeeded {
+                    pipeline.last_good = Some(active.slot.unwrap_or(report.started));
+                }
                 pipeline.last = Some(ended(report, active));
             }
             pipeline.falls = match &task.work {
@@ -663,6 +677,11 @@ impl Service {
         tracing::info!(pipeline, "its schedule {}", if paused { "is paused" } else { "goes on" });
         self.wake();
         Ok(())
+    }
+
+    /// Whether schedules are followed: it was not asked to stop.
+    pub fn is_running(&self) -> bool {
+        !self.stop.draining()
     }
 
     /// Whether a pipeline is at work.

@@ -55,6 +55,7 @@ pub use dead_letters::{
     DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterStatus, MAX_PAGE, Mark, NewDeadLetter, Payload,
 };
 pub use ledger::{Delivery, DeliveryFilter, DeliveryRecord, Failure, RUN_SPLIT};
+pub use lock::create_private_folder;
 pub use mirror::Mirror;
 pub use notices::{Health, KEPT_NOTICES, Notice};
 pub use retention::KEPT_WINDOWS;

@@ -53,7 +53,7 @@ fn held(folder: &Path, file: &mut File) -> Error {
 }
 
 /// Makes `folder`, readable by its owner alone, and the folders above it as usual.
-pub(crate) fn create_private_folder(folder: &Path) -> Result<()> {
+pub fn create_private_folder(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

@@ -1,0 +1,113 @@
+//! The routes and their description, which come from the same functions.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http as HttpSecurity, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::Problem;
+use super::{Shared, api, basic, metrics};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "engine",
+        description = "What the service is doing, and what it can be asked for. With tokens, send one as `Authorization: Bearer …`.",
+        license(name = "Apache-2.0")
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "service", description = "What it is and how it is; of one pipeline where there are several: `?pipeline=name`"),
+        (name = "pipelines", description = "Every pipeline"),
+        (name = "runs", description = "What ran, runs and waits to"),
+        (name = "deliveries", description = "What went where"),
+        (name = "dead letters", description = "Records that were refused"),
+        (name = "connections", description = "Named addresses")
+    )
+)]
+struct Described;
+
+/// What any question can be answered with.
+const ALWAYS: [(StatusCode, &str); 7] = [
+    (StatusCode::BAD_REQUEST, "The question is not well formed"),
+    (StatusCode::UNAUTHORIZED, "A token is needed, and there is none or not a right one"),
+    (StatusCode::FORBIDDEN, "The token does not allow it, or the request comes from a page of another site"),
+    (StatusCode::REQUEST_TIMEOUT, "The request took too long"),
+    (StatusCode::MISDIRECTED_REQUEST, "The service is not known by the name that was asked for"),
+    (StatusCode::INTERNAL_SERVER_ERROR, "A bug of the engine"),
+    (StatusCode::SERVICE_UNAVAILABLE, "The state cannot be read now, or the service stops"),
+];
+/// What a question with a body can be answered with besides.
+const WITH_BODY: [(StatusCode, &str); 3] = [
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body has more than 1 MiB"),
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not JSON"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong"),
+];
+
+/// Every route with its description.
+pub(crate) fn routes() -> (Router<Arc<Shared>>, Document) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(basic::about))
+        .routes(routes!(basic::health))
+        .routes(routes!(basic::status))
+        .routes(routes!(basic::logs_answer))
+        .routes(routes!(basic::trigger))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(api::pipelines))
+        .routes(routes!(api::pipeline))
+        .routes(routes!(api::trigger))
+        .routes(routes!(api::pause))
+        .routes(routes!(api::unpause))
+        .routes(routes!(api::reload))
+        .routes(routes!(api::runs))
+        .routes(routes!(api::run))
+        .routes(routes!(api::cancel))
+        .routes(routes!(api::queue))
+        .routes(routes!(api::deliveries))
+        .routes(routes!(api::resend))
+        .routes(routes!(api::dead_letters))
+        .routes(routes!(api::dead_letter))
+        .routes(routes!(api::replay))
+        .routes(routes!(api::drop_letters))
+        .routes(routes!(api::connections))
+        .routes(routes!(api::check))
+        .split_for_parts();
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let with_body = operation.request_body.is_some();
+        let more = if with_body { &WITH_BODY[..] } else { &[] };
+        for (code, description) in ALWAYS.iter().chain(more) {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response =
+                ResponseBuilder::new().description(*description).content("application/json", problem).build();
+            operation.responses.responses.entry(code.as_u16().to_string()).or_insert_with(|| response.into());
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(HttpSecurity::new(HttpAuthScheme::Bearer)));
+    // Without tokens none is needed.
+    document.security =
+        Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, _, String>("token", [])]);
+    (router, document)
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post].into_iter().filter_map(Option::as_mut)
+}
+
+/// The description itself.
+pub(crate) fn own_routes(document: Arc<Document>) -> Router<Arc<Shared>> {
+    let text = document.to_json().unwrap_or_default();
+    Router::new().route("/openapi.json", get(move || async move { json(text) }))
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
