@@ -33,8 +33,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
         ..Options::default()
     };
     let loader = Arc::new(Files::new(global, &command.paths, &folder, &arguments::Set::default()));
-    let service =
-        Service::new(Arc::clone(&state), loader, Arc::new(SystemClock), options, stop.clone(), Box::new(|_| ()));
+    let service = Service::new(Arc::clone(&state), loader, Arc::new(SystemClock), options, stop.clone(), Vec::new());
     if let Err(error) = control::serve(&folder, &state, Holder::Service(Arc::clone(&service))) {
         tracing::warn!("other commands cannot reach this engine: {error}");
     }

@@ -48,6 +48,32 @@ impl Ready {
     }
 }
 
+/// A run that has begun.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Its pipeline.
+    pub pipeline: String,
+    /// Its id; none of a source that receives, and of replays and resends.
+    pub run: Option<String>,
+    /// What asked for it.
+    pub trigger: String,
+    /// The time of the schedule that it is for.
+    pub slot: Option<DateTime<Utc>>,
+    /// What it is called by whoever asked for it.
+    pub reference: Option<String>,
+    /// When it began.
+    pub started: DateTime<Utc>,
+}
+
+/// Who wants to know of runs. It is told by the run's own thread, which waits for it.
+pub trait Watcher: Send + Sync {
+    /// A run has begun.
+    fn begun(&self, begun: &Begun);
+
+    /// It has ended. An error: the state could not be written, or the engine has a bug.
+    fn ended(&self, begun: &Begun, report: &Result<RunReport>);
+}
+
 /// A pipeline of the service.
 pub(crate) struct Pipeline {
     pub(crate) file: String,
@@ -110,6 +136,7 @@ pub(crate) struct Active {
     pub(crate) run: String,
     pub(crate) trigger: String,
     pub(crate) slot: Option<DateTime<Utc>>,
+    pub(crate) reference: Option<String>,
     pub(crate) started: DateTime<Utc>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) requests: Arc<Requests>,
@@ -150,6 +177,7 @@ pub(crate) fn ended(report: &RunReport, active: &Active) -> Run {
         trigger: active.trigger.clone(),
         slot: active.slot,
         params: None,
+        reference: active.reference.clone(),
         started: report.started,
         ended: Some(Utc::now()),
         outcome: Some(report.outcome),

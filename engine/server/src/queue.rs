@@ -20,7 +20,7 @@ pub(crate) struct Task {
 /// What it is.
 pub(crate) enum Work {
     /// A run that stands in the state's queue.
-    Run { number: i64, trigger: String, slot: Option<DateTime<Utc>>, params: Value },
+    Run { number: i64, trigger: String, slot: Option<DateTime<Utc>>, params: Value, reference: Option<String> },
     /// Receiving, for as long as the service runs.
     Listen,
     /// Dead letters once more.
@@ -32,8 +32,8 @@ pub(crate) enum Work {
 impl Task {
     /// The run that waits in the state. `from`: not before this.
     pub(crate) fn of(waiting: Waiting, from: DateTime<Utc>) -> Self {
-        let Waiting { number, pipeline, trigger, slot, params, since } = waiting;
-        Self { pipeline, work: Work::Run { number, trigger, slot, params }, from, since }
+        let Waiting { number, pipeline, trigger, slot, params, reference, since } = waiting;
+        Self { pipeline, work: Work::Run { number, trigger, slot, params, reference }, from, since }
     }
 }
 
@@ -50,6 +50,14 @@ impl Work {
     pub(crate) fn slot(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Run { slot, .. } => *slot,
+            _ => None,
+        }
+    }
+
+    /// What it is called by whoever asked for it.
+    pub(crate) fn reference(&self) -> Option<&str> {
+        match self {
+            Self::Run { reference, .. } => reference.as_deref(),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::due::{Due, due};
-use crate::pipelines::{Active, Entry, Loader, Pipeline, Ready, ended, texts};
+use crate::pipelines::{Active, Begun, Entry, Loader, Pipeline, Ready, Watcher, ended, texts};
 use crate::queue::{Task, Work};
 
 /// How long the scheduler waits at most: a clock that is set is noticed within this.
@@ -67,9 +67,6 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Told of every run that ends.
-pub type OnReport = dyn Fn(&RunReport) + Send + Sync;
-
 /// Pipelines at work, by their schedules and on demand.
 pub struct Service {
     pub(crate) state: Arc<State>,
@@ -78,7 +75,7 @@ pub struct Service {
     pub(crate) options: Options,
     pub(crate) stop: Stop,
     pub(crate) started: DateTime<Utc>,
-    on_report: Box<OnReport>,
+    watchers: Vec<Arc<dyn Watcher>>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -105,10 +102,10 @@ impl Service {
         clock: Arc<dyn Clock>,
         options: Options,
         stop: Stop,
-        on_report: Box<OnReport>,
+        watchers: Vec<Arc<dyn Watcher>>,
     ) -> Arc<Self> {
         let (inner, changed, started) = (Mutex::default(), Condvar::new(), clock.now());
-        Arc::new(Self { state, clock, loader, options, stop, started, on_report, inner, changed })
+        Arc::new(Self { state, clock, loader, options, stop, started, watchers, inner, changed })
     }
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -326,7 +323,13 @@ impl Service {
             if is_read || !self.state.unfinished_windows(name)?.is_empty() {
                 tracing::info!(pipeline = name, run = run.id, "the engine ended in this run; it is taken up");
                 let params = run.params.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-                let wanted = Wanted { pipeline: name.clone(), trigger: RESUME.into(), slot: run.slot, params };
+                let wanted = Wanted {
+                    pipeline: name.clone(),
+                    trigger: RESUME.into(),
+                    slot: run.slot,
+                    params,
+                    reference: run.reference,
+                };
                 tasks.push(Task::of(self.state.enqueue(&wanted)?, now));
             }
         }
@@ -353,7 +356,13 @@ impl Service {
         };
         for pipeline in names {
             let params = Value::Object(serde_json::Map::new());
-            let waiting = self.state.enqueue(&Wanted { pipeline, trigger: "start".into(), slot: None, params })?;
+            let waiting = self.state.enqueue(&Wanted {
+                pipeline,
+                trigger: "start".into(),
+                slot: None,
+                params,
+                reference: None,
+            })?;
             let now = self.clock.now();
             self.inner().queue.push_back(Task::of(waiting, now));
         }
@@ -497,7 +506,7 @@ impl Service {
             if let Some(active) = self.inner().pipelines.get_mut(&task.pipeline).and_then(|it| it.active.as_mut()) {
                 active.run = run.clone().unwrap_or_default();
             }
-            let job = Job { ready, stop, meters, requests, run, options: self.options.run.clone() };
+            let job = Job { ready, stop, meters, requests, run, started: now, options: self.options.run.clone() };
             let name = task.pipeline.clone();
             self.thread(&name, move |service| service.work(task, job))?;
         }
@@ -509,6 +518,7 @@ impl Service {
             run: String::new(),
             trigger: work.trigger().to_owned(),
             slot: work.slot(),
+            reference: work.reference().map(str::to_owned),
             started: now,
             meters: Arc::new(Meters::new(ready.assembly.sinks.iter().map(|sink| sink.name.as_str()))),
             requests: Arc::default(),
@@ -522,15 +532,22 @@ impl Service {
     /// Does a task, on a thread of its own.
     fn work(self: Arc<Self>, task: Task, job: Job) {
         let name = task.pipeline.clone();
+        let begun = Begun {
+            pipeline: name.clone(),
+            run: job.run.clone(),
+            trigger: task.work.trigger().to_owned(),
+            slot: task.work.slot(),
+            reference: task.work.reference().map(str::to_owned),
+            started: job.started,
+        };
+        self.watchers.iter().for_each(|watcher| watcher.begun(&begun));
         let report = catch_unwind(AssertUnwindSafe(|| job.run(&self.state, &task.work)))
             .unwrap_or_else(|_| Err(Error::internal("the run has panicked; this is a bug of the engine")));
         match &report {
-            Ok(report) => {
-                told(report, task.work.trigger());
-                (self.on_report)(report);
-            }
+            Ok(report) => told(report, task.work.trigger()),
             Err(error) => tracing::error!(pipeline = name, kind = %error.kind, "the run has failed: {error}"),
         }
+        self.watchers.iter().for_each(|watcher| watcher.ended(&begun, &report));
         let mut inner = self.inner();
         let asked_to = job.stop.draining();
         if let Some(pipeline) = inner.pipelines.get_mut(&name) {
@@ -576,8 +593,17 @@ impl Service {
 
     // ---- what others ask for ----------------------------------------------------
 
-    /// Asks for a run of a pipeline. It begins when there is room.
-    pub fn trigger(&self, pipeline: &str, trigger: &str, params: Value) -> std::result::Result<(), Refusal> {
+    /// Asks for a run of a pipeline. It begins when there is room. `reference`: what it is called by whoever asks.
+    ///
+    /// # Errors
+    /// `Busy` while it runs or is about to; what is wrong with the parameters.
+    pub fn trigger(
+        &self,
+        pipeline: &str,
+        trigger: &str,
+        params: Value,
+        reference: Option<String>,
+    ) -> std::result::Result<(), Refusal> {
         if self.stop.draining() {
             return Err(Refusal::Stopping);
         }
@@ -599,7 +625,8 @@ impl Service {
             let now = self.clock.now();
             assembly.variables("trigger", now, assembly.range(None, now))?;
         }
-        let wanted = Wanted { pipeline: pipeline.to_owned(), trigger: trigger.to_owned(), slot: None, params };
+        let (pipeline, trigger) = (pipeline.to_owned(), trigger.to_owned());
+        let wanted = Wanted { pipeline, trigger, slot: None, params, reference };
         let waiting = self.state.enqueue(&wanted)?;
         let now = self.clock.now();
         self.inner().queue.push_back(Task::of(waiting, now));
@@ -705,6 +732,7 @@ struct Job {
     meters: Arc<Meters>,
     requests: Arc<engine_runtime::Requests>,
     run: Option<String>,
+    started: DateTime<Utc>,
     options: RunOptions,
 }
 

@@ -194,6 +194,8 @@ pub struct RunView {
     pub trigger: String,
     /// The time of the schedule that it is for.
     pub slot: Option<DateTime<Utc>>,
+    /// What it is called by whoever asked for it.
+    pub reference: Option<String>,
     /// When it began.
     pub started: DateTime<Utc>,
     /// When it ended.
@@ -206,9 +208,10 @@ pub struct RunView {
 
 impl From<engine_state::Run> for RunView {
     fn from(run: engine_state::Run) -> Self {
-        let engine_state::Run { id, pipeline, trigger, slot, params: _, started, ended, outcome, report } = run;
+        let engine_state::Run { id, pipeline, trigger, slot, params: _, reference, started, ended, outcome, report } =
+            run;
         let outcome = outcome.map(|outcome| outcome.as_str().to_owned());
-        Self { id, pipeline, trigger, slot, started, ended, outcome, report }
+        Self { id, pipeline, trigger, slot, reference, started, ended, outcome, report }
     }
 }
 

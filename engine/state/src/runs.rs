@@ -61,6 +61,8 @@ pub struct Run {
     pub slot: Option<DateTime<Utc>>,
     /// Values of parameters that it was given, by name.
     pub params: Option<Value>,
+    /// What it is called by whoever asked for it.
+    pub reference: Option<String>,
     /// When it began.
     pub started: DateTime<Utc>,
     /// When it ended. None: it runs, or the engine died in it.
@@ -87,7 +89,8 @@ pub struct RunFilter {
     pub limit: usize,
 }
 
-const COLUMNS: &str = "SELECT id, pipeline, trigger, started, ended, outcome, report, slot, params FROM runs";
+const COLUMNS: &str =
+    "SELECT id, pipeline, trigger, started, ended, outcome, report, slot, params, reference FROM runs";
 
 impl State {
     /// Stores that a run begins, and gives it its id.
@@ -97,6 +100,7 @@ impl State {
             trigger: trigger.to_owned(),
             slot: None,
             params: Value::Object(serde_json::Map::new()),
+            reference: None,
         };
         let id = self.write("begin a run", |transaction| begin(transaction, &wanted, started))?;
         fail_point!("state::run_begun");
@@ -227,7 +231,7 @@ pub(crate) fn begin(transaction: &Transaction<'_>, wanted: &Wanted, started: Dat
     let params = wanted.params.as_object().filter(|params| !params.is_empty()).map(json_text).transpose()?;
     transaction
         .prepare_cached(
-            "INSERT INTO runs (id, pipeline, trigger, started, slot, params) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO runs (id, pipeline, trigger, started, slot, params, reference) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             id,
@@ -235,7 +239,8 @@ pub(crate) fn begin(transaction: &Transaction<'_>, wanted: &Wanted, started: Dat
             wanted.trigger,
             time_text(started),
             wanted.slot.map(time_text),
-            params
+            params,
+            wanted.reference
         ])?;
     Ok(id)
 }
@@ -261,6 +266,7 @@ fn from_row(row: &Row<'_>) -> Step<Run> {
         report: json_from_optional(row.get(6)?)?,
         slot: row.get::<_, Option<String>>(7)?.as_deref().map(time_from).transpose()?,
         params: json_from_optional(row.get(8)?)?,
+        reference: row.get(9)?,
     })
 }
 

@@ -54,6 +54,8 @@ pub struct Waiting {
     pub slot: Option<DateTime<Utc>>,
     /// Values of parameters, by name.
     pub params: Value,
+    /// What it is called by whoever asked for it.
+    pub reference: Option<String>,
     /// Since when it waits.
     pub since: DateTime<Utc>,
 }
@@ -69,9 +71,11 @@ pub struct Wanted {
     pub slot: Option<DateTime<Utc>>,
     /// Values of parameters, by name: an object of texts.
     pub params: Value,
+    /// What it is called by whoever asks for it.
+    pub reference: Option<String>,
 }
 
-const WAITING: &str = "SELECT number, pipeline, trigger, slot, params, since FROM waiting";
+const WAITING: &str = "SELECT number, pipeline, trigger, slot, params, reference, since FROM waiting";
 
 impl State {
     /// How far every schedule has got that was ever decided on, or paused.
@@ -116,6 +120,7 @@ impl State {
                     trigger: "schedule".into(),
                     slot: Some(slot),
                     params: Value::Object(serde_json::Map::new()),
+                    reference: None,
                 };
                 waiting.push(enqueue(transaction, &wanted)?);
             }
@@ -170,12 +175,15 @@ impl State {
             let mut begun = Vec::new();
             for number in numbers {
                 let found = transaction
-                    .prepare_cached("DELETE FROM waiting WHERE number = ?1 RETURNING pipeline, trigger, slot, params")?
+                    .prepare_cached(
+                        "DELETE FROM waiting WHERE number = ?1 RETURNING pipeline, trigger, slot, params, reference",
+                    )?
                     .query_row([number], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?, row.get::<_, String>(3)?))
+                        let (slot, params): (Option<String>, String) = (row.get(2)?, row.get(3)?);
+                        Ok((row.get(0)?, row.get(1)?, slot, params, row.get(4)?))
                     })
                     .optional()?;
-                let Some((pipeline, trigger, slot, params)) = found else {
+                let Some((pipeline, trigger, slot, params, reference)) = found else {
                     begun.push(None);
                     continue;
                 };
@@ -184,6 +192,7 @@ impl State {
                     trigger,
                     slot: slot.as_deref().map(time_from).transpose()?,
                     params: json_from(&params)?,
+                    reference,
                 };
                 begun.push(Some(runs::begin(transaction, &wanted, started)?));
             }
@@ -200,25 +209,33 @@ fn enqueue(transaction: &Transaction<'_>, wanted: &Wanted) -> Step<Waiting> {
     let number = transaction
         .prepare_cached(
             // A slot that waits already is not to run twice: a clock that was set back may come to it again.
-            "INSERT INTO waiting (pipeline, trigger, slot, params, since) VALUES (?1, ?2, ?3, ?4, ?5) \
+            "INSERT INTO waiting (pipeline, trigger, slot, params, reference, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
              ON CONFLICT (pipeline, slot) DO UPDATE SET trigger = trigger RETURNING number",
         )?
         .query_row(
-            params![wanted.pipeline, wanted.trigger, slot, json_text(&wanted.params)?, time_text(since)],
+            params![
+                wanted.pipeline,
+                wanted.trigger,
+                slot,
+                json_text(&wanted.params)?,
+                wanted.reference,
+                time_text(since)
+            ],
             |row| row.get(0),
         )?;
-    let Wanted { pipeline, trigger, slot, params } = wanted.clone();
-    Ok(Waiting { number, pipeline, trigger, slot, params, since })
+    let Wanted { pipeline, trigger, slot, params, reference } = wanted.clone();
+    Ok(Waiting { number, pipeline, trigger, slot, params, reference, since })
 }
 
 fn from_row(row: &rusqlite::Row<'_>) -> Step<Waiting> {
-    let (slot, params, since): (Option<String>, String, String) = (row.get(3)?, row.get(4)?, row.get(5)?);
+    let (slot, params, since): (Option<String>, String, String) = (row.get(3)?, row.get(4)?, row.get(6)?);
     Ok(Waiting {
         number: row.get(0)?,
         pipeline: row.get(1)?,
         trigger: row.get(2)?,
         slot: slot.as_deref().map(time_from).transpose()?,
         params: json_from(&params)?,
+        reference: row.get(5)?,
         since: time_from(&since)?,
     })
 }

@@ -246,13 +246,16 @@ const SCHEDULES: &str = "
         trigger   TEXT NOT NULL,
         slot      TEXT,
         params    TEXT NOT NULL,
+        reference TEXT,
         since     TEXT NOT NULL,
         UNIQUE (pipeline, slot)
     );
 
-    -- What a run is for: the time of a schedule, the values of parameters that were given.
+    -- What a run is for: the time of a schedule, the values of parameters that were given, what it is called by
+    -- whoever asked for it.
     ALTER TABLE runs ADD COLUMN slot TEXT;
     ALTER TABLE runs ADD COLUMN params TEXT;
+    ALTER TABLE runs ADD COLUMN reference TEXT;
 ";
 
 /// How many steps the file has behind it.

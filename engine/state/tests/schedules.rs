@@ -45,6 +45,7 @@ fn what_is_decided_waits_in_the_order_of_its_slots_until_it_begins() {
         trigger: "api".into(),
         slot: None,
         params: json!({"day": "2026-01-01"}),
+        reference: Some("abc".into()),
     });
     let next = next.unwrap();
     assert!(next.number > numbers[2]);

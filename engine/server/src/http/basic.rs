@@ -167,7 +167,10 @@ pub(crate) fn one(shared: &Shared, named: Option<&str>) -> Result<PipelineView, 
     match named {
         Some(name) => shared.service.pipeline(name).ok_or_else(|| Refusal::Unknown(name.to_owned()).into()),
         None => {
-            let first = shared.service.pipelines().into_iter().next();
+            let mut all = shared.service.pipelines();
+            // One that has never been right is first only where there is no other.
+            let at = all.iter().position(|it| it.status != Status::Broken).unwrap_or_default();
+            let first = (at < all.len()).then(|| all.swap_remove(at));
             first.ok_or_else(|| Problem::not_found("the service has no pipeline yet"))
         }
     }
@@ -249,7 +252,7 @@ pub(crate) async fn trigger(
 }
 
 pub(crate) fn triggered(shared: &Shared, name: &str, said: Trigger) -> Result<(StatusCode, Json<Triggered>), Problem> {
-    match shared.service.trigger(name, "api", Value::Object(said.params)) {
+    match shared.service.trigger(name, "api", Value::Object(said.params), None) {
         Ok(()) => {
             let message = format!("a run of {name} was asked for");
             Ok((StatusCode::OK, Json(Triggered { status: "triggered", message })))
