@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine_abi::{Error, ErrorKind};
 use engine_runtime::{Assembly, Meters, Requests, Run, RunOptions, RunReport, Stop};
+use engine_server::{Begun, Entry, Loader, Options, Ready, Service, SystemClock, Watcher};
 use engine_state::{Outcome, State};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -45,6 +46,9 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
         drain: command.drain,
         accept_schema: command.accept_schema,
     };
+    if assemblies.iter().any(|assembly| assembly.schedule.is_some()) {
+        return on_schedule(&project, assemblies, &state, &folder, &stop, options, global);
+    }
     let running: Arc<Vec<Running>> = Arc::new(assemblies.into_iter().map(Running::new).collect());
     let control = control::serve(&folder, &state, Holder::Runs(Arc::clone(&running)));
     if let Err(error) = control {
@@ -55,6 +59,62 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
     remote::give_back(&state);
     let reports = reports?;
     Ok(reports.iter().map(exit_of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Done))
+}
+
+/// Runs pipelines, some of which have a schedule, until it is asked to stop: those without one once.
+fn on_schedule(
+    project: &Arc<Project>,
+    assemblies: Vec<Arc<Assembly>>,
+    state: &Arc<State>,
+    folder: &std::path::Path,
+    stop: &Stop,
+    options: RunOptions,
+    global: &Global,
+) -> crate::Result {
+    let entries = assemblies.into_iter().map(|assembly| {
+        let (project, name) = (Arc::clone(project), assembly.name.clone());
+        let file = assembly.folder.display().to_string();
+        let revive: Arc<engine_runtime::Revive> = Arc::new(move |definition| project.revive(&name, definition));
+        let ready = Ready { revive, fingerprint: String::new(), assembly };
+        Entry { name: ready.assembly.name.clone(), file, pipeline: Ok(ready) }
+    });
+    // They stay as they are now, so that nobody needs to look at them again.
+    let loader = Arc::new(Given(entries.collect()));
+    let options = Options { poll: Duration::from_secs(3600), once: true, run: options, ..Options::default() };
+    let watcher = Arc::new(Printer { global: global.clone() });
+    let service = Service::new(Arc::clone(state), loader, Arc::new(SystemClock), options, stop.clone(), vec![watcher]);
+    if let Err(error) = control::serve(folder, state, Holder::Service(Arc::clone(&service))) {
+        tracing::warn!("other commands cannot reach this engine: {error}");
+    }
+    let ended = service.run();
+    let _ = std::fs::remove_file(folder.join(control::SOCKET));
+    remote::give_back(state);
+    ended?;
+    Ok(Exit::Done)
+}
+
+/// Pipelines that do not change.
+struct Given(Vec<Entry>);
+
+impl Loader for Given {
+    fn load(&self, _: bool) -> engine_abi::Result<Vec<Entry>> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Prints the report of every run.
+struct Printer {
+    global: Global,
+}
+
+impl Watcher for Printer {
+    fn begun(&self, _: &Begun) {}
+
+    fn ended(&self, _: &Begun, report: &engine_abi::Result<RunReport>) {
+        if let Ok(report) = report {
+            print(report, &self.global);
+        }
+    }
 }
 
 impl Running {

@@ -36,13 +36,15 @@ pub struct Options {
     pub most_runs: usize,
     /// How often files are looked at for changes.
     pub poll: Duration,
+    /// What ends by itself and has no schedule runs once, at the start.
+    pub once: bool,
     /// Of every run.
     pub run: RunOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { most_runs: 64, poll: Duration::from_secs(2), run: RunOptions::default() }
+        Self { most_runs: 64, poll: Duration::from_secs(2), once: false, run: RunOptions::default() }
     }
 }
 
@@ -345,9 +347,13 @@ impl Service {
 
     /// Pipelines that run when the service starts, unless they are about to run anyway.
     fn run_at_start(&self) -> Result<()> {
+        let once = self.options.once;
         let names: Vec<_> = {
             let inner = self.inner();
             let at_start = inner.pipelines.iter().filter(|(name, it)| {
+                if once && it.ready.as_ref().is_some_and(|it| !it.is_push() && it.assembly.schedule.is_none()) {
+                    return inner.queue.iter().all(|task| task.pipeline != **name);
+                }
                 let wants =
                     it.ready.as_ref().and_then(|ready| ready.assembly.schedule.as_ref()).is_some_and(|it| it.on_start);
                 wants && !it.paused && inner.queue.iter().all(|task| task.pipeline != **name)
