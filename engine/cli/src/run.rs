@@ -86,7 +86,7 @@ fn on_schedule(
     if let Err(error) = control::serve(folder, state, Holder::Service(Arc::clone(&service))) {
         tracing::warn!("other commands cannot reach this engine: {error}");
     }
-    let ended = service.run();
+    let ended = service.load().and_then(|()| service.run());
     let _ = std::fs::remove_file(folder.join(control::SOCKET));
     remote::give_back(state);
     ended?;

@@ -45,6 +45,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
         mask: Box::new(console::masked),
         connections: Box::new(Named { global: global.clone(), folders: folders(&command.paths)? }),
     };
+    service.load()?;
     let listening = engine_server::start(&service, http)?;
     let scheme = if command.tls_certificate.is_some() { "https" } else { "http" };
     tracing::info!("the service is at {scheme}://{}", listening.address);

@@ -44,7 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { most_runs: 64, poll: Duration::from_secs(2), once: false, run: RunOptions::default() }
+        Self { most_runs: 64, poll: Duration::from_secs(1), once: false, run: RunOptions::default() }
     }
 }
 
@@ -114,13 +114,20 @@ impl Service {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Loads the pipelines, and takes up what an earlier service has left. Before [`Service::run`].
+    ///
+    /// # Errors
+    /// Those of the state and the loader.
+    pub fn load(&self) -> Result<()> {
+        self.take(self.loader.load(true)?)?;
+        self.take_up()
+    }
+
     /// Works until it is asked to stop and everything that has begun has ended.
     ///
     /// # Errors
-    /// Those of the state and the loader at the start; later ones are logged, and tried again.
+    /// When a thread cannot be started; what fails later is logged, and tried again.
     pub fn run(self: &Arc<Self>) -> Result<()> {
-        self.take(self.loader.load(true)?)?;
-        self.take_up()?;
         let reloader = self.thread("reloader", |service| service.follow_files())?;
         while !self.stop.draining() {
             let wait = match self.look() {

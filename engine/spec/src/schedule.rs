@@ -154,16 +154,19 @@ impl Schedule {
         const KEYS: [&str; 7] = ["cron", "every", "timezone", "on_start", "missed", "overlap", "jitter"];
         let fields = reader.fields(&entry.value, "`schedule`", &KEYS)?;
         let zone = fields.get("timezone").and_then(|entry| params::zone(reader, entry)).unwrap_or(zone);
-        let times = Times::read(reader, &fields, entry)?;
-        let mut schedule = Self::of(times, zone, entry.key_span.clone());
-        schedule.check_comes(reader, &fields);
-        schedule.on_start = fields.get("on_start").and_then(|entry| boolean(reader, entry)).unwrap_or_default();
+        let on_start = fields.get("on_start").and_then(|entry| boolean(reader, entry));
         let missed = fields.get("missed").and_then(|entry| reader.choice(entry, &Missed::ALL, Missed::as_str));
-        schedule.missed = missed.unwrap_or_default();
         let overlap = fields.get("overlap").and_then(|entry| reader.choice(entry, &Overlap::ALL, Overlap::as_str));
-        schedule.overlap = overlap.unwrap_or_default();
+        let jitter = fields.get("jitter").and_then(|entry| reader.duration(entry));
+        let schedule = Self {
+            on_start: on_start.unwrap_or_default(),
+            missed: missed.unwrap_or_default(),
+            overlap: overlap.unwrap_or_default(),
+            jitter: jitter.unwrap_or_default(),
+            ..Self::of(Times::read(reader, &fields, entry)?, zone, entry.key_span.clone())
+        };
+        schedule.check_comes(reader, &fields);
         if let Some(entry) = fields.get("jitter") {
-            schedule.jitter = reader.duration(entry).unwrap_or_default();
             schedule.check_jitter(reader, entry);
         }
         Some(schedule)

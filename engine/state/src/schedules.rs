@@ -204,7 +204,8 @@ impl State {
 }
 
 fn enqueue(transaction: &Transaction<'_>, wanted: &Wanted) -> Step<Waiting> {
-    let since = Utc::now();
+    // As it will be read.
+    let since = time_from(&time_text(Utc::now()))?;
     let slot = wanted.slot.map(time_text);
     let number = transaction
         .prepare_cached(

@@ -18,6 +18,7 @@ mod services;
 mod tables;
 mod tmpfs;
 mod wait;
+mod web;
 
 pub use self::mongodb::MongoDatabase;
 pub use build::{example_module, faulty_module, module, program, workspace};
@@ -32,3 +33,4 @@ pub use services::{environment, sftp_host_key};
 pub use tables::{csv_rows, sqlite_count, sqlite_rows};
 pub use tmpfs::Tmpfs;
 pub use wait::{LIMIT, until, until_some};
+pub use web::{Answered, Web};

@@ -33,6 +33,8 @@ mod sandbox;
 mod schema_changes;
 mod secrets;
 mod select;
+mod serve;
+mod serve_guarded;
 mod sql;
 mod stopping;
 mod uploads;
