@@ -17,6 +17,7 @@ pub mod log_to_file;
 pub mod postgres_replaced;
 pub mod postgres_to_sqlite;
 mod relay;
+pub mod scheduled;
 pub mod shelves;
 pub mod stores;
 mod tally;

@@ -1,6 +1,7 @@
 //! Nothing is lost, doubled or torn, whenever the engine dies.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use engine_crash_tests::between::Between;
 use engine_crash_tests::copied::Copied;
@@ -8,13 +9,16 @@ use engine_crash_tests::file_to_postgres::FileToPostgres;
 use engine_crash_tests::log_to_file::LogToFile;
 use engine_crash_tests::postgres_replaced::PostgresReplaced;
 use engine_crash_tests::postgres_to_sqlite::PostgresToSqlite;
+use engine_crash_tests::scheduled::Scheduled;
 use engine_crash_tests::shelves::{Folder, S3, Sftp};
 use engine_crash_tests::stores::{
     MariadbToApi, MariadbToMongodb, MariadbToPostgres, MongodbToPostgres, PostgresToMariadb,
 };
 use engine_crash_tests::tcp_to_postgres::TcpToPostgres;
-use engine_crash_tests::{Damage, Pair, Tally, kills_at, program_with_failpoints, random_kills};
+use engine_crash_tests::{Damage, Death, Pair, Tally, kills_at, program_with_failpoints, random_kills};
 use engine_end_to_end_tests::{Place, program};
+use engine_state::SCHEDULE_FAILPOINTS;
+use engine_test_tools::random::Random;
 
 /// Kills a pair, unless `ENGINE_CRASH_KILLS` says otherwise.
 const KILLS: u64 = 20;
@@ -113,6 +117,36 @@ fn random_kills_of_mariadb_to_mongodb() {
 #[test]
 fn random_kills_of_mariadb_to_an_api() {
     at_random::<Between<MariadbToApi>>();
+}
+
+/// Lives of a service are longer than those of a run: fewer are enough for the same number of runs that are hit.
+#[test]
+fn random_kills_of_a_service_with_a_dozen_schedules() {
+    let kills = (variable("ENGINE_CRASH_KILLS", KILLS) / 5).clamp(4, 100);
+    let mut random = Random::new(seed());
+    let mut service = Scheduled::new(program());
+    let mut tally = Tally::new("schedules to SQLite", "random moments");
+    while tally.kills < kills {
+        let life = Duration::from_micros(150_000 + random.below(2_500_000));
+        tally.kills += u64::from(service.life(&Death::After(life), Duration::ZERO));
+    }
+    tally.damage = service.finish();
+    println!("\n{}\n{tally}", Tally::HEAD);
+    judge(&[tally]);
+}
+
+#[test]
+fn kills_between_the_decision_on_a_slot_and_its_run() {
+    let mut service = Scheduled::new(program_with_failpoints());
+    let mut tally = Tally::new("schedules to SQLite", "between decision and run");
+    for (point, times) in SCHEDULE_FAILPOINTS.iter().flat_map(|point| [1, 2, 3].map(|times| (point, times))) {
+        let killed = service.life(&Death::At(format!("{point}:{times}")), Duration::from_secs(30));
+        assert!(killed, "no service comes to {point}");
+        tally.kills += 1;
+    }
+    tally.damage = service.finish();
+    println!("\n{}\n{tally}", Tally::HEAD);
+    judge(&[tally]);
 }
 
 #[test]

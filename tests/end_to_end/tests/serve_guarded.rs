@@ -123,13 +123,29 @@ fn nonsense_gets_the_right_answer_and_never_a_file() {
         web.post("/api/deliveries/resend", "{\"pipeline\": \"copy\", \"window\": 7}").with(404)["error"],
         "not_found"
     );
-    for raw in [&b"nonsense\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+    for raw in [&b"nonsense\r\n\r\n"[..], b"GET / HTTP/1.1\r\n\r\n"] {
         let _ = web.exchange(raw);
     }
     assert_eq!(web.get("/health").status, 200);
     assert!(!engine.log().iter().any(|line| line.contains("panicked")));
     engine.terminate();
     engine.wait().with_code(0);
+}
+
+#[test]
+fn who_never_ends_a_request_is_let_go() {
+    let place = place();
+    let (engine, web) = serve(&place, &[]);
+    let mut greets = web.connect().unwrap();
+    greets.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
+    let mut trickles = web.connect().unwrap();
+    trickles.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+    assert_eq!(web.get("/health").status, 200);
+    // Each comes to its end without an answer to what was never asked.
+    for stream in [&mut greets, &mut trickles] {
+        assert!(!matches!(Web::answer_of(stream), Ok(answered) if answered.status == 200));
+    }
+    drop(engine);
 }
 
 /// A GiB of body, a thousand connections that say nothing, heads without an end: memory stays as it was.

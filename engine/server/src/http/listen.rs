@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 /// The most connections at a time; others wait until one of them ends.
 const MOST_CONNECTIONS: usize = 1_024;
 /// How long the head of a request may take, the pause before it included.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long the greeting of TLS may take.
 const GREETING_TIME: Duration = Duration::from_secs(10);
 /// The most that the head of a request has.
