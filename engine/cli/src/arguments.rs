@@ -28,9 +28,23 @@ pub struct Global {
     /// Print data as JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// How lines of the log look
+    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
+    pub log_format: LogFormat,
+    /// How many days of the log are kept
+    #[arg(long, global = true, value_name = "DAYS", default_value = "30")]
+    pub log_days: std::num::NonZeroU16,
     /// Log more; twice: everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For a person
+    Text,
+    /// An object a line
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,32 +1,31 @@
 //! The log: lines for a person on stderr, and a file a day under the state folder.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, SecondsFormat};
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::arguments::{Global, LogFormat};
 use crate::console;
 
-/// How many daily files are kept.
-const KEPT_FILES: usize = 30;
-
-/// Sends the log to stderr and to `<state>/logs`. `verbose` 1 shows what helps
-/// an author, 2 everything; the file has the same.
-pub fn start(state: &Path, verbose: u8) {
-    let most = match verbose {
+/// Sends the log to stderr and to `<state>/logs`. `verbose` 1 shows what helps an author, 2 everything; the file has
+/// the same.
+pub fn start(state: &Path, global: &Global) {
+    let most = match global.verbose {
         0 => Level::INFO,
         1 => Level::DEBUG,
         _ => Level::TRACE,
     };
-    let file = DailyFile { folder: state.join("logs"), open: None };
-    let log = Log { file: Mutex::new(file) };
+    let file = DailyFile { folder: state.join("logs"), kept: global.log_days.get().into(), open: None };
+    let log = Log { file: Mutex::new(file), form: global.log_format };
     let only_ours = tracing_subscriber::filter::filter_fn(move |metadata| {
         *metadata.level() <= most && (metadata.target().starts_with("engine") || *metadata.level() <= Level::WARN)
     });
@@ -36,10 +35,14 @@ pub fn start(state: &Path, verbose: u8) {
 
 struct Log {
     file: Mutex<DailyFile>,
+    form: LogFormat,
 }
 
+/// One file a day.
 struct DailyFile {
     folder: PathBuf,
+    /// How many are kept.
+    kept: usize,
     open: Option<(String, File)>,
 }
 
@@ -65,20 +68,21 @@ impl DailyFile {
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("engine_")))
             .collect();
         files.sort();
-        for old in files.iter().rev().skip(KEPT_FILES) {
+        for old in files.iter().rev().skip(self.kept) {
             std::fs::remove_file(old)?;
         }
         Ok(())
     }
 }
 
-/// An event's fields as text.
-#[derive(Default)]
+/// An event's fields and those of the spans that it is in, as text.
+#[derive(Clone, Default)]
 struct Fields {
     message: String,
     pipeline: String,
     stage: String,
-    rest: String,
+    /// In order; the innermost value of a name counts.
+    rest: Vec<(&'static str, String)>,
 }
 
 impl Visit for Fields {
@@ -92,21 +96,24 @@ impl Visit for Fields {
 }
 
 impl Fields {
-    fn put(&mut self, name: &str, value: &str) {
+    fn put(&mut self, name: &'static str, value: &str) {
         match name {
-            "message" => self.message = value.to_owned(),
-            "pipeline" => self.pipeline = value.to_owned(),
-            "stage" => self.stage = value.to_owned(),
+            "message" => value.clone_into(&mut self.message),
+            "pipeline" => value.clone_into(&mut self.pipeline),
+            "stage" => value.clone_into(&mut self.stage),
             "sink" => self.stage = format!("sinks.{value}"),
-            _ => _ = write!(self.rest, " {name}={value}"),
+            _ => {
+                self.rest.retain(|(known, _)| *known != name);
+                self.rest.push((name, value.to_owned()));
+            }
         }
     }
 
-    /// Where it happened, what, the other fields, and what to do about it: one line.
-    fn line(&self) -> String {
+    /// The message without its stage, which stands in front of it, and the help that comes with it.
+    fn parts(&self) -> (String, Option<&str>) {
         let (message, help) = match self.message.split_once("\n  help: ") {
-            Some((message, help)) => (message, format!(" (help: {help})")),
-            None => (self.message.as_str(), String::new()),
+            Some((message, help)) => (message, Some(help)),
+            None => (self.message.as_str(), None),
         };
         // An error in the message says its stage as well.
         let told = format!("{}: ", self.stage);
@@ -115,26 +122,79 @@ impl Fields {
             _ if self.stage.is_empty() => message.to_owned(),
             _ => message.replacen(&format!(": {told}"), ": ", 1),
         };
+        (message, help)
+    }
+
+    /// Where it happened, what, the other fields, and what to do about it: one line.
+    fn line(&self) -> String {
+        let (message, help) = self.parts();
+        let help = help.map(|help| format!(" (help: {help})")).unwrap_or_default();
+        let rest: String = self.rest.iter().map(|(name, value)| format!(" {name}={value}")).collect();
         let place = format!("{} {}", self.pipeline, self.stage);
         let colon = if place.trim().is_empty() { "" } else { ": " };
-        format!("{}{colon}{message}{}{help}", place.trim(), self.rest)
+        format!("{}{colon}{message}{rest}{help}", place.trim())
+    }
+
+    /// The same as an object.
+    fn object(&self, time: &str, level: Level) -> String {
+        let (message, help) = self.parts();
+        let mut object = serde_json::Map::new();
+        let mut put = |name: &str, value: &str| _ = object.insert(name.to_owned(), value.into());
+        put("time", time);
+        put("level", level.as_str());
+        for (name, value) in [("pipeline", &self.pipeline), ("stage", &self.stage)] {
+            if !value.is_empty() {
+                put(name, value);
+            }
+        }
+        put("message", &message);
+        help.iter().for_each(|help| put("help", help));
+        self.rest.iter().for_each(|(name, value)| put(name, value));
+        serde_json::Value::Object(object).to_string()
     }
 }
 
-impl<S: Subscriber> Layer<S> for Log {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
         let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+            let extensions = span.extensions();
+            let Some(outer) = extensions.get::<Fields>() else { continue };
+            if !outer.pipeline.is_empty() {
+                fields.pipeline.clone_from(&outer.pipeline);
+            }
+            if !outer.stage.is_empty() {
+                fields.stage.clone_from(&outer.stage);
+            }
+            outer.rest.iter().for_each(|(name, value)| fields.put(name, value));
+        }
         event.record(&mut fields);
         let now = Local::now();
-        let (level, text) = (*event.metadata().level(), console::masked(&fields.line()));
-        let stamp = now.format("%Y-%m-%d %H:%M:%S");
-        let shown = match (console::is_terminal(), level) {
-            (true, Level::ERROR) => format!("\x1b[31m{stamp} - {level} - {text}\x1b[0m"),
-            (true, Level::WARN) => format!("\x1b[33m{stamp} - {level} - {text}\x1b[0m"),
-            _ => format!("{stamp} - {level} - {text}"),
+        let level = *event.metadata().level();
+        let (line, shown) = match self.form {
+            LogFormat::Json => {
+                let line = console::masked(&fields.object(&now.to_rfc3339_opts(SecondsFormat::Millis, false), level));
+                (line.clone(), line)
+            }
+            LogFormat::Text => {
+                let stamp = now.format("%Y-%m-%d %H:%M:%S");
+                let line = format!("{stamp} - {level} - {}", console::masked(&fields.line()));
+                let shown = match (console::is_terminal(), level) {
+                    (true, Level::ERROR) => format!("\x1b[31m{line}\x1b[0m"),
+                    (true, Level::WARN) => format!("\x1b[33m{line}\x1b[0m"),
+                    _ => line.clone(),
+                };
+                (line, shown)
+            }
         };
         console::error_line(&shown);
-        let line = format!("{stamp} - {level} - {text}");
         // A full disk must not stop a run; stderr has the line.
         let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write(now, &line);
     }
@@ -156,5 +216,16 @@ mod tests {
         fields.put("message", "sinks.db: no answer");
         assert_eq!(fields.line(), "calls sinks.db: no answer kind=unavailable");
         assert_eq!(Fields { message: "stopping".into(), ..Fields::default() }.line(), "stopping");
+    }
+
+    #[test]
+    fn an_object_has_the_same_parts() {
+        let mut fields = Fields::default();
+        fields.put("run", "outer");
+        fields.put("message", "sinks.db: no answer\n  help: start the server");
+        fields.put("sink", "db");
+        fields.put("run", "7");
+        let expected = r#"{"time":"now","level":"WARN","stage":"sinks.db","message":"no answer","help":"start the server","run":"7"}"#;
+        assert_eq!(fields.object("now", tracing::Level::WARN), expected);
     }
 }

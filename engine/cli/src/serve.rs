@@ -24,7 +24,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     }
     let folder = state_folder(global, &command.paths)?;
     let state = Arc::new(remote::open_state(global, &folder)?);
-    logging::start(&folder, global.verbose);
+    logging::start(&folder, global);
     let stop = Stop::new();
     run::on_signals(&stop)?;
     let options = Options {

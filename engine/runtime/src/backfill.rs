@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::bounded::{self, Ending};
 use crate::run::{Run, RunReport, report};
 use crate::shared::Shared;
+use crate::spans;
 use crate::upstream::Feed;
 
 /// The most windows of one backfill: more are a mistake.
@@ -47,6 +48,7 @@ impl Run {
         let (clock, started) = (Instant::now(), Utc::now());
         let unfinished = state.unfinished_windows(&assembly.name)?;
         let run = state.begin_run(&assembly.name, "backfill", started)?;
+        let _span = spans::of_run(&assembly.name, &run).entered();
         let about = assembly.range(state.last_succeeded_run(&assembly.name)?.as_ref(), started);
         let before = assembly.variables(&run, started, about)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);

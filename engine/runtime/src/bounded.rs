@@ -16,6 +16,7 @@ use crate::outlet::Target;
 use crate::pass::{self, Straggler};
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
+use crate::spans::carried;
 use crate::stop::Stop;
 use crate::upstream::Upstream;
 
@@ -371,9 +372,9 @@ fn each_alone(
                     retry.on_exhausted = OnExhausted::Fail;
                 }
                 let of = name.clone();
-                let worker = scope.spawn(move || {
+                let worker = scope.spawn(carried(move || {
                     catch_up(shared, &of, Some(window), it.returned(shared), &mut Budget::new(&retry), &stop)
-                });
+                }));
                 (name, worker)
             })
             .collect();

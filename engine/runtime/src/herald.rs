@@ -8,6 +8,7 @@ use engine_abi::Result;
 
 use crate::notices;
 use crate::shared::Shared;
+use crate::spans::carried;
 
 /// How often it is looked whether there is something to tell.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ impl Herald {
         let shared = Arc::clone(&self.shared);
         let telling = std::thread::Builder::new()
             .name("herald".into())
-            .spawn(move || Ok(notices::tell(&shared.state, &shared.current, &shared.stop)?.is_empty()));
+            .spawn(carried(move || Ok(notices::tell(&shared.state, &shared.current, &shared.stop)?.is_empty())));
         match telling {
             Ok(telling) => self.telling = Some(telling),
             // The run's end tells it.

@@ -17,6 +17,7 @@ use crate::outlet::{Outlet, Target};
 use crate::pass::PassContext;
 use crate::queue::{Receiver, Refused, Sender, Weight, queue};
 use crate::shared::is_stop;
+use crate::spans::carried;
 use crate::spill::{SPILL_QUEUES, Spill, Spilled};
 use crate::stop::Stop;
 
@@ -188,7 +189,7 @@ impl Lane {
         };
         let thread = std::thread::Builder::new()
             .name(of.name.chars().take(15).collect())
-            .spawn(move || work.run(outlet))
+            .spawn(carried(move || work.run(outlet)))
             .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
         Ok((Self { of: Arc::clone(of), sender: Some(sender), sent: 0, begun: false, aside: Aside::default() }, thread))
     }

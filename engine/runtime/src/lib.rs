@@ -43,6 +43,7 @@ mod retry;
 mod run;
 mod shared;
 mod slot;
+mod spans;
 mod spill;
 mod stage_host;
 mod stop;

@@ -22,6 +22,7 @@ use crate::queue::{QUEUE_BYTES, ahead};
 use crate::resend::repeats;
 use crate::shared::is_stop;
 use crate::slot::Slot;
+use crate::spans;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
 
@@ -172,6 +173,7 @@ impl Outlet {
     /// reading anything again. False: its rows are needed.
     pub(crate) fn recover(&mut self, target: &Target<'_>, split: &str, last: bool, stop: &Stop) -> Result<bool> {
         let delivery = self.delivery(target.window, split);
+        let _span = spans::of_delivery(delivery.window, split, &delivery.sink).entered();
         if let Some(of) = repeats(target.window) {
             let kept = Kept::of(self.state.folder(), &of)?.ok_or_else(|| {
                 Error::config(format!("the artefact of window {} for sink `{}` is no longer kept", of.window, of.sink))
@@ -219,6 +221,7 @@ impl Outlet {
         stop: &Stop,
     ) -> Result<()> {
         let delivery = self.delivery(target.window, split);
+        let _span = spans::of_delivery(delivery.window, split, &delivery.sink).entered();
         let message = self.message(&delivery)?;
         let stage = self.sink.part.stage.clone();
         self.slot.host.set_deadline(self.sink.retry.deadline);

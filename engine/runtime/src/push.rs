@@ -21,6 +21,7 @@ use crate::pass;
 use crate::replay::Requests;
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
+use crate::spans::carried;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
 
@@ -168,12 +169,13 @@ impl Push {
         let sink = name.to_owned();
         let retry = shared.current.sink(name).map(|sink| sink.retry.clone()).unwrap_or_default();
         let stop = self.shared.stop.child();
-        let spawned =
-            std::thread::Builder::new().name(format!("catch-up {name}").chars().take(15).collect()).spawn(move || {
+        let spawned = std::thread::Builder::new().name(format!("catch-up {name}").chars().take(15).collect()).spawn(
+            carried(move || {
                 before();
                 let left = Left { why, several: false };
                 catch_up(&shared, &sink, None, left, &mut Budget::patient(&retry), &stop)
-            });
+            }),
+        );
         match spawned {
             Ok(worker) => _ = self.behind.insert(name.to_owned(), Behind { worker }),
             Err(error) => {
@@ -410,7 +412,7 @@ impl Listener {
         };
         let thread = std::thread::Builder::new()
             .name("listener".into())
-            .spawn(move || _ = sender.send(listen()))
+            .spawn(carried(move || _ = sender.send(listen())))
             .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
         Ok(Self { thread, result })
     }

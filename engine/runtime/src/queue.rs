@@ -9,6 +9,7 @@ use arrow_array::RecordBatch;
 use engine_abi::stream::Batches;
 use engine_abi::{Error, Result};
 
+use crate::spans::carried;
 use crate::stop::Stop;
 
 /// What a queue between two stages may hold. Two batches of the size that
@@ -188,7 +189,7 @@ pub fn ahead(name: &str, batches: Batches, stop: &Stop, bytes: usize) -> Result<
     };
     let thread = std::thread::Builder::new()
         .name(name.chars().take(15).collect())
-        .spawn(run)
+        .spawn(carried(run))
         .map_err(|error| Error::from(error).context("a thread cannot be started"))?;
     Ok(Batches::new(schema, Ahead { receiver: Some(receiver), thread: Some(thread) }))
 }

@@ -12,6 +12,7 @@ use crate::lane::Lane;
 use crate::letters::At;
 use crate::pass::PassContext;
 use crate::shared::is_stop;
+use crate::spans::{self, carried};
 use crate::upstream::Upstream;
 
 /// Lets every crew's reader work until no split is left.
@@ -29,7 +30,8 @@ pub(crate) fn read(context: &PassContext, upstream: &mut Upstream, crews: Vec<Ve
                         Upstream::new(&context.assembly, &context.state, &context.stop, context.on_schema_change);
                     Reader { context, upstream: &mut upstream, lanes, work, is_first: false }.read()
                 };
-                let spawned = std::thread::Builder::new().name(format!("reader-{}", at + 2)).spawn_scoped(scope, read);
+                let spawned =
+                    std::thread::Builder::new().name(format!("reader-{}", at + 2)).spawn_scoped(scope, carried(read));
                 if let Err(error) = &spawned {
                     tracing::warn!("a thread cannot be started, and fewer splits are read at the same time: {error}");
                     work.leave();
@@ -179,6 +181,7 @@ impl Reader<'_> {
                 return Err(Error::cancelled());
             }
             let place = At { window: context.window.id, split: split.id.clone(), run: context.run.clone() };
+            let _span = spans::of_reading(context.window.id, &split.id).entered();
             match self.upstream.open(split, &place, &context.feed, &context.variables, &context.stop) {
                 Ok(stream) => {
                     drop(claim);

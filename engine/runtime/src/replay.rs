@@ -20,6 +20,7 @@ use crate::letters::from_ipc;
 use crate::meters::Meters;
 use crate::run::{Run, RunReport, report};
 use crate::shared::Shared;
+use crate::spans;
 use crate::upstream::{Feed, Replayed, files};
 
 /// The most letters in one window: it is one transaction of a target.
@@ -109,6 +110,7 @@ impl Run {
             }
         }
         let run = state.begin_run(&assembly.name, "replay", started)?;
+        let _span = spans::of_run(&assembly.name, &run).entered();
         let range = assembly.range(state.last_succeeded_run(&assembly.name)?.as_ref(), started);
         let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);

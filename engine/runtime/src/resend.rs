@@ -13,6 +13,7 @@ use crate::bounded::{self, Ending};
 use crate::kept::Kept;
 use crate::run::{Run, RunReport, report};
 use crate::shared::Shared;
+use crate::spans;
 use crate::upstream::Feed;
 
 /// The member of a split's `spec` that says which delivery it repeats.
@@ -83,6 +84,7 @@ impl Run {
         }
         let completes = named.iter().any(|sink| !sink.is_done());
         let run = state.begin_run(&pipeline, "resend", started)?;
+        let _span = spans::of_run(&pipeline, &run).entered();
         let range = assembly.range(state.last_succeeded_run(&pipeline)?.as_ref(), started);
         let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);

@@ -18,6 +18,7 @@ use crate::notices;
 use crate::push;
 use crate::replay::Requests;
 use crate::shared::{Revive, RunOptions, Shared};
+use crate::spans;
 use crate::stop::Stop;
 use crate::upstream::Feed;
 
@@ -84,6 +85,7 @@ impl Run {
                 (state.begin_run(&pipeline, &options.trigger, started)?, started, None)
             }
         };
+        let _span = spans::of_run(&pipeline, &run).entered();
         let mut interrupted = state.interrupted_runs(&pipeline)?;
         interrupted.retain(|other| other.id != run);
         let last = state.runs(&engine_state::RunFilter { pipeline: Some(pipeline.clone()), limit: 2 })?;

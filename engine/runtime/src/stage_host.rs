@@ -86,6 +86,8 @@ pub struct StageHost {
     spool: Option<Arc<Spool>>,
     until: Mutex<Option<Instant>>,
     receipts: Mutex<Option<Receipts>>,
+    /// Where it was made: what its lines are about.
+    span: tracing::Span,
     /// What the stage counted.
     pub counts: Counts,
 }
@@ -115,6 +117,7 @@ impl StageHost {
 
     fn make(pipeline: &str, stage: &str, stop: &Stop, letters: Letters) -> Self {
         Self {
+            span: tracing::Span::current(),
             pipeline: pipeline.into(),
             stage: stage.into(),
             stop: Mutex::new(stop.clone()),
@@ -159,6 +162,8 @@ impl StageHost {
 impl Host for StageHost {
     fn log(&self, level: Level, message: &str) {
         let (pipeline, stage) = (self.pipeline.as_str(), self.stage.as_str());
+        // A thread of the component's own knows no span.
+        let _span = tracing::Span::current().is_none().then(|| self.span.clone().entered());
         match level {
             Level::Error => tracing::error!(pipeline, stage, "{message}"),
             Level::Warn => tracing::warn!(pipeline, stage, "{message}"),

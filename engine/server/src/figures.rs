@@ -13,6 +13,9 @@ use crate::service::Service;
 /// Upper bounds of how long runs take, in seconds.
 const DURATIONS: [f64; 10] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0];
 
+/// Upper bounds of how late runs begin, in seconds.
+const DELAYS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
+
 /// Figures of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Family {
@@ -56,9 +59,8 @@ pub(crate) struct Sample {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Totals {
     outcomes: BTreeMap<&'static str, u64>,
-    seconds: f64,
-    durations: [u64; DURATIONS.len()],
-    runs: u64,
+    durations: Histogram<{ DURATIONS.len() }>,
+    delays: Histogram<{ DELAYS.len() }>,
     retries: u64,
     done: Done,
 }
@@ -73,15 +75,50 @@ struct Done {
     sinks: BTreeMap<String, [u64; 3]>,
 }
 
+/// How often something was below bounds.
+#[derive(Debug, Clone)]
+struct Histogram<const BOUNDS: usize> {
+    below: [u64; BOUNDS],
+    sum: f64,
+    count: u64,
+}
+
+impl<const BOUNDS: usize> Default for Histogram<BOUNDS> {
+    fn default() -> Self {
+        Self { below: [0; BOUNDS], sum: 0.0, count: 0 }
+    }
+}
+
+impl<const BOUNDS: usize> Histogram<BOUNDS> {
+    fn add(&mut self, value: f64, bounds: [f64; BOUNDS]) {
+        for (below, bound) in self.below.iter_mut().zip(bounds) {
+            *below += u64::from(value <= bound);
+        }
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn samples(&self, of: (&'static str, &str), bounds: [f64; BOUNDS]) -> Vec<Sample> {
+        let bounds = bounds.iter().map(ToString::to_string).zip(self.below);
+        let buckets = bounds.chain([("+Inf".to_owned(), self.count)]);
+        let mut samples: Vec<_> =
+            buckets.map(|(bound, count)| sample("_bucket", &[of, ("le", &bound)], count as f64)).collect();
+        samples.push(sample("_sum", &[of], self.sum));
+        samples.push(sample("_count", &[of], self.count as f64));
+        samples
+    }
+}
+
 impl Totals {
+    /// A run has begun, so many seconds after it was to.
+    pub(crate) fn began(&mut self, late: f64) {
+        self.delays.add(late.max(0.0), DELAYS);
+    }
+
     /// Adds a run that has ended.
     pub(crate) fn add(&mut self, report: &RunReport, meters: &Meters) {
         *self.outcomes.entry(report.outcome.as_str()).or_default() += 1;
-        self.runs += 1;
-        self.seconds += report.seconds;
-        for (count, bound) in self.durations.iter_mut().zip(DURATIONS) {
-            *count += u64::from(report.seconds <= bound);
-        }
+        self.durations.add(report.seconds, DURATIONS);
         self.retries += meters.retries();
         self.done.add(&report.figures);
     }
@@ -164,7 +201,11 @@ fn of_pipeline(all: &mut Collected, name: &str, pipeline: &Pipeline) {
         let count = totals.outcomes.get(word).copied().unwrap_or_default();
         all.counter("engine_runs_total", "Runs that ended, by how they ended.", &[of, ("outcome", word)], count);
     }
-    durations(all, name, totals);
+    let durations = all.family("engine_run_duration_seconds", Kind::Histogram, "How long runs took.");
+    durations.extend(totals.durations.samples(of, DURATIONS));
+    let help =
+        "How late runs began: after their time in the schedule, its jitter included, or after they were asked for.";
+    all.family("engine_run_delay_seconds", Kind::Histogram, help).extend(totals.delays.samples(of, DELAYS));
     let live = pipeline.active.as_ref().map(|active| &active.meters);
     let mut done = totals.done.clone();
     live.iter().for_each(|meters| done.add(&meters.figures()));
@@ -197,15 +238,4 @@ fn of_pipeline(all: &mut Collected, name: &str, pipeline: &Pipeline) {
         let lag = (Utc::now() - last).num_milliseconds() as f64 / 1000.0;
         all.gauge("engine_lag_seconds", help, &[of], lag.max(0.0));
     }
-}
-
-fn durations(all: &mut Collected, name: &str, totals: &Totals) {
-    let of = ("pipeline", name);
-    let samples = all.family("engine_run_duration_seconds", Kind::Histogram, "How long runs took.");
-    for (bound, count) in DURATIONS.iter().zip(totals.durations) {
-        samples.push(sample("_bucket", &[of, ("le", &bound.to_string())], count as f64));
-    }
-    samples.push(sample("_bucket", &[of, ("le", "+Inf")], totals.runs as f64));
-    samples.push(sample("_sum", &[of], totals.seconds));
-    samples.push(sample("_count", &[of], totals.runs as f64));
 }

@@ -553,6 +553,11 @@ impl Service {
             reference: task.work.reference().map(str::to_owned),
             started: job.started,
         };
+        if task.work.is_counted()
+            && let Some(pipeline) = self.inner().pipelines.get_mut(&name)
+        {
+            pipeline.totals.began((self.clock.now() - task.from.max(self.started)).num_milliseconds() as f64 / 1000.0);
+        }
         self.watchers.iter().for_each(|watcher| watcher.begun(&begun));
         let report = catch_unwind(AssertUnwindSafe(|| job.run(&self.state, &task.work)))
             .unwrap_or_else(|_| Err(Error::internal("the run has panicked; this is a bug of the engine")));
