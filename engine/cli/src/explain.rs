@@ -101,6 +101,7 @@ fn notice(notice: &NoticePart) -> NoticeExplanation {
         Event::Success => "tells of every run that succeeds and had something to read".into(),
         Event::Empty => "tells of every run that succeeds and had nothing to read".into(),
         Event::Alert => "tells of what sinks raise as alerts, of each once in a run".into(),
+        Event::Alarm => "tells of alarms that are raised, and that are over".into(),
     };
     NoticeExplanation { event: notice.event.key(), component: notice.sink.part.component.name().to_owned(), when }
 }

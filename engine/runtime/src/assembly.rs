@@ -11,7 +11,7 @@ use engine_abi::message::{OpenRequest, Sandbox};
 use engine_abi::{ComponentKind, Error, Result, Scope, Shape, Takes, Unit};
 use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
-    Burst, Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
+    Alarms, Burst, Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
     ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, Schedule, SpoolOptions, TemplateVariables, TestCase,
     TimeRange,
 };
@@ -296,6 +296,8 @@ pub struct Assembly {
     pub params: Params,
     /// When it runs by itself.
     pub schedule: Option<Schedule>,
+    /// What a service that watches it raises.
+    pub alarms: Option<Alarms>,
     /// What somebody has set of them, by name.
     pub set: BTreeMap<String, String>,
     /// Where rows come from.
@@ -395,6 +397,7 @@ impl Assembly {
             folder: folder.to_owned(),
             params: pipeline.params.clone(),
             schedule: pipeline.schedule.clone(),
+            alarms: pipeline.alarms.clone(),
             set: BTreeMap::new(),
             transforms: pipeline.transforms.iter().enumerate().map(transform).collect::<Result<_>>()?,
             sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,

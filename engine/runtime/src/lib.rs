@@ -55,6 +55,7 @@ pub use backfill::Step;
 pub use kept::{Kept, KeptFile};
 pub use letters::{Collected, Letters, rows_as_json};
 pub use meters::{Figures, Meters, SinkFigures, SinkStatus};
+pub use notices::{raise, tell_now};
 pub use queue::queued_bytes;
 pub use remote_state::RemoteState;
 pub use replay::Requests;

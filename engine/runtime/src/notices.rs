@@ -112,7 +112,8 @@ fn record(event: Event, report: &RunReport, health: &Health, ended: DateTime<Utc
         Event::Recovered => "works again".to_owned(),
         Event::Success => format!("succeeded, {} read, {written} written", report.figures.read),
         Event::Empty => "succeeded, there was nothing to read".to_owned(),
-        Event::Alert => "has something to tell".to_owned(),
+        // Nothing that a run comes to.
+        Event::Alert | Event::Alarm => "has something to tell".to_owned(),
     };
     json!({
         "event": word(event),
@@ -152,6 +153,37 @@ pub(crate) fn of_alert(alert: &Alert, delivery: &Delivery, run: &str) -> (String
         "alert": alert.key,
     });
     (Event::Alert.key().to_owned(), record)
+}
+
+/// What is told of an alarm, under the key of its event. None: nobody is told.
+fn of_alarm(assembly: &Assembly, alarm: &str, said: &str) -> Option<(String, Value)> {
+    assembly.notices.iter().find(|notice| notice.event == Event::Alarm)?;
+    let record = json!({
+        "event": word(Event::Alarm),
+        "pipeline": assembly.name,
+        "summary": format!("{}: {said}", assembly.name),
+        "started": Utc::now(),
+        "alert": alarm,
+    });
+    Some((Event::Alarm.key().to_owned(), record))
+}
+
+/// Stores that an alarm is raised or over, for whoever is to be told. Answers whether somebody is.
+///
+/// # Errors
+/// Those of the state.
+pub fn raise(state: &State, assembly: &Assembly, alarm: &str, said: &str) -> Result<bool> {
+    let Some(told) = of_alarm(assembly, alarm, said) else { return Ok(false) };
+    state.add_notices(&assembly.name, vec![told])?;
+    Ok(true)
+}
+
+/// Tells what is to be told of a pipeline that does nothing now; one at work tells by itself.
+///
+/// # Errors
+/// Those of the state.
+pub fn tell_now(state: &Arc<State>, assembly: &Assembly, stop: &Stop) -> Result<()> {
+    tell(state, assembly, stop).map(|_| ())
 }
 
 /// The event as records name it.

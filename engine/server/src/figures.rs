@@ -110,6 +110,11 @@ impl<const BOUNDS: usize> Histogram<BOUNDS> {
 }
 
 impl Totals {
+    /// Records read.
+    pub(crate) fn read(&self) -> u64 {
+        self.done.read
+    }
+
     /// A run has begun, so many seconds after it was to.
     pub(crate) fn began(&mut self, late: f64) {
         self.delays.add(late.max(0.0), DELAYS);
@@ -225,6 +230,11 @@ fn of_pipeline(all: &mut Collected, name: &str, pipeline: &Pipeline) {
     all.gauge("engine_pipeline_running", "1 while a run is at work.", &[of], f64::from(u8::from(live.is_some())));
     let broken = pipeline.broken.is_some();
     all.gauge("engine_pipeline_broken", "1 while its file cannot be used.", &[of], f64::from(u8::from(broken)));
+    for alarm in crate::alarms::Alarm::ALL {
+        let is_raised = pipeline.watched.raised.iter().any(|(raised, _)| *raised == alarm);
+        let labels = [of, ("alarm", alarm.as_str())];
+        all.gauge("engine_alarm", "1 while an alarm is raised.", &labels, f64::from(u8::from(is_raised)));
+    }
     if let Some(meters) = live.filter(|_| pipeline.ready.as_ref().is_some_and(crate::pipelines::Ready::is_push)) {
         let help = "What the spool holds, in bytes: received, and not yet delivered to every sink.";
         all.gauge("engine_spool_bytes", help, &[of], meters.spool_bytes() as f64);

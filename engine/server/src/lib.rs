@@ -7,6 +7,7 @@
 //! - Nothing of one pipeline stops another, and nothing of any pipeline stops the service.
 //! - Nothing here knows a connector, where pipelines come from, or the command line.
 
+mod alarms;
 mod clock;
 mod due;
 mod figures;

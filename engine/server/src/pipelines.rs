@@ -8,6 +8,7 @@ use engine_runtime::{Assembly, Meters, Requests, Revive, RunReport, Stop};
 use engine_state::{Outcome, Run};
 use serde_json::Value;
 
+use crate::alarms::Watched;
 use crate::figures::Totals;
 
 /// Where pipelines come from: files, which change while the service runs.
@@ -95,6 +96,8 @@ pub(crate) struct Pipeline {
     pub(crate) tally: Tally,
     /// What its runs have done since the service started.
     pub(crate) totals: Totals,
+    /// What its alarms need to know.
+    pub(crate) watched: Watched,
     /// The last run that ended.
     pub(crate) last: Option<Run>,
     /// What the last run was about that succeeded.
@@ -118,10 +121,17 @@ impl Pipeline {
             active: None,
             tally: Tally::default(),
             totals: Totals::default(),
+            watched: Watched::default(),
             last: None,
             last_good: None,
             falls: 0,
         }
+    }
+
+    /// Records that its runs have read since the service started.
+    pub(crate) fn records_read(&self) -> u64 {
+        let live = self.active.as_ref().map(|active| active.meters.figures().read).unwrap_or_default();
+        self.totals.read() + live
     }
 
     /// The schedule in words, as the state remembers it.

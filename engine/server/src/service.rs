@@ -16,6 +16,7 @@ use engine_spec::Overlap;
 use engine_state::{DeadLetter, Decision, RunFilter, State, Wanted};
 use serde_json::Value;
 
+use crate::alarms;
 use crate::clock::Clock;
 use crate::due::{Due, due};
 use crate::pipelines::{Active, Begun, Entry, Loader, Pipeline, Ready, Watcher, ended, texts};
@@ -205,7 +206,9 @@ impl Service {
                 inner.pipelines.entry(entry.name.clone()).or_insert_with(|| Pipeline::new(entry.file.clone()));
             if let Some((counts, last, good)) = history {
                 pipeline.last = last;
-                pipeline.last_good = good.map(|run| run.about());
+                pipeline.last_good = good.as_ref().map(engine_state::Run::about);
+                let read = |run: &engine_state::Run| run.report.as_ref().and_then(|it| it["read"].as_u64());
+                pipeline.watched.heard_at(good.filter(|run| read(run) > Some(0)).and_then(|run| run.ended));
                 pipeline.tally.total = counts.iter().map(|(_, count)| count).sum();
                 pipeline.tally.succeeded = count_of(&counts, engine_state::Outcome::Succeeded);
                 pipeline.tally.failed = count_of(&counts, engine_state::Outcome::Failed);
@@ -393,6 +396,7 @@ impl Service {
             self.inner().begun = true;
         }
         self.begin(now)?;
+        self.watch(now)?;
         let inner = self.inner();
         let slots = inner.pipelines.values().filter_map(|pipeline| pipeline.next);
         let waiting = inner.queue.iter().map(|task| task.from).filter(|from| *from > now);
@@ -538,6 +542,35 @@ impl Service {
             stop: self.stop.child(),
             endless: matches!(work, Work::Listen),
         }
+    }
+
+    /// Raises alarms, and says when they are over.
+    fn watch(self: &Arc<Self>, now: DateTime<Utc>) -> Result<()> {
+        let mut changes = Vec::new();
+        {
+            let mut inner = self.inner();
+            for (name, pipeline) in inner.pipelines.iter_mut().filter(|(_, pipeline)| !pipeline.gone) {
+                let Some(ready) = pipeline.ready.clone().filter(|it| it.assembly.alarms.is_some()) else { continue };
+                let changed = alarms::look(pipeline, now);
+                let idle = pipeline.active.is_none();
+                changes.extend(changed.into_iter().map(|change| (name.clone(), ready.clone(), idle, change)));
+            }
+        }
+        for (pipeline, ready, idle, (alarm, raised, said)) in changes {
+            match raised {
+                true => tracing::error!(pipeline, alarm = alarm.as_str(), "alarm: {said}"),
+                false => tracing::info!(pipeline, alarm = alarm.as_str(), "alarm {said}"),
+            }
+            if engine_runtime::raise(&self.state, &ready.assembly, alarm.as_str(), &said)? && idle {
+                self.thread("alarm", move |service| {
+                    let stop = service.stop.through_draining();
+                    if let Err(error) = engine_runtime::tell_now(&service.state, &ready.assembly, &stop) {
+                        tracing::error!(pipeline, "an alarm could not be told: {error}");
+                    }
+                })?;
+            }
+        }
+        Ok(())
     }
 
     // ---- a run ------------------------------------------------------------------

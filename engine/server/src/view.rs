@@ -57,6 +57,8 @@ pub struct PipelineView {
     pub status: Status,
     /// What is wrong with its file as it is now; it goes on as it was before.
     pub problem: Option<String>,
+    /// Alarms that are raised.
+    pub alarms: Vec<AlarmView>,
     /// When it runs by itself.
     pub schedule: Option<ScheduleView>,
     /// Its next time.
@@ -73,6 +75,16 @@ pub struct PipelineView {
     pub params: Vec<ParamView>,
     /// Its time zone.
     pub timezone: String,
+}
+
+/// An alarm that is raised.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AlarmView {
+    /// `late` or `silence`.
+    #[schema(example = "late")]
+    pub alarm: String,
+    /// What has not happened.
+    pub message: String,
 }
 
 /// When a pipeline runs by itself.
@@ -334,6 +346,7 @@ fn view(name: &str, pipeline: &Pipeline, inner: &Inner) -> PipelineView {
         description: assembly.and_then(|assembly| assembly.description.clone()),
         status,
         problem: pipeline.broken.clone(),
+        alarms: alarms(pipeline),
         next_run: pipeline.next.filter(|_| !pipeline.paused),
         run: pipeline.active.as_ref().map(LiveView::from),
         last_run: pipeline.last.clone().map(RunView::from),
@@ -343,6 +356,11 @@ fn view(name: &str, pipeline: &Pipeline, inner: &Inner) -> PipelineView {
         timezone: zone(assembly).name().to_owned(),
         schedule,
     }
+}
+
+fn alarms(pipeline: &Pipeline) -> Vec<AlarmView> {
+    let raised = pipeline.watched.raised.iter();
+    raised.map(|(alarm, message)| AlarmView { alarm: alarm.as_str().to_owned(), message: message.clone() }).collect()
 }
 
 /// The zone in which a pipeline's times are shown.

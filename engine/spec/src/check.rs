@@ -2,6 +2,7 @@
 
 use engine_abi::ComponentKind;
 
+use crate::alarms::Alarms;
 use crate::catalogue::Catalogue;
 use crate::config_check::Examination;
 use crate::connections::{self, Connections};
@@ -129,6 +130,14 @@ pub fn check(
     if let (true, Some(schedule)) = (push, &draft.schedule) {
         let found = Diagnostic::error("useless-key", "a source that receives on its own runs all the time");
         diagnostics.push(found.at(&schedule.span).hint("remove `schedule:`"));
+    }
+    if let (None, Some(span)) = (&draft.schedule, draft.alarms.as_ref().and_then(Alarms::late_span)) {
+        let found = Diagnostic::error("useless-key", "without a schedule no run is late").at(span);
+        diagnostics.push(found.hint("remove `late:`, or add `schedule:`"));
+    }
+    if let (None, Some(notice)) = (&draft.alarms, draft.notices.iter().find(|it| it.event == Event::Alarm)) {
+        let found = Diagnostic::error("useless-key", "no alarm is ever raised").at(&notice.stage.span);
+        diagnostics.push(found.hint("add `alarms:` with `late:` or `silence:`, or remove `on_alarm:`"));
     }
     fit::check(&draft, catalogue, &mut diagnostics);
     diagnostics.sort();

@@ -23,7 +23,7 @@ const CURRENT: &str = "$current";
 
 /// The definition of a pipeline that [`crate::check`] gave: JSON in the form of
 /// the file, defaults written out, connections merged in, without `tests` and without
-/// what holds as the file says it now (`on_schema_change`, `schedule`).
+/// what holds as the file says it now (`on_schema_change`, `schedule`, `alarms`).
 pub fn definition(pipeline: &Pipeline) -> Value {
     let list = |stages: &[Stage], key: &str| -> Vec<Value> {
         stages.iter().enumerate().map(|(at, found)| stage(found, &format!("/{key}/{at}"))).collect()

@@ -56,6 +56,16 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                 "default": "UTC",
             },
             "schedule": schedule(),
+            "alarms": {
+                "description": "What a service that watches the pipeline raises; `on_alarm` says who is told.",
+                "type": "object",
+                "additionalProperties": false,
+                "minProperties": 1,
+                "properties": {
+                    "late": {"description": "No run for a time of the schedule has succeeded so long after it.", "$ref": "#/$defs/duration"},
+                    "silence": {"description": "No record was read for so long.", "$ref": "#/$defs/duration"},
+                },
+            },
             "source": {"$ref": "#/$defs/source"},
             "transforms": {
                 "description": "What happens to the rows, in order.",
@@ -100,6 +110,7 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
             "on_success": {"description": "Who is told when a run has succeeded that had something to read.", "$ref": "#/$defs/notice"},
             "on_empty": {"description": "Who is told when a run has succeeded that had nothing to read.", "$ref": "#/$defs/notice"},
             "on_alert": {"description": "Who is told when a sink raises an alert, each once in a run.", "$ref": "#/$defs/notice"},
+            "on_alarm": {"description": "Who is told when an alarm is raised, and when it is over.", "$ref": "#/$defs/notice"},
             "tests": {"description": "What `engine test` runs.", "type": "array", "items": test()},
         },
         "$defs": definitions,

@@ -16,6 +16,7 @@
 //!
 //! No diagnostic, no `Debug` and no stored definition shows the value of a secret.
 
+mod alarms;
 mod catalogue;
 mod check;
 mod config_check;
@@ -48,6 +49,7 @@ mod units;
 mod wall_clock;
 mod yaml;
 
+pub use alarms::Alarms;
 pub use catalogue::Catalogue;
 pub use check::{Parsed, check, parse};
 pub use connections::{Connection, Connections, check_connections, parse_connections, resolve_connection};

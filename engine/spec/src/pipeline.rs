@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine_abi::ComponentKind;
 use serde_json::Value;
 
+use crate::alarms::Alarms;
 use crate::node::Config;
 use crate::params::Params;
 use crate::sandbox::SandboxWords;
@@ -24,6 +25,8 @@ pub struct Pipeline {
     pub params: Params,
     /// When it runs by itself.
     pub schedule: Option<Schedule>,
+    /// What a service that watches it raises.
+    pub alarms: Option<Alarms>,
     /// Where rows come from.
     pub source: Stage,
     /// What happens to them, in order.
@@ -65,11 +68,13 @@ pub enum Event {
     Empty,
     /// A sink has something to tell.
     Alert,
+    /// Something has not happened that should have, or has at last.
+    Alarm,
 }
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Failure, Self::Recovered, Self::Success, Self::Empty, Self::Alert];
+    pub const ALL: [Self; 6] = [Self::Failure, Self::Recovered, Self::Success, Self::Empty, Self::Alert, Self::Alarm];
 
     /// The key of the pipeline file that says who is told.
     pub const fn key(self) -> &'static str {
@@ -79,6 +84,7 @@ impl Event {
             Self::Success => "on_success",
             Self::Empty => "on_empty",
             Self::Alert => "on_alert",
+            Self::Alarm => "on_alarm",
         }
     }
 

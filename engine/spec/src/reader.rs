@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::Value;
 
+use crate::alarms::Alarms;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::fields::{Fields, Reader};
 use crate::node::{Config, Entry, Node, NodeKind};
@@ -16,12 +17,13 @@ use crate::pipeline::{
 use crate::sandbox::SandboxWords;
 use crate::schedule::Schedule;
 
-const PIPELINE_KEYS: [&str; 20] = [
+const PIPELINE_KEYS: [&str; 22] = [
     "name",
     "description",
     "params",
     "timezone",
     "schedule",
+    "alarms",
     "source",
     "transforms",
     "sinks",
@@ -36,6 +38,7 @@ const PIPELINE_KEYS: [&str; 20] = [
     Event::Success.key(),
     Event::Empty.key(),
     Event::Alert.key(),
+    Event::Alarm.key(),
     "tests",
 ];
 /// More would only be more connections.
@@ -67,6 +70,7 @@ pub(crate) struct Draft {
     description: Option<String>,
     pub(crate) params: Params,
     pub(crate) schedule: Option<Schedule>,
+    pub(crate) alarms: Option<Alarms>,
     pub(crate) source: Option<Stage>,
     pub(crate) transforms: Vec<Stage>,
     pub(crate) sinks: Vec<Stage>,
@@ -89,6 +93,7 @@ impl Draft {
             description: self.description,
             params: self.params,
             schedule: self.schedule,
+            alarms: self.alarms,
             source: self.source?,
             transforms: self.transforms,
             sinks: self.sinks,
@@ -123,6 +128,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let description = fields.get("description").and_then(|entry| reader.text(entry));
     let params = Params::read(&mut reader, fields.get("params"), fields.get("timezone"));
     let schedule = fields.get("schedule").and_then(|entry| Schedule::read(&mut reader, entry, params.zone));
+    let alarms = fields.get("alarms").and_then(|entry| Alarms::read(&mut reader, entry));
     let source = reader
         .required(&fields, "source", "add `source:` with `use:` and `with:`")
         .and_then(|entry| stage(&mut reader, &entry.value, Position::Source, &default));
@@ -154,6 +160,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
         description,
         params,
         schedule,
+        alarms,
         source,
         transforms,
         sinks,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use engine_abi::ComponentKind;
 use serde_json::Value;
 
+use crate::alarms::Alarms;
 use crate::catalogue::Catalogue;
 use crate::config_check::{Examination, Examined};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -35,6 +36,8 @@ pub struct ResolvedPipeline {
     pub params: Params,
     /// See [`Pipeline::schedule`].
     pub schedule: Option<Schedule>,
+    /// See [`Pipeline::alarms`].
+    pub alarms: Option<Alarms>,
     /// Where rows come from.
     pub source: ResolvedStage,
     /// What happens to them, in order.
@@ -224,6 +227,7 @@ pub fn resolve(
         description: pipeline.description.clone(),
         params: pipeline.params.clone(),
         schedule: pipeline.schedule.clone(),
+        alarms: pipeline.alarms.clone(),
         source,
         transforms,
         sinks,

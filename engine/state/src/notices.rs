@@ -55,6 +55,11 @@ impl State {
         })
     }
 
+    /// Stores what is to be told, apart from any run: events with their records.
+    pub fn add_notices(&self, pipeline: &str, notices: Vec<(String, Value)>) -> Result<()> {
+        self.write("store a notice", |transaction| note(transaction, pipeline, |_| notices))
+    }
+
     /// Forgets a notice: it was told, or nobody is there to be told any more.
     pub fn forget_notice(&self, pipeline: &str, notice: &Notice) -> Result<()> {
         self.write("forget a notice", |transaction| {

@@ -53,8 +53,11 @@ pub(crate) fn tail(folder: &Path, most: usize, pipeline: Option<&str>) -> Result
     Ok(Tail { file: path.display().to_string(), total, lines: lines.into() })
 }
 
-/// Whether a line is of a pipeline: its name stands behind time and level.
+/// Whether a line is of a pipeline: its name stands behind time and level, or is a member of the object.
 fn is_of(line: &str, pipeline: &str) -> bool {
+    if line.starts_with('{') {
+        return serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["pipeline"] == pipeline);
+    }
     let said = line.splitn(3, " - ").nth(2).unwrap_or_default();
     said.strip_prefix(pipeline).is_some_and(|rest| rest.starts_with([' ', ':']))
 }
