@@ -7,6 +7,9 @@ use engine_abi::Error;
 use engine_runtime::{RunOptions, Stop};
 use engine_server::{Connections, Http, Options, Service, SystemClock};
 
+use signal_hook::consts::SIGHUP;
+use signal_hook::iterator::Signals;
+
 use crate::arguments::{self, Global};
 use crate::control::{self, Holder};
 use crate::exit::{Exit, Failure};
@@ -49,6 +52,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     let listening = engine_server::start(&service, http)?;
     let scheme = if command.tls_certificate.is_some() { "https" } else { "http" };
     tracing::info!("the service is at {scheme}://{}", listening.address);
+    on_hangup(&service)?;
     let ended = service.run();
     // Whatever ended it: nobody is answered any more.
     stop.drain();
@@ -57,6 +61,21 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     remote::give_back(&state);
     ended?;
     Ok(Exit::Done)
+}
+
+/// A hang-up has everything looked at again, as `POST /api/reload` does.
+fn on_hangup(service: &Arc<Service>) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGHUP]).map_err(|error| Error::from(error).context("signals cannot be caught"))?;
+    let service = Arc::clone(service);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            match service.reload(true) {
+                Ok(()) => tracing::info!("the pipeline files were looked at again"),
+                Err(error) => tracing::error!("the pipeline files cannot be looked at: {error}"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// The named connections of some folders.

@@ -317,3 +317,48 @@ fn run_follows_schedules_too_and_runs_the_others_once() {
     assert!(reports.iter().filter(|report| report["pipeline"] == "often").count() >= 2);
     assert!(!place.path("out/once-2.csv").exists());
 }
+
+/// An API that is told, and the alarms that it was told of.
+fn desk() -> (Server, Arc<Mutex<Vec<Value>>>) {
+    let told: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let notes = Arc::clone(&told);
+    let server = Server::start(move |request| {
+        notes.lock().unwrap().push(serde_json::from_slice(&request.body).unwrap());
+        Answer::status(200)
+    });
+    (server, told)
+}
+
+#[test]
+fn alarms_are_raised_told_once_and_over_at_last() {
+    let (desk, told) = desk();
+    let place = Place::new();
+    place.write(
+        "calls.yaml",
+        format!(
+            "schedule: {{ every: 1s }}\nalarms: {{ late: 2s, silence: 3s }}\n\
+             source: {{ use: file, with: {{ path: in.csv }}, format: csv }}\n\
+             sink: {{ use: file, with: {{ path: \"out/{{{{ window.id }}}}.csv\" }}, format: csv }}\n\
+             on_alarm: {{ use: http, with: {{ url: \"{}/alarm\" }} }}\n",
+            desk.url()
+        ),
+    );
+    let (engine, web) = serve(&place, &[]);
+    let raised = |name: &str| {
+        let alarms = web.get("/api/pipelines/calls").with(200)["alarms"].clone();
+        alarms.as_array().unwrap().iter().any(|alarm| alarm["alarm"] == name)
+    };
+    until("both are raised", || raised("late") && raised("silence"));
+    assert!(web.get("/metrics").body.contains("engine_alarm{pipeline=\"calls\",alarm=\"late\"} 1\n"));
+    place.write("in.csv", "a\n1\n");
+    until("both are over", || !raised("late") && !raised("silence"));
+    let summaries =
+        || told.lock().unwrap().iter().map(|it| it["summary"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    until("all of it is told", || summaries().len() >= 4);
+    ended(engine);
+    let all = summaries();
+    for (says, times) in [("has succeeded within 2s", 2), ("no record has come for longer than 3s", 2), ("is over", 2)]
+    {
+        assert_eq!(all.iter().filter(|summary| summary.contains(says)).count(), times, "{says}: {all:?}");
+    }
+}
