@@ -153,6 +153,8 @@ pub(crate) struct Active {
     pub(crate) stop: Stop,
     /// It is of a source that receives, and has no end.
     pub(crate) endless: bool,
+    /// It is a run, and not only something told.
+    pub(crate) is_run: bool,
 }
 
 /// How often a pipeline ran.

@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Run { number: i64, trigger: String, slot: Option<DateTime<Utc>>, params: Value, reference: Option<String> },
     /// Receiving, for as long as the service runs.
     Listen,
+    /// Telling what is to be told: at the end of a run that is done anyway.
+    Tell,
     /// Dead letters once more.
     Replay { letters: Vec<DeadLetter>, sinks: Vec<String>, answer: Sender<Result<RunReport>> },
     /// A window once more.
@@ -41,7 +43,7 @@ impl Work {
     pub(crate) fn trigger(&self) -> &str {
         match self {
             Self::Run { trigger, .. } => trigger,
-            Self::Listen => "service",
+            Self::Listen | Self::Tell => "service",
             Self::Replay { .. } => "replay",
             Self::Resend { .. } => "resend",
         }
@@ -72,6 +74,6 @@ impl Work {
 
     /// Whether it counts among the runs of which there are so many at a time.
     pub(crate) fn is_counted(&self) -> bool {
-        !matches!(self, Self::Listen)
+        !matches!(self, Self::Listen | Self::Tell)
     }
 }

@@ -541,6 +541,7 @@ impl Service {
             requests: Arc::default(),
             stop: self.stop.child(),
             endless: matches!(work, Work::Listen),
+            is_run: work.is_counted(),
         }
     }
 
@@ -552,22 +553,18 @@ impl Service {
             for (name, pipeline) in inner.pipelines.iter_mut().filter(|(_, pipeline)| !pipeline.gone) {
                 let Some(ready) = pipeline.ready.clone().filter(|it| it.assembly.alarms.is_some()) else { continue };
                 let changed = alarms::look(pipeline, now);
-                let idle = pipeline.active.is_none();
-                changes.extend(changed.into_iter().map(|change| (name.clone(), ready.clone(), idle, change)));
+                changes.extend(changed.into_iter().map(|change| (name.clone(), ready.clone(), change)));
             }
         }
-        for (pipeline, ready, idle, (alarm, raised, said)) in changes {
+        for (pipeline, ready, (alarm, raised, said)) in changes {
             match raised {
                 true => tracing::error!(pipeline, alarm = alarm.as_str(), "alarm: {said}"),
                 false => tracing::info!(pipeline, alarm = alarm.as_str(), "alarm {said}"),
             }
-            if engine_runtime::raise(&self.state, &ready.assembly, alarm.as_str(), &said)? && idle {
-                self.thread("alarm", move |service| {
-                    let stop = service.stop.through_draining();
-                    if let Err(error) = engine_runtime::tell_now(&service.state, &ready.assembly, &stop) {
-                        tracing::error!(pipeline, "an alarm could not be told: {error}");
-                    }
-                })?;
+            // A source that receives tells by itself what there is to tell.
+            if engine_runtime::raise(&self.state, &ready.assembly, alarm.as_str(), &said)? && !ready.is_push() {
+                self.inner().queue.push_back(Task { pipeline, work: Work::Tell, from: now, since: now });
+                self.wake();
             }
         }
         Ok(())
@@ -578,6 +575,14 @@ impl Service {
     /// Does a task, on a thread of its own.
     fn work(self: Arc<Self>, task: Task, job: Job) {
         let name = task.pipeline.clone();
+        if matches!(task.work, Work::Tell) {
+            if let Err(error) = engine_runtime::tell_now(&self.state, &job.ready.assembly, &job.stop) {
+                tracing::error!(pipeline = name, "an alarm could not be told: {error}");
+            }
+            self.inner().release(&task);
+            self.sort_out();
+            return;
+        }
         let begun = Begun {
             pipeline: name.clone(),
             run: job.run.clone(),
@@ -668,7 +673,9 @@ impl Service {
             if found.active.is_some() {
                 return Err(Refusal::Busy(format!("{pipeline} is running")));
             }
-            if inner.queue.iter().any(|task| task.pipeline == pipeline && task.from <= self.clock.now()) {
+            let waits =
+                |task: &Task| task.pipeline == pipeline && task.work.is_counted() && task.from <= self.clock.now();
+            if inner.queue.iter().any(waits) {
                 return Err(Refusal::Busy(format!("a run of {pipeline} is about to begin")));
             }
             let mut assembly = (*ready.assembly).clone();
@@ -806,7 +813,7 @@ impl Job {
             begun: self.run.clone(),
         };
         match work {
-            Work::Run { .. } | Work::Listen => run.run(),
+            Work::Run { .. } | Work::Listen | Work::Tell => run.run(),
             Work::Replay { letters, sinks, .. } => run.replay(letters, sinks),
             Work::Resend { window, sinks, again, .. } => run.resend(*window, sinks, *again),
         }
@@ -816,7 +823,7 @@ impl Job {
 impl Inner {
     /// Pipelines of which a run waits, other than one that takes up what was left.
     fn queued(&self) -> BTreeSet<String> {
-        let waiting = self.queue.iter().filter(|task| task.work.trigger() != RESUME);
+        let waiting = self.queue.iter().filter(|task| task.work.is_counted() && task.work.trigger() != RESUME);
         waiting.map(|task| task.pipeline.clone()).collect()
     }
 
@@ -874,7 +881,7 @@ fn decide_one(name: &str, pipeline: &mut Pipeline, now: DateTime<Utc>, begun: bo
                     "times of the schedule were missed since {reached}; `missed` says which get a run"
                 );
             }
-            let runs_still = pipeline.active.is_some() || queued;
+            let runs_still = pipeline.active.as_ref().is_some_and(|active| active.is_run) || queued;
             if begun && runs_still && schedule.overlap == Overlap::Skip && !run.is_empty() {
                 tracing::warn!(pipeline = name, "no run for {until}: the run before has not ended");
                 pipeline.tally.overlapped += run.len() as u64;
