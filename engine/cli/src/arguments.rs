@@ -34,6 +34,10 @@ pub struct Global {
     /// How many days of the log are kept
     #[arg(long, global = true, value_name = "DAYS", default_value = "30")]
     pub log_days: std::num::NonZeroU16,
+    /// Where traces of runs, and the figures of a service, are sent: a collector that takes OTLP by HTTP, such as
+    /// http://127.0.0.1:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, global = true, value_name = "URL")]
+    pub otlp: Option<String>,
     /// Log more; twice: everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -25,7 +25,7 @@ pub fn run(global: &Global, command: &arguments::Backfill) -> crate::Result {
     };
     let assembly = project.assemble_with(&command.set)?.remove(0);
     let state = Arc::new(remote::open_state(global, &folder)?);
-    logging::start(&folder, global);
+    logging::start(&folder, global)?;
     let stop = Stop::new();
     on_signals(&stop)?;
     let options = RunOptions {

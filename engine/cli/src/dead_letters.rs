@@ -178,7 +178,7 @@ fn replay(global: &Global, file: &Path, ids: &[i64], stage: Option<&str>, sinks:
         return Ok(if report["outcome"] == "failed" { Exit::Failed } else { Exit::Done });
     }
     let state = Arc::new(remote::open_state(global, &folder)?);
-    logging::start(&folder, global);
+    logging::start(&folder, global)?;
     let options = RunOptions { trigger: "replay".into(), ..RunOptions::default() };
     let running = Running::new(assembly);
     let report = running.run(&project, &state, &Stop::new(), &options).replay(&letters, sinks);

@@ -175,7 +175,7 @@ fn resend(global: &Global, file: &Path, window: u64, sinks: &[String], again: bo
         return Ok(if report["outcome"] == "failed" { Exit::Failed } else { Exit::Done });
     }
     let state = Arc::new(remote::open_state(global, &folder)?);
-    logging::start(&folder, global);
+    logging::start(&folder, global)?;
     let options = RunOptions { trigger: "resend".into(), ..RunOptions::default() };
     let report = Running::new(assembly).run(&project, &state, &Stop::new(), &options).resend(window, sinks, again);
     remote::give_back(&state);

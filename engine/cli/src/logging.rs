@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Local, SecondsFormat};
+use engine_abi::Result;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
@@ -14,11 +15,14 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::{Global, LogFormat};
-use crate::console;
+use crate::{console, telemetry};
 
 /// Sends the log to stderr and to `<state>/logs`. `verbose` 1 shows what helps an author, 2 everything; the file has
 /// the same.
-pub fn start(state: &Path, global: &Global) {
+///
+/// # Errors
+/// `Config` when the collector's address is none.
+pub fn start(state: &Path, global: &Global) -> Result<()> {
     let most = match global.verbose {
         0 => Level::INFO,
         1 => Level::DEBUG,
@@ -29,8 +33,12 @@ pub fn start(state: &Path, global: &Global) {
     let only_ours = tracing_subscriber::filter::filter_fn(move |metadata| {
         *metadata.level() <= most && (metadata.target().starts_with("engine") || *metadata.level() <= Level::WARN)
     });
+    let traces = global.otlp.as_deref().map(telemetry::layer).transpose()?;
+    let spans =
+        tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("engine"));
     // A second start in one process (a test) keeps the first.
-    let _ = tracing_subscriber::registry().with(log.with_filter(only_ours)).try_init();
+    let _ = tracing_subscriber::registry().with(log.with_filter(only_ours)).with(traces.with_filter(spans)).try_init();
+    Ok(())
 }
 
 struct Log {

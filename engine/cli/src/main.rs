@@ -30,6 +30,7 @@ mod sandbox;
 mod schema;
 mod serve;
 mod state;
+mod telemetry;
 mod test;
 mod tokens;
 mod validate;
@@ -44,6 +45,8 @@ fn main() -> std::process::ExitCode {
     // A variable that is empty is one that is not set.
     let state = || std::env::var_os("ENGINE_STATE").filter(|folder| !folder.is_empty());
     arguments.global.state = arguments.global.state.or_else(|| state().map(Into::into));
+    let collector = || std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|url| !url.is_empty());
+    arguments.global.otlp = arguments.global.otlp.or_else(collector);
     #[cfg(feature = "failpoints")]
     failpoints::arm();
     let result = match &arguments.command {
@@ -68,6 +71,7 @@ fn main() -> std::process::ExitCode {
             return engine_host::serve_module([*socket, *module, *control]);
         }
     };
+    telemetry::finish();
     result.unwrap_or_else(|error| error.print(arguments.global.json)).code()
 }
 

@@ -37,7 +37,7 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
         console::error_line(file.diagnostics.render(style()).trim_end());
     }
     let state = Arc::new(remote::open_state(global, &folder)?);
-    logging::start(&folder, global);
+    logging::start(&folder, global)?;
     let stop = Stop::new();
     on_signals(&stop)?;
     let options = RunOptions {

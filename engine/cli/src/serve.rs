@@ -15,7 +15,7 @@ use crate::control::{self, Holder};
 use crate::exit::{Exit, Failure};
 use crate::files::Files;
 use crate::project::Around;
-use crate::{connections, console, logging, places, remote, run};
+use crate::{connections, console, logging, places, remote, run, telemetry};
 
 pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     for path in &command.paths {
@@ -27,7 +27,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     }
     let folder = state_folder(global, &command.paths)?;
     let state = Arc::new(remote::open_state(global, &folder)?);
-    logging::start(&folder, global);
+    logging::start(&folder, global)?;
     let stop = Stop::new();
     run::on_signals(&stop)?;
     let options = Options {
@@ -52,6 +52,9 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     let listening = engine_server::start(&service, http)?;
     let scheme = if command.tls_certificate.is_some() { "https" } else { "http" };
     tracing::info!("the service is at {scheme}://{}", listening.address);
+    if let Some(collector) = &global.otlp {
+        telemetry::send_figures(collector, &service)?;
+    }
     on_hangup(&service)?;
     let ended = service.run();
     // Whatever ended it: nobody is answered any more.

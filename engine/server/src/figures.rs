@@ -7,7 +7,8 @@ use engine_abi::Result;
 use engine_runtime::{Figures, Meters, RunReport};
 use engine_state::{DeadLetterStatus, Outcome};
 
-use crate::pipelines::Pipeline;
+use crate::alarms::Alarm;
+use crate::pipelines::{Pipeline, Ready};
 use crate::service::Service;
 
 /// Upper bounds of how long runs take, in seconds.
@@ -16,18 +17,61 @@ const DURATIONS: [f64; 10] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600
 /// Upper bounds of how late runs begin, in seconds.
 const DELAYS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
 
+/// Every family: its name, what its figures do, what they are.
+pub const FAMILIES: [(&str, Kind, &str); 23] = [
+    ("engine_info", Kind::Gauge, "The version, as a label."),
+    ("engine_runs_at_work", Kind::Gauge, "Runs at work, without those of sources that receive."),
+    ("engine_runs_most", Kind::Gauge, "The most runs at a time."),
+    ("engine_runs_waiting", Kind::Gauge, "Runs that wait for room."),
+    ("engine_queue_bytes", Kind::Gauge, "What the queues between stages hold, in bytes."),
+    ("engine_runs_total", Kind::Counter, "Runs that ended, by how they ended."),
+    ("engine_run_duration_seconds", Kind::Histogram, "How long runs took."),
+    (
+        "engine_run_delay_seconds",
+        Kind::Histogram,
+        "How late runs began: after their time in the schedule, its jitter included, or after they were asked for.",
+    ),
+    ("engine_records_read_total", Kind::Counter, "Records read, dead letters included."),
+    ("engine_rows_filtered_total", Kind::Counter, "Rows left out on purpose."),
+    ("engine_dead_letters_total", Kind::Counter, "Records that became dead letters."),
+    ("engine_retries_total", Kind::Counter, "Outside operations that were tried again."),
+    ("engine_rows_written_total", Kind::Counter, "Rows delivered."),
+    ("engine_bytes_written_total", Kind::Counter, "Bytes delivered."),
+    ("engine_deliveries_total", Kind::Counter, "Deliveries made."),
+    ("engine_slots_overlapped_total", Kind::Counter, "Times at which the run before still ran."),
+    ("engine_pipeline_running", Kind::Gauge, "1 while a run is at work."),
+    ("engine_pipeline_broken", Kind::Gauge, "1 while its file cannot be used."),
+    ("engine_alarm", Kind::Gauge, "1 while an alarm is raised."),
+    (
+        "engine_spool_bytes",
+        Kind::Gauge,
+        "What the spool holds, in bytes: received, and not yet delivered to every sink.",
+    ),
+    ("engine_next_run_timestamp_seconds", Kind::Gauge, "When the next time of its schedule is, in seconds since 1970."),
+    (
+        "engine_lag_seconds",
+        Kind::Gauge,
+        "How long ago the last run began that succeeded, in seconds; its slot, where it was for one.",
+    ),
+    ("engine_dead_letters_waiting", Kind::Gauge, "Dead letters that wait for a decision."),
+];
+
 /// Figures of one kind.
 #[derive(Debug, Clone)]
-pub(crate) struct Family {
-    pub(crate) name: &'static str,
-    pub(crate) help: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) samples: Vec<Sample>,
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// What its figures are.
+    pub help: &'static str,
+    /// What they do.
+    pub kind: Kind,
+    /// They themselves.
+    pub samples: Vec<Sample>,
 }
 
 /// What a figure does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// It grows.
     Counter,
     /// It goes up and down.
@@ -37,7 +81,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -48,11 +93,13 @@ impl Kind {
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sample {
+pub struct Sample {
     /// Behind the family's name: `_bucket`.
-    pub(crate) suffix: &'static str,
-    pub(crate) labels: Vec<(&'static str, String)>,
-    pub(crate) value: f64,
+    pub suffix: &'static str,
+    /// What it is of.
+    pub labels: Vec<(&'static str, String)>,
+    /// The figure.
+    pub value: f64,
 }
 
 /// What the runs of a pipeline have done that have ended.
@@ -145,24 +192,26 @@ impl Done {
 }
 
 /// The families as they are filled.
-#[derive(Default)]
 struct Collected(Vec<Family>);
 
 impl Collected {
-    fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) -> &mut Vec<Sample> {
-        let at = self.0.iter().position(|family| family.name == name).unwrap_or_else(|| {
-            self.0.push(Family { name, help, kind, samples: Vec::new() });
-            self.0.len() - 1
-        });
-        &mut self.0[at].samples
+    fn new() -> Self {
+        let families = FAMILIES.into_iter();
+        Self(families.map(|(name, kind, help)| Family { name, help, kind, samples: Vec::new() }).collect())
     }
 
-    fn counter(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)], value: u64) {
-        self.family(name, Kind::Counter, help).push(sample("", labels, value as f64));
+    fn samples(&mut self, name: &str) -> Option<&mut Vec<Sample>> {
+        let family = self.0.iter_mut().find(|family| family.name == name);
+        debug_assert!(family.is_some(), "{name} is in no table");
+        family.map(|family| &mut family.samples)
     }
 
-    fn gauge(&mut self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.family(name, Kind::Gauge, help).push(sample("", labels, value));
+    fn count(&mut self, name: &str, labels: &[(&'static str, &str)], value: u64) {
+        self.gauge(name, labels, value as f64);
+    }
+
+    fn gauge(&mut self, name: &str, labels: &[(&'static str, &str)], value: f64) {
+        self.samples(name).into_iter().for_each(|samples| samples.push(sample("", labels, value)));
     }
 }
 
@@ -171,81 +220,100 @@ fn sample(suffix: &'static str, labels: &[(&'static str, &str)], value: f64) -> 
     Sample { suffix, labels, value }
 }
 
-/// All figures as they are now.
-///
-/// # Errors
-/// Those of the state.
-pub(crate) fn families(service: &Service) -> Result<Vec<Family>> {
-    let letters = service.state.dead_letter_counts(None)?;
-    let mut all = Collected::default();
-    all.gauge("engine_info", "The version, as a label.", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    let (at_work, most) = service.at_work();
-    all.gauge("engine_runs_at_work", "Runs at work, without those of sources that receive.", &[], at_work as f64);
-    all.gauge("engine_runs_most", "The most runs at a time.", &[], most as f64);
-    all.gauge("engine_runs_waiting", "Runs that wait for room.", &[], service.queue().len() as f64);
-    let queued = engine_runtime::queued_bytes() as f64;
-    all.gauge("engine_queue_bytes", "What the queues between stages hold, in bytes.", &[], queued);
-    {
-        let inner = service.inner();
-        for (name, pipeline) in &inner.pipelines {
-            of_pipeline(&mut all, name, pipeline);
+impl Service {
+    /// All figures as they are now; families without a figure are left out.
+    ///
+    /// # Errors
+    /// Those of the state.
+    pub fn figures(&self) -> Result<Vec<Family>> {
+        let letters = self.state.dead_letter_counts(None)?;
+        let mut all = Collected::new();
+        all.gauge("engine_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        let (at_work, most) = self.at_work();
+        all.gauge("engine_runs_at_work", &[], at_work as f64);
+        all.gauge("engine_runs_most", &[], most as f64);
+        all.gauge("engine_runs_waiting", &[], self.queue().len() as f64);
+        all.gauge("engine_queue_bytes", &[], engine_runtime::queued_bytes() as f64);
+        {
+            let inner = self.inner();
+            for (name, pipeline) in &inner.pipelines {
+                of_pipeline(&mut all, name, pipeline);
+            }
         }
+        for count in letters.iter().filter(|count| count.status == DeadLetterStatus::Final) {
+            let labels = [("pipeline", count.pipeline.as_str()), ("stage", count.stage.as_str())];
+            all.gauge("engine_dead_letters_waiting", &labels, count.count as f64);
+        }
+        all.0.retain(|family| !family.samples.is_empty());
+        Ok(all.0)
     }
-    for count in letters.iter().filter(|count| count.status == DeadLetterStatus::Final) {
-        let labels = [("pipeline", count.pipeline.as_str()), ("stage", count.stage.as_str())];
-        all.gauge("engine_dead_letters_waiting", "Dead letters that wait for a decision.", &labels, count.count as f64);
-    }
-    Ok(all.0)
 }
 
 fn of_pipeline(all: &mut Collected, name: &str, pipeline: &Pipeline) {
     let of = ("pipeline", name);
+    let truth = |value: bool| f64::from(u8::from(value));
     let totals = &pipeline.totals;
     for outcome in [Outcome::Succeeded, Outcome::Failed, Outcome::Stopped] {
         let word = outcome.as_str();
         let count = totals.outcomes.get(word).copied().unwrap_or_default();
-        all.counter("engine_runs_total", "Runs that ended, by how they ended.", &[of, ("outcome", word)], count);
+        all.count("engine_runs_total", &[of, ("outcome", word)], count);
     }
-    let durations = all.family("engine_run_duration_seconds", Kind::Histogram, "How long runs took.");
-    durations.extend(totals.durations.samples(of, DURATIONS));
-    let help =
-        "How late runs began: after their time in the schedule, its jitter included, or after they were asked for.";
-    all.family("engine_run_delay_seconds", Kind::Histogram, help).extend(totals.delays.samples(of, DELAYS));
+    for (family, samples) in [
+        ("engine_run_duration_seconds", totals.durations.samples(of, DURATIONS)),
+        ("engine_run_delay_seconds", totals.delays.samples(of, DELAYS)),
+    ] {
+        all.samples(family).into_iter().for_each(|all| all.extend(samples.clone()));
+    }
     let live = pipeline.active.as_ref().map(|active| &active.meters);
     let mut done = totals.done.clone();
     live.iter().for_each(|meters| done.add(&meters.figures()));
-    let retries = totals.retries + live.map_or(0, |meters| meters.retries());
-    all.counter("engine_records_read_total", "Records read, dead letters included.", &[of], done.read);
-    all.counter("engine_rows_filtered_total", "Rows left out on purpose.", &[of], done.filtered);
-    all.counter("engine_dead_letters_total", "Records that became dead letters.", &[of], done.dead_letters);
-    all.counter("engine_retries_total", "Outside operations that were tried again.", &[of], retries);
+    all.count("engine_records_read_total", &[of], done.read);
+    all.count("engine_rows_filtered_total", &[of], done.filtered);
+    all.count("engine_dead_letters_total", &[of], done.dead_letters);
+    all.count("engine_retries_total", &[of], totals.retries + live.map_or(0, |meters| meters.retries()));
     for (sink, [rows, bytes, deliveries]) in &done.sinks {
         let labels = [of, ("sink", sink.as_str())];
-        all.counter("engine_rows_written_total", "Rows delivered.", &labels, *rows);
-        all.counter("engine_bytes_written_total", "Bytes delivered.", &labels, *bytes);
-        all.counter("engine_deliveries_total", "Deliveries made.", &labels, *deliveries);
+        all.count("engine_rows_written_total", &labels, *rows);
+        all.count("engine_bytes_written_total", &labels, *bytes);
+        all.count("engine_deliveries_total", &labels, *deliveries);
     }
-    let overlapped = pipeline.tally.overlapped;
-    all.counter("engine_slots_overlapped_total", "Times at which the run before still ran.", &[of], overlapped);
-    all.gauge("engine_pipeline_running", "1 while a run is at work.", &[of], f64::from(u8::from(live.is_some())));
-    let broken = pipeline.broken.is_some();
-    all.gauge("engine_pipeline_broken", "1 while its file cannot be used.", &[of], f64::from(u8::from(broken)));
-    for alarm in crate::alarms::Alarm::ALL {
+    all.count("engine_slots_overlapped_total", &[of], pipeline.tally.overlapped);
+    all.gauge("engine_pipeline_running", &[of], truth(live.is_some()));
+    all.gauge("engine_pipeline_broken", &[of], truth(pipeline.broken.is_some()));
+    for alarm in Alarm::ALL {
         let is_raised = pipeline.watched.raised.iter().any(|(raised, _)| *raised == alarm);
-        let labels = [of, ("alarm", alarm.as_str())];
-        all.gauge("engine_alarm", "1 while an alarm is raised.", &labels, f64::from(u8::from(is_raised)));
+        all.gauge("engine_alarm", &[of, ("alarm", alarm.as_str())], truth(is_raised));
     }
-    if let Some(meters) = live.filter(|_| pipeline.ready.as_ref().is_some_and(crate::pipelines::Ready::is_push)) {
-        let help = "What the spool holds, in bytes: received, and not yet delivered to every sink.";
-        all.gauge("engine_spool_bytes", help, &[of], meters.spool_bytes() as f64);
+    if let Some(meters) = live.filter(|_| pipeline.ready.as_ref().is_some_and(Ready::is_push)) {
+        all.gauge("engine_spool_bytes", &[of], meters.spool_bytes() as f64);
     }
     if let Some(next) = pipeline.next.filter(|_| !pipeline.paused) {
-        let help = "When the next time of its schedule is, in seconds since 1970.";
-        all.gauge("engine_next_run_timestamp_seconds", help, &[of], next.timestamp_millis() as f64 / 1000.0);
+        all.gauge("engine_next_run_timestamp_seconds", &[of], next.timestamp_millis() as f64 / 1000.0);
     }
     if let Some(last) = pipeline.last_good {
-        let help = "How long ago the last run began that succeeded, in seconds; its slot, where it was for one.";
         let lag = (Utc::now() - last).num_milliseconds() as f64 / 1000.0;
-        all.gauge("engine_lag_seconds", help, &[of], lag.max(0.0));
+        all.gauge("engine_lag_seconds", &[of], lag.max(0.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_what_is_below_its_bounds() {
+        let mut histogram = Histogram::default();
+        [0.05, 0.7, 100_000.0].into_iter().for_each(|value| histogram.add(value, DURATIONS));
+        let samples = histogram.samples(("pipeline", "p"), DURATIONS);
+        let bucket = |bound: &str| {
+            let of_bound = samples.iter().find(|sample| sample.labels.contains(&("le", bound.to_owned())));
+            of_bound.map(|sample| sample.value)
+        };
+        assert_eq!(
+            (bucket("0.1"), bucket("0.5"), bucket("1"), bucket("14400"), bucket("+Inf")),
+            (Some(1.0), Some(1.0), Some(2.0), Some(2.0), Some(3.0))
+        );
+        let last: Vec<_> = samples.iter().rev().take(2).map(|sample| (sample.suffix, sample.value)).collect();
+        assert_eq!(last, [("_count", 3.0), ("_sum", 100_000.75)]);
     }
 }

@@ -20,6 +20,7 @@ mod view;
 
 pub use clock::{Clock, SetClock, SystemClock};
 pub use due::{Due, MOST_MISSED, ON_TIME, SET_BACK, due};
+pub use figures::{FAMILIES, Family, Kind, Sample};
 pub use http::{Connections, Http, Listening, start};
 pub use pipelines::{Begun, Entry, Loader, Ready, Tally, Watcher};
 pub use service::{Options, Refusal, Service};

@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::Shared;
 use super::answer::{Problem, blocking};
-use crate::figures::{Family, families};
+use crate::figures::Family;
 
 /// Figures of runs, rows, bytes, lag, queues, retries, dead letters and durations, as Prometheus reads them.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = OK, body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = blocking(move || Ok(exposition(&families(&shared.service)?))).await?;
+    let text = blocking(move || Ok(exposition(&shared.service.figures()?))).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
