@@ -124,6 +124,9 @@ pub struct Run {
     /// Take the columns of sources as they are now, where they are others than in the run before
     #[arg(long)]
     pub accept_schema: bool,
+    /// Run each pipeline now and once, whatever its schedule says
+    #[arg(long)]
+    pub once: bool,
     #[command(flatten)]
     pub set: Set,
 }

@@ -46,7 +46,7 @@ pub fn run(global: &Global, command: &arguments::Run) -> crate::Result {
         drain: command.drain,
         accept_schema: command.accept_schema,
     };
-    if assemblies.iter().any(|assembly| assembly.schedule.is_some()) {
+    if !command.once && assemblies.iter().any(|assembly| assembly.schedule.is_some()) {
         return on_schedule(&project, assemblies, &state, &folder, &stop, options, global);
     }
     let running: Arc<Vec<Running>> = Arc::new(assemblies.into_iter().map(Running::new).collect());

@@ -107,7 +107,7 @@ impl Job {
     }
 
     fn run(&self) -> Ended {
-        self.place.engine(&["--json", "run", "cdr_to_api.yaml"])
+        self.place.engine(&["--json", "run", "--once", "cdr_to_api.yaml"])
     }
 
     /// The subjects of the mails to the team.

@@ -132,7 +132,7 @@ impl Job {
     }
 
     fn run(&self) -> engine_end_to_end_tests::Ended {
-        self.place.engine(&["--json", "run", "incident_window.yaml"])
+        self.place.engine(&["--json", "run", "--once", "incident_window.yaml"])
     }
 
     fn operation(&self) -> Document {
@@ -387,7 +387,7 @@ fn a_state_that_goes_away_while_documents_are_sent_loses_none() {
         place.set("STATE_URL", job.state.url_by(&line.address().to_string()));
         *cut.lock().unwrap() = Some(Arc::clone(&line));
         job.accounts(1..401, "2025-02-01 10:00:00");
-        let mut run = place.start(&["run", "incident_window.yaml"]);
+        let mut run = place.start(&["run", "--once", "incident_window.yaml"]);
         run.logs("the state's database does not answer, and is asked again");
         if comes_back {
             line.mend();
@@ -397,7 +397,7 @@ fn a_state_that_goes_away_while_documents_are_sent_loses_none() {
             run.kill();
             run.wait();
             line.mend();
-            place.engine(&["run", "incident_window.yaml"]).with_code(0);
+            place.engine(&["run", "--once", "incident_window.yaml"]).with_code(0);
         }
         api.require_each(named(1..401));
     }
@@ -415,7 +415,7 @@ fn an_engine_that_is_killed_between_an_answer_and_the_state_sends_the_same_again
     });
     let job = Job::new(&api);
     job.accounts(1..201, "2025-02-01 10:00:00");
-    let mut engine = job.place.start(&["run", "incident_window.yaml"]);
+    let mut engine = job.place.start(&["run", "--once", "incident_window.yaml"]);
     wait.recv_timeout(engine_end_to_end_tests::LIMIT).unwrap();
     engine.kill();
     engine.wait();
@@ -440,13 +440,13 @@ fn of_two_engines_one_works_and_the_other_says_who_does() {
     let job = Job::new(&api);
     let other = job.machine(&api, job.debts.url());
     job.accounts(1..11, "2025-02-01 10:00:00");
-    let first = job.place.start(&["run", "incident_window.yaml"]);
+    let first = job.place.start(&["run", "--once", "incident_window.yaml"]);
     wait.recv_timeout(engine_end_to_end_tests::LIMIT).unwrap();
     let said = format!("held by the engine with process id {} on ", first.id());
-    other.engine(&["run", "incident_window.yaml"]).with_code(3).says(&[&said]);
+    other.engine(&["run", "--once", "incident_window.yaml"]).with_code(3).says(&[&said]);
     gate.wait();
     first.wait().with_code(0);
-    other.engine(&["run", "incident_window.yaml"]).with_code(0);
+    other.engine(&["run", "--once", "incident_window.yaml"]).with_code(0);
     assert_eq!(api.documents().len(), 10);
     api.require_each(named(1..11));
 }

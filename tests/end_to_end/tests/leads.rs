@@ -129,7 +129,7 @@ impl Job {
     }
 
     fn run(&self) -> Ended {
-        self.place.engine(&["--json", "run", "leadpier_sync.yaml"])
+        self.place.engine(&["--json", "run", "--once", "leadpier_sync.yaml"])
     }
 
     fn logins(&self) -> usize {

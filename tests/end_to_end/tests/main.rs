@@ -37,6 +37,7 @@ mod serve;
 mod serve_guarded;
 mod sql;
 mod stopping;
+mod telemetry;
 mod uploads;
 mod webhooks;
 mod windows;
