@@ -47,7 +47,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
             } @else { (table(&lines)) }
         }
         @if guest.visitor.operates() {
-            p { (button(&guest.visitor, "/ui/reload", "Look at the files now")) }
+            div.row { (button(&guest.visitor, "/ui/reload", "Look at the files now")) }
         }
     };
     Ok(Page::new("Pipelines", "/ui").refreshed(REFRESH).show(&guest, &content))

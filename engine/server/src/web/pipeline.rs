@@ -151,9 +151,11 @@ fn actions(pipeline: &PipelineView, visitor: &Visitor, values: &Fields) -> Marku
         section.actions aria-labelledby="actions" {
             h2 #actions { "Ask for something" }
             @if let Some(schedule) = &pipeline.schedule {
-                @if schedule.paused {
-                    p { "The schedule is paused: its times are passed over. " (button(visitor, &format!("{path}/unpause"), "Let the schedule go on")) }
-                } @else { p { (button(visitor, &format!("{path}/pause"), "Pause the schedule")) } }
+                @let (said, way, label) = match schedule.paused {
+                    true => ("The schedule is paused: its times are passed over.", "unpause", "Let the schedule go on"),
+                    false => ("The schedule is followed.", "pause", "Pause the schedule"),
+                };
+                div.row { span { (said) } (button(visitor, &format!("{path}/{way}"), label)) }
             }
             @if !receives {
                 form.trigger method="post" action={ (path) "/trigger" } {

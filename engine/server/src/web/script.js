@@ -7,12 +7,16 @@ const LONGEST = 30;
 const main = document.querySelector("main[data-refresh]");
 const unreachable = document.getElementById("unreachable");
 
-// Puts what has changed in the place of what was; what has not stays, with its focus and its scroll position.
+const focusable = "a[href], button, input, select, summary, [tabindex]";
+
+// Puts what has changed in the place of what was; what has not stays. The focus goes to what stands in its place.
 function take(fresh) {
   for (const part of document.querySelectorAll("[data-part]")) {
     const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
-    if (!other || other.innerHTML === part.innerHTML || part.contains(document.activeElement)) continue;
+    if (!other || other.innerHTML === part.innerHTML) continue;
+    const focused = [...part.querySelectorAll(focusable)].indexOf(document.activeElement);
     part.replaceChildren(...document.adoptNode(other).childNodes);
+    if (focused >= 0) (part.querySelectorAll(focusable)[focused] ?? main).focus({ preventScroll: true });
   }
 }
 
