@@ -2,6 +2,7 @@
 //! and one for each thing that goes wrong around them.
 
 mod backfill;
+mod browser;
 mod call_records;
 mod commands;
 mod compression;

@@ -9,7 +9,7 @@ use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http as HttpSecurity, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, ResponseBuilder};
+use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -52,6 +52,14 @@ const WITH_BODY: [(StatusCode, &str); 3] = [
     (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong"),
 ];
 
+/// What an answer means that its route says nothing of.
+const OTHERWISE: [(StatusCode, &str); 4] = [
+    (StatusCode::OK, "What was asked for"),
+    (StatusCode::ACCEPTED, "It has begun, and goes on after this answer"),
+    (StatusCode::NOT_FOUND, "There is nothing of that name or number"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong"),
+];
+
 /// Every route with its description.
 pub(crate) fn routes() -> (Router<Arc<Shared>>, Document) {
     let (router, mut document) = OpenApiRouter::with_openapi(Described::openapi())
@@ -88,6 +96,13 @@ pub(crate) fn routes() -> (Router<Arc<Shared>>, Document) {
             let response =
                 ResponseBuilder::new().description(*description).content("application/json", problem).build();
             operation.responses.responses.entry(code.as_u16().to_string()).or_insert_with(|| response.into());
+        }
+        for (code, description) in ALWAYS.iter().chain(&OTHERWISE) {
+            if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(code.as_str())
+                && response.description.is_empty()
+            {
+                (*description).clone_into(&mut response.description);
+            }
         }
     }
     let components = document.components.get_or_insert_default();

@@ -120,7 +120,7 @@ fn answers(responses: &Value) -> Markup {
                     @let body = answer["content"].as_object().into_iter().flatten().next();
                     tr {
                         th scope="row" { (code) }
-                        td { (answer["description"].as_str().filter(|said| !said.is_empty()).unwrap_or(if code == "200" { "Done" } else { "" })) }
+                        td { (answer["description"].as_str().unwrap_or_default()) }
                         td {
                             @if let Some((media, content)) = body {
                                 (kind(&content["schema"])) @if media != "application/json" { " (" (media) ")" }

@@ -138,7 +138,7 @@ fn queue(shared: &Shared) -> Markup {
     html! {
         p {
             "Runs at work: " strong { (at_work) } " of at most " (most) ". Waiting: " strong { (waiting.len()) } ". "
-            span.aside { "The service runs since " (time(shared.service.started, shared.service.first_zone())) "." }
+            span.aside { "The service has been running since " (time(shared.service.started, shared.service.first_zone())) "." }
             @if !shared.service.is_running() { " " strong.bad { "The service stops: nothing new begins." } }
         }
         @if !waiting.is_empty() {

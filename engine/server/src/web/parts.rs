@@ -50,7 +50,8 @@ pub(super) fn size(bytes: u64) -> String {
 pub(super) fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
-        _ if seconds < 9.95 => format!("{:.1} s", seconds.max(0.0)),
+        _ if seconds < 0.9995 => format!("{:.0} ms", seconds.max(0.0) * 1_000.0),
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
         0..60 => format!("{whole} s"),
         60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
         3_600..86_400 => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
@@ -188,8 +189,10 @@ mod tests {
         let cases = [(999, "999 B"), (1_000, "1.0 kB"), (999_960, "1.0 MB"), (2_500_000_000, "2.5 GB")];
         cases.iter().for_each(|(value, text)| assert_eq!(size(*value), *text));
         let cases = [
-            (0.0, "0.0 s"),
-            (-3.0, "0.0 s"),
+            (0.0, "0 ms"),
+            (-3.0, "0 ms"),
+            (0.0364, "36 ms"),
+            (0.9996, "1.0 s"),
             (9.96, "10 s"),
             (59.7, "1 min 0 s"),
             (3_725.0, "1 h 2 min"),

@@ -63,7 +63,7 @@ fn content(seen: &Seen, visitor: &Visitor, values: &Fields) -> Markup {
     let named = |path: &str| address(path, &[("pipeline", Some(pipeline.name.clone()))]);
     let [rows, times] = picture::of_runs(runs, zone);
     html! {
-        @if let Some(description) = &pipeline.description { p.lead { (description) } }
+        div data-part="about" { @if let Some(description) = &pipeline.description { p.lead { (description) } } }
         div data-part="status" { (status(pipeline)) }
         div data-part="problem" { (problem(pipeline)) }
         div data-part="graph" { (graph::stages(&pipeline.stages, &account)) }
