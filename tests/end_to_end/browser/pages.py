@@ -20,6 +20,7 @@ PICTURES = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+NOTICE = ".notice:not([hidden])"
 # How long anything may take, in milliseconds; far beyond what it takes.
 LIMIT = 60_000
 # So often Tab is pressed at most on the way to something.
@@ -92,7 +93,7 @@ def triggered_by_keyboard(page: Page) -> None:
         page.keyboard.type("2026-03-01")
         tab_to(page, "trigger")
         page.keyboard.press("Enter")
-        expect(page.locator(".notice")).to_contain_text("a run of orders was asked for")
+        expect(page.locator(NOTICE)).to_contain_text("a run of orders was asked for")
         expect(page.locator("[data-part=status]")).to_contain_text("running")
         open_run(page)
         outcome(page, "running")
@@ -119,7 +120,7 @@ def cancelled(page: Page) -> None:
         open_run(page)
         outcome(page, "running")
         page.get_by_role("button", name="Cancel this run").click()
-        expect(page.locator(".notice")).to_contain_text("was asked to stop")
+        expect(page.locator(NOTICE)).to_contain_text("was asked to stop")
         outcome(page, "stopped")
 
 
@@ -127,7 +128,7 @@ def wrong_parameter(page: Page) -> None:
     page.goto(f"{URL}/ui/pipelines/orders")
     page.get_by_label("day").fill("tomorrow")
     page.get_by_role("button", name="Run now").click()
-    expect(page.get_by_role("alert")).to_contain_text("`tomorrow` is no date")
+    expect(page.locator(NOTICE)).to_contain_text("`tomorrow` is no date")
     assert page.get_by_label("day").input_value() == "tomorrow", "what was filled in stays"
     # The answer says 422, of which the browser tells.
     wrong[:] = [line for line in wrong if "422" not in line]
@@ -136,10 +137,10 @@ def wrong_parameter(page: Page) -> None:
 def paused(page: Page) -> None:
     page.goto(f"{URL}/ui/pipelines/orders")
     page.get_by_role("button", name="Pause the schedule").click()
-    expect(page.locator(".notice")).to_contain_text("is paused")
+    expect(page.locator(NOTICE)).to_contain_text("is paused")
     expect(page.locator("[data-part=status]")).to_contain_text("paused")
     page.get_by_role("button", name="Let the schedule go on").click()
-    expect(page.locator(".notice")).to_contain_text("goes on")
+    expect(page.locator(NOTICE)).to_contain_text("goes on")
 
 
 def replayed(page: Page) -> None:
@@ -158,7 +159,7 @@ def replayed(page: Page) -> None:
     expect(page.locator(".lead")).to_contain_text("mended")
     page.goto(letter)
     page.get_by_role("button", name="Replay").click()
-    expect(page.locator(".notice")).to_contain_text("1 dead letter is of orders tried again")
+    expect(page.locator(NOTICE)).to_contain_text("1 dead letter is of orders tried again")
     outcome(page, "replayed")
     assert ("four", "dora") in rows(), rows()
 
@@ -168,7 +169,7 @@ def without_scripts(browser) -> None:
     page.goto(f"{URL}/ui/pipelines/orders")
     with held_database():
         page.get_by_role("button", name="Run now").click()
-        expect(page.locator(".notice")).to_contain_text("a run of orders was asked for")
+        expect(page.locator(NOTICE)).to_contain_text("a run of orders was asked for")
         page.goto(f"{URL}/ui/runs?pipeline=orders")
         at_work = page.get_by_role("row").filter(has_text="running").get_by_role("link").first
         while at_work.count() == 0:
@@ -179,7 +180,7 @@ def without_scripts(browser) -> None:
     outcome(page, "succeeded")
     page.goto(f"{URL}/ui/connections")
     page.get_by_role("button", name="Check database").click()
-    expect(page.locator(".notice")).to_be_visible()
+    expect(page.locator(NOTICE)).to_be_visible()
     page.context.close()
 
 
