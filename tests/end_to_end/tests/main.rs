@@ -21,6 +21,7 @@ mod messages;
 mod modules;
 mod notices;
 mod outages;
+mod pages;
 mod parallel;
 mod parameters;
 mod put_away;

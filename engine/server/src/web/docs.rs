@@ -66,7 +66,7 @@ pub(super) fn content(document: &Document) -> Markup {
             @for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
                 h3 id={ "schema-" (name) } { (name) }
                 @if let Some(said) = schema["description"].as_str() { p { (said) } }
-                (members(schema))
+                (members(name, schema))
             }
         }
     }
@@ -134,11 +134,11 @@ fn answers(responses: &Value) -> Markup {
 }
 
 /// The members of an object, or the words of a choice.
-fn members(schema: &Value) -> Markup {
-    let needed = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|it| it == name));
+fn members(name: &str, schema: &Value) -> Markup {
+    let needed = |member: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|it| it == member));
     html! {
         @if let Some(properties) = schema["properties"].as_object() {
-            (wide("Members", &html! {
+            (wide(&format!("Members of {name}"), &html! {
                 table {
                     thead { tr { @for name in ["Member", "Type", "What it is"] { th scope="col" { (name) } } } }
                     tbody {
