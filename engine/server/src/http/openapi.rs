@@ -23,7 +23,7 @@ use super::{Shared, api, basic, metrics};
         description = "What the service is doing, and what it can be asked for. With tokens, send one as `Authorization: Bearer …`.",
         license(name = "Apache-2.0")
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, api::StatusWord)),
     tags(
         (name = "service", description = "What it is and how it is; of one pipeline where there are several: `?pipeline=name`"),
         (name = "pipelines", description = "Every pipeline"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Form, FromRef, FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
@@ -70,10 +70,7 @@ pub(super) struct Sent {
     pub(super) fields: Fields,
 }
 
-impl<S: Send + Sync> FromRequest<S> for Sent
-where
-    Arc<Shared>: FromRef<S>,
-{
+impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Failed;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::fields::{Fields, Guest, Unchecked, own};
 use super::notices::{Notice, led};
-use super::page::{Failed, Page, Shown};
+use super::page::{Page, Shown};
 use crate::http::Shared;
 use crate::http::guard::{COOKIE, Visitor};
 
@@ -55,7 +55,7 @@ pub(super) async fn log_in(State(shared): State<Arc<Shared>>, sent: Unchecked) -
 
 /// Forgets the token in this browser; it stays valid.
 pub(super) async fn log_out(State(shared): State<Arc<Shared>>, sent: Unchecked) -> Shown {
-    own(&sent.visitor, &sent.fields).map_err(Failed::from)?;
+    own(&sent.visitor, &sent.fields)?;
     Ok(([(header::SET_COOKIE, cookie(&shared, "", 0))], led("/ui/login")).into_response())
 }
 

@@ -124,7 +124,7 @@ fn last_run(pipeline: &PipelineView) -> Markup {
             Some(run) => {
                 a href=(run_path(&run.id)) { (badge(run.outcome.as_deref().unwrap_or("stopped"))) }
                 " " (time(run.started, pipeline.zone()))
-                @if let Some(ended) = run.ended { " " span.aside { "took " (between(run.started, ended)) } }
+                @if let Some(ended) = run.ended { span.about { "took " (between(run.started, ended)) } }
             }
             None => span.aside { "none yet" },
         }

@@ -172,7 +172,7 @@ impl Zones {
 pub(super) fn next_run(pipeline: &PipelineView) -> Markup {
     html! {
         @match pipeline.next_run {
-            Some(next) => { (time(next, pipeline.zone())) " " span.aside { "in " (between(Utc::now(), next)) } }
+            Some(next) => { (time(next, pipeline.zone())) span.about { "in " (between(Utc::now(), next)) } }
             None => span.aside { "none" },
         }
     }

@@ -64,7 +64,7 @@ fn content(seen: &Seen, visitor: &Visitor, values: &Fields) -> Markup {
     let [rows, times] = picture::of_runs(runs, zone);
     html! {
         div data-part="about" { @if let Some(description) = &pipeline.description { p.lead { (description) } } }
-        div data-part="status" { (status(pipeline)) }
+        div data-part="status" role="status" { (status(pipeline)) }
         div data-part="problem" { (problem(pipeline)) }
         div data-part="graph" { (graph::stages(&pipeline.stages, &account)) }
         dl.facts {
@@ -108,7 +108,7 @@ fn content(seen: &Seen, visitor: &Visitor, values: &Fields) -> Markup {
 fn status(pipeline: &PipelineView) -> Markup {
     let zone = pipeline.zone();
     html! {
-        p role="status" {
+        p {
             (badge(pipeline.status.as_str()))
             @if let Some(run) = &pipeline.run {
                 " since " (time(run.started, zone)) " (" (run.trigger) ")"

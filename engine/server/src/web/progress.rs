@@ -32,7 +32,8 @@ type Ledger = BTreeMap<(String, String), DeliveryRecord>;
 pub(super) fn of_run(shared: &Shared, run: &RunView, at_work: bool) -> Result<Progress, Problem> {
     let state = &shared.service.state;
     let mut windows = state.windows_of_run(&run.pipeline, &run.id, MOST_WINDOWS + 1)?;
-    if at_work {
+    // One of many windows shows only the newest, and those are its own.
+    if at_work && windows.len() <= MOST_WINDOWS {
         let earlier = state.unfinished_windows(&run.pipeline)?;
         windows.extend(earlier.into_iter().filter(|window| window.run != run.id));
     }

@@ -55,7 +55,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, Named(id): Named<Str
     };
     let can_stop = live.as_ref().is_some_and(|live| live.id == run.id);
     let content = html! {
-        div data-part="status" { (status(&seen)) }
+        div data-part="status" role="status" { (status(&seen)) }
         div data-part="cancel" {
             @if can_stop { (button(&guest.visitor, &format!("{}/cancel", run_path(&run.id)), "Cancel this run")) }
         }
@@ -90,7 +90,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, Named(id): Named<Str
 fn status(seen: &Seen) -> Markup {
     let Seen { run, live, .. } = seen;
     html! {
-        p role="status" {
+        p {
             @match (&run.outcome, live) {
                 (Some(outcome), _) => (badge(outcome)),
                 (None, Some(_)) => (badge("running")),
