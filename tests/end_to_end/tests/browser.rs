@@ -8,7 +8,7 @@ const ORDERS: &str = r#"
 name: orders
 description: Orders of a day
 timezone: Asia/Kolkata
-schedule: { cron: "30 6 * * *" }
+schedule: { cron: "30 6 1 1 *" }
 params:
   day: { type: date, default: "2026-02-13", description: The day in the name of the file }
 source: { use: file, with: { path: orders.csv }, format: csv }
