@@ -17,6 +17,7 @@ mod queue;
 mod service;
 mod tokens;
 mod view;
+mod web;
 
 pub use clock::{Clock, SetClock, SystemClock};
 pub use due::{Due, MOST_MISSED, ON_TIME, SET_BACK, due};

@@ -260,6 +260,14 @@ impl State {
         })
     }
 
+    /// The newest windows that a run has made, the newest first, at most so many.
+    pub fn windows_of_run(&self, pipeline: &str, run: &str, limit: usize) -> Result<Vec<Window>> {
+        self.look("list the windows of a run", |transaction| {
+            let sql = format!("{COLUMNS} WHERE pipeline = ?1 AND run = ?2 ORDER BY id DESC LIMIT ?3");
+            load(transaction, pipeline, &sql, params![pipeline, run, int(limit as u64)])
+        })
+    }
+
     /// One window, while it is kept.
     pub fn window(&self, pipeline: &str, id: u64) -> Result<Option<Window>> {
         self.look("look up a window", |transaction| load_one(transaction, pipeline, id))

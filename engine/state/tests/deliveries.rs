@@ -46,6 +46,21 @@ fn windows_are_numbered_by_pipeline() {
 }
 
 #[test]
+fn the_windows_of_a_run_are_found_the_newest_first() {
+    let (_folder, state) = open();
+    for (lower, run) in [(0, "first"), (1, "second"), (2, "second"), (3, "third"), (4, "second")] {
+        let new = engine_state::NewWindow { run: run.into(), ..new_window(lower, &["0000"], &[TABLE]) };
+        state.create_window(&new).unwrap();
+    }
+    let ids = |run: &str, limit| {
+        let windows = state.windows_of_run("p", run, limit).unwrap();
+        windows.iter().map(|window| window.id).collect::<Vec<_>>()
+    };
+    assert_eq!((ids("second", 10), ids("second", 2)), (vec![5, 3, 2], vec![5, 3]));
+    assert!(ids("fourth", 10).is_empty() && state.windows_of_run("q", "second", 10).unwrap().is_empty());
+}
+
+#[test]
 fn the_last_delivery_of_a_sink_moves_its_cursor_and_the_last_sink_finishes_the_window() {
     let (_folder, state) = open();
     create(&state, 0, &["0000", "0001"], &[TABLE, FILE]);

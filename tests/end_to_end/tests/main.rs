@@ -2,6 +2,7 @@
 //! and one for each thing that goes wrong around them.
 
 mod backfill;
+mod browser;
 mod call_records;
 mod commands;
 mod compression;
@@ -20,6 +21,7 @@ mod messages;
 mod modules;
 mod notices;
 mod outages;
+mod pages;
 mod parallel;
 mod parameters;
 mod put_away;

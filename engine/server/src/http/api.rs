@@ -70,9 +70,13 @@ pub(crate) async fn unpause(State(shared): State<Arc<Shared>>, Named(name): Name
 }
 
 async fn set_paused(shared: Arc<Shared>, name: String, paused: bool) -> Answer<Done> {
+    Ok(Done::said(self::paused(shared, name, paused).await?))
+}
+
+pub(crate) async fn paused(shared: Arc<Shared>, name: String, paused: bool) -> Result<String, Problem> {
     blocking(move || {
         shared.service.pause(&name, paused)?;
-        Ok(Done::said(format!("the schedule of {name} {}", if paused { "is paused" } else { "goes on" })))
+        Ok(format!("the schedule of {name} {}", if paused { "is paused" } else { "goes on" }))
     })
     .await
 }
@@ -80,17 +84,15 @@ async fn set_paused(shared: Arc<Shared>, name: String, paused: bool) -> Answer<D
 /// Looks at the pipeline files, and at all that is around them, now.
 #[utoipa::path(post, path = "/api/reload", tag = "pipelines", responses((status = OK, body = Done)))]
 pub(crate) async fn reload(State(shared): State<Arc<Shared>>) -> Answer<Done> {
-    blocking(move || {
-        shared.service.reload(true)?;
-        shared.read_tokens()?;
-        let pipelines = shared.service.pipelines();
-        let broken = pipelines.iter().filter(|pipeline| pipeline.problem.is_some()).count();
-        Ok(Done::said(format!(
-            "{} pipelines, {broken} of which cannot be used as their files are now",
-            pipelines.len()
-        )))
-    })
-    .await
+    blocking(move || Ok(Done::said(looked_anew(&shared)?))).await
+}
+
+pub(crate) fn looked_anew(shared: &Shared) -> Result<String, Problem> {
+    shared.service.reload(true)?;
+    shared.read_tokens()?;
+    let pipelines = shared.service.pipelines();
+    let broken = pipelines.iter().filter(|pipeline| pipeline.problem.is_some()).count();
+    Ok(format!("{} pipelines, {broken} of which cannot be used as their files are now", pipelines.len()))
 }
 
 /// Which runs.
@@ -141,11 +143,15 @@ pub(crate) async fn run(State(shared): State<Arc<Shared>>, Named(id): Named<Stri
 /// Asks a run to stop at once. What it has not delivered is delivered by the next one.
 #[utoipa::path(post, path = "/api/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "A run at work")), responses((status = OK, body = Done), (status = NOT_FOUND, body = Problem)))]
 pub(crate) async fn cancel(State(shared): State<Arc<Shared>>, Named(id): Named<String>) -> Answer<Done> {
-    shared.service.cancel(&id).map_err(|refusal| match refusal {
+    Ok(Done::said(stopped(&shared, &id)?))
+}
+
+pub(crate) fn stopped(shared: &Shared, id: &str) -> Result<String, Problem> {
+    shared.service.cancel(id).map_err(|refusal| match refusal {
         Refusal::Unknown(_) => Problem::not_found(format!("no run {id} is at work")),
         other => other.into(),
     })?;
-    Ok(Done::said(format!("run {id} was asked to stop")))
+    Ok(format!("run {id} was asked to stop"))
 }
 
 /// What waits for room to run.
@@ -218,15 +224,20 @@ pub(crate) struct DeliveryView {
     pub(crate) kept: bool,
 }
 
-pub(crate) fn delivery(shared: &Shared, record: DeliveryRecord) -> Result<DeliveryView, Problem> {
-    let kept = Kept::of(&shared.folder, &record.delivery)?.is_some();
-    let status = match (&record.receipt, &record.failure) {
+/// How a delivery stands.
+pub(crate) fn word_of(record: &DeliveryRecord) -> &'static str {
+    match (&record.receipt, &record.failure) {
         (Some(receipt), _) if receipt.detail.get("given_up").is_some() => "given_up",
         (Some(receipt), _) if receipt.detail.get("skipped").is_some() => "skipped",
         (Some(_), _) => "delivered",
         (None, Some(_)) => "failed",
         (None, None) => "begun",
-    };
+    }
+}
+
+pub(crate) fn delivery(shared: &Shared, record: DeliveryRecord) -> Result<DeliveryView, Problem> {
+    let kept = Kept::of(&shared.folder, &record.delivery)?.is_some();
+    let status = word_of(&record);
     let sealed = record.sealed.and_then(|sealed| sealed.sha256);
     let (of_receipt, location) = record.receipt.map(|receipt| (receipt.sha256, receipt.location)).unwrap_or_default();
     Ok(DeliveryView {

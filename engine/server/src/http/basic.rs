@@ -266,7 +266,7 @@ pub(crate) fn triggered(shared: &Shared, name: &str, said: Trigger) -> Result<(S
 
 impl crate::service::Service {
     /// The time zone of the only or first pipeline.
-    fn first_zone(&self) -> Tz {
+    pub(crate) fn first_zone(&self) -> Tz {
         self.pipelines().first().map_or(Tz::UTC, PipelineView::zone)
     }
 }

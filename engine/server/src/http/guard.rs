@@ -15,11 +15,14 @@ use subtle::ConstantTimeEq;
 use super::Shared;
 use super::answer::Problem;
 use crate::tokens::Role;
+use crate::web;
 
 /// The cookie of somebody who has logged in: his token.
 pub(crate) const COOKIE: &str = "engine_token";
 /// What anybody may see who reaches the address.
 const OPEN: [&str; 5] = ["/health", "/ui/login", "/ui/style.css", "/ui/script.js", "/ui/icon.svg"];
+/// What somebody may ask for who may else only look.
+const LOG_OUT: &str = "/ui/logout";
 /// The most that an answer has; longer ones are cut into pages.
 const LARGEST_ANSWER: usize = 64 << 20;
 
@@ -68,7 +71,7 @@ impl Hosts {
 
 /// Lets a request in, or says why not; and looks after what goes out.
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let is_page = request.uri().path().starts_with("/ui");
+    let is_page = web::is_page(request.uri().path());
     let answer = match admit(&shared, &request) {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
@@ -78,6 +81,7 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
         Err(problem) if is_page && problem.code == StatusCode::UNAUTHORIZED => {
             (StatusCode::SEE_OTHER, [(header::LOCATION, "/ui/login")]).into_response()
         }
+        Err(problem) if is_page => web::refused(problem),
         Err(problem) => {
             let mut answer = problem.clone().into_response();
             if problem.code == StatusCode::UNAUTHORIZED {
@@ -106,7 +110,8 @@ fn admit(shared: &Shared, request: &Request) -> Result<Visitor, Problem> {
     }
     let visitor = who(shared, headers);
     let is_open = OPEN.contains(&request.uri().path());
-    let needed = if is_safe || is_open { Role::Read } else { Role::Operate };
+    let is_open_to_readers = is_safe || is_open || request.uri().path() == LOG_OUT;
+    let needed = if is_open_to_readers { Role::Read } else { Role::Operate };
     match visitor {
         Some(visitor) if visitor.role >= needed => Ok(visitor),
         Some(visitor) => {

@@ -3,14 +3,14 @@
 //! Every request passes the [`guard`] first. What can be asked is described in `/openapi.json`, which is made of the
 //! functions that answer.
 
-mod answer;
-mod api;
+pub(crate) mod answer;
+pub(crate) mod api;
 mod basic;
-mod guard;
+pub(crate) mod guard;
 mod listen;
-mod logs;
+pub(crate) mod logs;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ use crate::http::answer::Problem;
 use crate::http::guard::Hosts;
 use crate::service::Service;
 use crate::tokens::Tokens;
+use crate::web::{self, Notices};
 
 /// The most that a body has.
 const LARGEST_BODY: usize = 1 << 20;
@@ -72,6 +73,10 @@ pub(crate) struct Shared {
     pub(crate) folder: PathBuf,
     pub(crate) mask: Box<dyn Fn(&str) -> String + Send + Sync>,
     pub(crate) connections: Box<dyn Connections>,
+    /// It is reached by HTTPS.
+    pub(crate) has_tls: bool,
+    /// What forms came to.
+    pub(crate) notices: Notices,
     /// Random, of this process.
     pub(crate) secret: [u8; 32],
     tokens: RwLock<Tokens>,
@@ -139,6 +144,8 @@ pub fn start(service: &Arc<Service>, http: Http) -> Result<Listening> {
         folder: http.folder,
         mask: http.mask,
         connections: http.connections,
+        has_tls: tls.is_some(),
+        notices: Notices::default(),
         secret,
         tokens: RwLock::new(tokens),
     });
@@ -168,6 +175,7 @@ fn router(shared: &Arc<Shared>) -> Router {
     let (routes, document) = openapi::routes();
     let document = Arc::new(document);
     routes
+        .merge(web::routes(&document))
         .merge(openapi::own_routes(document))
         .fallback(|| async { Problem::not_found("there is nothing here; / lists what there is") })
         .method_not_allowed_fallback(|| async {

@@ -9,7 +9,7 @@ use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http as HttpSecurity, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, ResponseBuilder};
+use utoipa::openapi::{Content, OpenApi as Document, PathItem, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,7 +23,7 @@ use super::{Shared, api, basic, metrics};
         description = "What the service is doing, and what it can be asked for. With tokens, send one as `Authorization: Bearer …`.",
         license(name = "Apache-2.0")
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, api::StatusWord)),
     tags(
         (name = "service", description = "What it is and how it is; of one pipeline where there are several: `?pipeline=name`"),
         (name = "pipelines", description = "Every pipeline"),
@@ -49,6 +49,14 @@ const ALWAYS: [(StatusCode, &str); 7] = [
 const WITH_BODY: [(StatusCode, &str); 3] = [
     (StatusCode::PAYLOAD_TOO_LARGE, "The body has more than 1 MiB"),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not JSON"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong"),
+];
+
+/// What an answer means that its route says nothing of.
+const OTHERWISE: [(StatusCode, &str); 4] = [
+    (StatusCode::OK, "What was asked for"),
+    (StatusCode::ACCEPTED, "It has begun, and goes on after this answer"),
+    (StatusCode::NOT_FOUND, "There is nothing of that name or number"),
     (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong"),
 ];
 
@@ -88,6 +96,13 @@ pub(crate) fn routes() -> (Router<Arc<Shared>>, Document) {
             let response =
                 ResponseBuilder::new().description(*description).content("application/json", problem).build();
             operation.responses.responses.entry(code.as_u16().to_string()).or_insert_with(|| response.into());
+        }
+        for (code, description) in ALWAYS.iter().chain(&OTHERWISE) {
+            if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(code.as_str())
+                && response.description.is_empty()
+            {
+                (*description).clone_into(&mut response.description);
+            }
         }
     }
     let components = document.components.get_or_insert_default();
