@@ -39,6 +39,17 @@ pub struct Ready {
     pub revive: Arc<Revive>,
     /// Another one, as soon as anything that its runs depend on is another.
     pub fingerprint: String,
+    /// Those with which it shares a number of runs at a time. None: only the number of all.
+    pub group: Option<Group>,
+}
+
+/// Pipelines of which so many run at a time, together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Which.
+    pub name: &'static str,
+    /// The most runs of them at a time; the rest waits in order.
+    pub most_runs: usize,
 }
 
 impl Ready {

@@ -5,8 +5,8 @@ mod common;
 use common::{SECRET, catalogue, checked, checked_bytes, codes, connections, environment, sound};
 use engine_abi::ComponentKind;
 use engine_spec::{
-    OnExhausted, Position, Retry, TemplateVariables, TestInput, check_connections, definition, from_definition, parse,
-    parse_connections, resolve, secrets,
+    Growth, OnExhausted, Position, Retry, TemplateVariables, TestInput, check_connections, definition, from_definition,
+    parse, parse_connections, resolve, secrets,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -51,6 +51,7 @@ fn a_pipeline_is_typed_with_its_defaults() {
     let retry = Retry {
         attempts: 9,
         backoff: Duration::from_millis(500),
+        growth: Growth::Double,
         max: Duration::from_secs(60),
         deadline: Some(Duration::from_secs(3600)),
         on_exhausted: OnExhausted::Wait,

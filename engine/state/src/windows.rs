@@ -260,6 +260,14 @@ impl State {
         })
     }
 
+    /// The windows that a run has made, as far as they are kept, in their order.
+    pub fn windows_of_run(&self, pipeline: &str, run: &str) -> Result<Vec<Window>> {
+        self.look("look up the windows of a run", |transaction| {
+            let sql = format!("{COLUMNS} WHERE pipeline = ?1 AND run = ?2 ORDER BY id");
+            load(transaction, pipeline, &sql, params![pipeline, run])
+        })
+    }
+
     /// One window, while it is kept.
     pub fn window(&self, pipeline: &str, id: u64) -> Result<Option<Window>> {
         self.look("look up a window", |transaction| load_one(transaction, pipeline, id))

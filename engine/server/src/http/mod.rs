@@ -11,6 +11,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod openapi;
+mod reports;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 
 use crate::http::answer::Problem;
 use crate::http::guard::Hosts;
+use crate::reports::Reports;
 use crate::service::Service;
 use crate::tokens::Tokens;
 
@@ -51,6 +53,8 @@ pub struct Http {
     pub mask: Box<dyn Fn(&str) -> String + Send + Sync>,
     /// What tries connections out.
     pub connections: Box<dyn Connections>,
+    /// Reports, where there is a catalogue of them.
+    pub reports: Option<Box<dyn Reports>>,
 }
 
 /// Named connections, to list and to try out.
@@ -72,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) folder: PathBuf,
     pub(crate) mask: Box<dyn Fn(&str) -> String + Send + Sync>,
     pub(crate) connections: Box<dyn Connections>,
+    pub(crate) reports: Option<Box<dyn Reports>>,
     /// Random, of this process.
     pub(crate) secret: [u8; 32],
     tokens: RwLock<Tokens>,
@@ -139,6 +144,7 @@ pub fn start(service: &Arc<Service>, http: Http) -> Result<Listening> {
         folder: http.folder,
         mask: http.mask,
         connections: http.connections,
+        reports: http.reports,
         secret,
         tokens: RwLock::new(tokens),
     });

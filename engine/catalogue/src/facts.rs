@@ -1,0 +1,75 @@
+//! What the state holds of an execution: its runs, its windows, its deliveries.
+
+use engine_abi::Result;
+use engine_state::{DeliveryFilter, DeliveryRecord, Run, State, Window};
+use sha2::{Digest as _, Sha256};
+
+/// More deliveries of one window there are not: a report has one for each place.
+const MOST_DELIVERIES: usize = 1_000;
+
+/// All that the state holds of an execution.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Its run, and those that took it up, oldest first.
+    pub(crate) runs: Vec<Run>,
+    /// The windows that these have made.
+    pub(crate) windows: Vec<Window>,
+    /// What of these was begun.
+    pub(crate) deliveries: Vec<DeliveryRecord>,
+}
+
+impl Facts {
+    /// Looks them up. `called`: what the runs are called, or the id of the first.
+    pub(crate) fn of(state: &State, pipeline: &str, called: &str) -> Result<Self> {
+        let mut facts = Self { runs: state.runs_called(pipeline, called)?, ..Self::default() };
+        for run in &facts.runs {
+            facts.windows.extend(state.windows_of_run(pipeline, &run.id)?);
+        }
+        for window in &facts.windows {
+            let of_window = DeliveryFilter {
+                pipeline: Some(pipeline.to_owned()),
+                window: Some(window.id),
+                limit: MOST_DELIVERIES,
+                ..DeliveryFilter::default()
+            };
+            facts.deliveries.extend(state.deliveries(&of_window)?);
+        }
+        Ok(facts)
+    }
+
+    /// The run that began last.
+    pub(crate) fn last(&self) -> Option<&Run> {
+        self.runs.last()
+    }
+
+    /// Whether a window of it lacks a delivery.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.windows.iter().any(|window| window.finished.is_none())
+    }
+}
+
+/// The id of an execution, by what its runs are called: the same whenever it is asked for.
+pub(crate) fn id_of(called: &str) -> String {
+    if let Ok(id) = uuid::Uuid::try_parse(called) {
+        return id.hyphenated().to_string();
+    }
+    let hash = Sha256::new().chain_update("report execution ").chain_update(called).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().hyphenated().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stay_the_same_and_are_of_uuids_form() {
+        let own = "0d9f0c2e-6f7f-4c8e-9d52-0a6a7a4b8c11";
+        assert_eq!(id_of(own), own);
+        let made = id_of("20260213T174805123456Z-5f0c7a1e");
+        assert_eq!(made, id_of("20260213T174805123456Z-5f0c7a1e"));
+        assert_eq!((made.len(), made.as_bytes()[14]), (36, b'8'));
+        assert_ne!(made, id_of("20260213T174805123456Z-5f0c7a1f"));
+    }
+}
