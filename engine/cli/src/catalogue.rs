@@ -246,7 +246,8 @@ impl Source {
             false => load(&self.global, &changed, &self.state, self.most_runs),
         };
         for (report, pipeline) in changed.into_iter().zip(loaded) {
-            let entry = Entry { name: report.pipeline.clone(), file: report.place.clone(), pipeline };
+            let (name, file) = (report.pipeline.clone(), report.place.clone());
+            let entry = Entry { name, file, pipeline, wrong_stops: true };
             known.entries.insert(report.pipeline.clone(), (made_of(report), entry));
         }
         known.entries.retain(|name, _| reports.iter().any(|report| report.pipeline == *name));

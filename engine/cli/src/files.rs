@@ -105,7 +105,8 @@ impl Loader for Files {
                     Err(_) => known.get(&file).and_then(|known| known.name.clone()),
                 };
                 let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                let entry = Entry { name: name.clone().unwrap_or_else(stem), file: shown(&file), pipeline };
+                let entry =
+                    Entry { name: name.clone().unwrap_or_else(stem), file: shown(&file), pipeline, wrong_stops: false };
                 known.insert(file.clone(), Known { digest: digests[&file], name, entry });
             }
         }

@@ -28,6 +28,8 @@ pub struct Entry {
     pub file: String,
     /// The pipeline, or what is wrong with it.
     pub pipeline: std::result::Result<Ready, String>,
+    /// What is wrong with it stops it, also where it was right before: nothing begins until it is mended.
+    pub wrong_stops: bool,
 }
 
 /// A pipeline that can run.

@@ -211,13 +211,16 @@ impl Service {
             pipeline.file.clone_from(&entry.file);
             match entry.pipeline {
                 Err(problem) => {
+                    if entry.wrong_stops {
+                        (pipeline.ready, pipeline.looked_at) = (None, false);
+                    }
                     if pipeline.broken.as_ref() != Some(&problem) {
                         let goes_on = if pipeline.ready.is_some() { "; it goes on as it was" } else { "" };
                         let first = problem.lines().next().unwrap_or_default();
                         tracing::error!(
                             pipeline = entry.name,
                             file = entry.file,
-                            "the file cannot be used{goes_on}: {first}"
+                            "it cannot be used as it is now{goes_on}: {first}"
                         );
                     }
                     pipeline.broken = Some(problem);

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod call_records;
+mod catalogue;
 mod commands;
 mod compression;
 mod conformance;
