@@ -67,6 +67,9 @@ impl Reports for Catalogued {
             _ => false,
         });
         let report = found.ok_or_else(|| {
+            if !service.has_begun() {
+                return Refusal::Error(Error::unavailable("the catalogue is being read").hint("try again in a moment"));
+            }
             Refusal::Unknown(match which {
                 Which::Config(id) => format!("report {id}"),
                 Which::Schedule(id) => format!("schedule {id}"),

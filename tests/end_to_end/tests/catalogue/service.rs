@@ -3,8 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use engine_end_to_end_tests::{Ended, Engine, Place};
-use serde_json::Value;
+use engine_end_to_end_tests::{Ended, Engine, Place, until};
+use serde_json::{Value, json};
 
 /// A service with a catalogue.
 pub struct Service {
@@ -19,7 +19,9 @@ impl Service {
         let line = engine.logs("the service is at http://");
         let (_, address) = line.split_once("the service is at http://").unwrap();
         let address = address.split_whitespace().next().unwrap().to_owned();
-        Self { engine, address }
+        let service = Self { engine, address };
+        until("the reports are there", || service.get("/api/pipelines").1 != json!([]));
+        service
     }
 
     /// A status, and the JSON that came with it.
