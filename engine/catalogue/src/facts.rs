@@ -1,7 +1,9 @@
 //! What the state holds of an execution: its runs, its windows, its deliveries.
 
-use engine_abi::Result;
-use engine_state::{DeliveryFilter, DeliveryRecord, Run, State, Window};
+use engine_abi::message::Receipt;
+use engine_abi::{Error, Result, Unit};
+use engine_state::{Delivery, DeliveryFilter, DeliveryRecord, Outcome, RUN_SPLIT, Run, State, Window};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 /// More deliveries of one window there are not: a report has one for each place.
@@ -40,6 +42,31 @@ impl Facts {
     /// The run that began last.
     pub(crate) fn last(&self) -> Option<&Run> {
         self.runs.last()
+    }
+
+    /// Ends what nobody goes on with: a run that has no end, deliveries that have not arrived. Answers whether there was
+    /// anything.
+    pub(crate) fn close(&self, state: &State, why: Option<&str>) -> Result<bool> {
+        let why = why.unwrap_or("its execution is over");
+        for window in self.windows.iter().filter(|window| window.finished.is_none()) {
+            for sink in window.sinks.iter().filter(|sink| !sink.is_done()) {
+                let all = match sink.unit {
+                    Unit::Run => vec![RUN_SPLIT.to_owned()],
+                    Unit::Split => window.splits.iter().map(|split| split.id.clone()).collect(),
+                };
+                for split in all.into_iter().filter(|split| !sink.committed.contains(split)) {
+                    let (pipeline, sink) = (window.pipeline.clone(), sink.name.clone());
+                    let receipt = Receipt { detail: json!({"given_up": why}), ..Receipt::default() };
+                    state.settle(&Delivery { pipeline, sink, window: window.id, split }, &receipt, 0, 0)?;
+                }
+            }
+        }
+        let open: Vec<_> = self.runs.iter().filter(|run| run.ended.is_none()).collect();
+        for run in &open {
+            let error = Error::unavailable(why).hint("its report was not there to be completed");
+            state.end_run(&run.id, Outcome::Failed, &json!({"interrupted": true, "errors": [error]}))?;
+        }
+        Ok(!open.is_empty() || self.is_unfinished())
     }
 
     /// Whether a window of it lacks a delivery.

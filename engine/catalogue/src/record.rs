@@ -199,7 +199,13 @@ impl Recorder {
         if at_work && facts.runs.is_empty() {
             return Ok(());
         }
-        let execution = execution(id, open, &facts, at_work, &*self.mask);
+        let mut facts = facts;
+        let mut execution = execution(id, open, &facts, at_work, &*self.mask);
+        // Nobody goes on with it: the next execution must not take it for its own.
+        if execution.status.is_final() && facts.close(&self.state, execution.error_message.as_deref())? {
+            facts = Facts::of(&self.state, &open.pipeline, &open.called)?;
+            execution = self::execution(id, open, &facts, at_work, &*self.mask);
+        }
         let text = serde_json::to_string(&execution).unwrap_or_default();
         if lock(&self.written).get(id) != Some(&text) {
             write::execution(&self.database, &execution, facts.runs.first().map(Run::about))?;

@@ -304,6 +304,74 @@ fn a_killed_execution_is_completed_once() {
 }
 
 #[test]
+fn an_execution_that_nobody_can_complete_is_failed_and_leaves_nothing_to_the_next() {
+    let (catalogue, database, place) = (Catalogue::new(), sales(), Place::new());
+    let report = report(&catalogue, &place, &database, "share");
+    let (server, arrivals, release) = slow();
+    catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 3);
+    let mut service = Service::start(&place, catalogue.url(), &[]);
+    service.post(&format!("/api/execute/{report}"), &json!({}));
+    arrivals.recv_timeout(Duration::from_secs(60)).unwrap();
+    until("the share has its file", || files(&place, "share").len() == 1);
+    until("it is in the catalogue", || catalogue.rows("SELECT status FROM report_executions") == [["running"]]);
+    service.kill();
+    catalogue.execute("UPDATE report_datasources SET is_active = false");
+    let mut service = Service::start(&place, catalogue.url(), &[]);
+    until("it has failed", || catalogue.rows("SELECT status FROM report_executions") == [["failed"]]);
+    let logs = catalogue.rows("SELECT status FROM report_delivery_logs ORDER BY delivery_id");
+    assert_eq!(logs, [["success"], ["failed"]]);
+    catalogue.execute("UPDATE report_datasources SET is_active = true");
+    service.post("/api/scheduler/reload", &json!({}));
+    let (_, started) = service.post(&format!("/api/execute/{report}"), &json!({}));
+    let id = started["data"]["execution_id"].as_str().unwrap().to_owned();
+    (0..2).for_each(|_| release.send(()).unwrap());
+    until("the next one is completed", || {
+        catalogue.rows(&format!("SELECT status FROM report_executions WHERE id = '{id}'")) == [["completed"]]
+    });
+    let logs = catalogue.rows(&format!("SELECT status FROM report_delivery_logs WHERE execution_id = '{id}'"));
+    assert_eq!(logs, [["success"], ["success"]]);
+    assert_eq!(files(&place, "share").len(), 2);
+    service.stop();
+}
+
+#[test]
+fn a_cancelled_execution_leaves_nothing_to_the_next() {
+    let (catalogue, database, place) = (Catalogue::new(), sales(), Place::new());
+    let report = report(&catalogue, &place, &database, "share");
+    let (server, arrivals, release) = slow();
+    catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 3);
+    let schedule = catalogue.schedule(report, "0 0 1 1 *");
+    catalogue.execute("UPDATE report_schedules SET last_run_at = '2026-01-30 18:30:00'");
+    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let ask = |service: &mut Service| {
+        let (_, started) = service.post(&format!("/api/scheduler/trigger/{schedule}"), &json!({}));
+        started["data"]["execution_id"].as_str().unwrap().to_owned()
+    };
+    let cancelled = ask(&mut service);
+    arrivals.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(service.post(&format!("/api/scheduler/trigger/{schedule}"), &json!({})).0, 409);
+    until("the share has its file", || files(&place, "share").len() == 1);
+    let (_, runs) = service.get("/api/runs?pipeline=report-1-1");
+    let run = runs[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(service.post(&format!("/api/runs/{run}/cancel"), &json!({})).0, 200);
+    let found = until_some("it is cancelled", || {
+        let found = service.get(&format!("/api/execution/{cancelled}")).1["data"].clone();
+        (found["status"] != "RUNNING").then_some(found)
+    });
+    assert_eq!(found["status"], "CANCELLED", "{found}");
+    // The first run begins where the row says that the last one was, in the schedule's zone.
+    assert_eq!(found["execution_context"]["parameters"]["start_datetime"], "2026-01-31 00:00:00", "{found}");
+    (0..2).for_each(|_| release.send(()).unwrap());
+    until("the cancelled one has ended", || service.get("/api/scheduler/status").1["data"]["executions"] == json!([]));
+    let next = ask(&mut service);
+    until("the next one is completed", || {
+        catalogue.rows(&format!("SELECT status FROM report_executions WHERE id = '{next}'")) == [["completed"]]
+    });
+    assert_eq!(files(&place, "share").len(), 2);
+    service.stop();
+}
+
+#[test]
 fn a_stopped_execution_goes_on_with_the_next_engine() {
     let (catalogue, database, place) = (Catalogue::new(), sales(), Place::new());
     let report = report(&catalogue, &place, &database, "share");
