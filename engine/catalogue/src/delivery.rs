@@ -122,14 +122,15 @@ impl Said<'_> {
         Ok(())
     }
 
-    /// The file's name.
-    fn filename(&mut self) -> Result<String, String> {
+    /// The file's name. `among_others`: it lies beside those of other runs, some of which begin in the same second.
+    fn filename(&mut self, among_others: bool) -> Result<String, String> {
         let Form { report, ending, zone, .. } = self.form;
         match self.text("filename")? {
             Some(text) => self.template("filename", &text),
             None => {
                 let stem = fixed(&file_stem(report));
-                Ok(format!("{stem}_{{{{ run.started | date(\"%Y%m%d_%H%M%S\", \"{zone}\") }}}}.{ending}"))
+                let run = if among_others { "_{{ run.id[-8:] }}" } else { "" };
+                Ok(format!("{stem}_{{{{ run.started | date(\"%Y%m%d_%H%M%S\", \"{zone}\") }}}}{run}.{ending}"))
             }
         }
     }
@@ -144,7 +145,7 @@ impl Said<'_> {
 
     /// The path of a file: what a row says, and behind a folder the file's name.
     fn path(&mut self, name: &str) -> Result<String, String> {
-        let (text, filename) = (self.text(name)?.unwrap_or_default(), self.filename()?);
+        let (text, filename) = (self.text(name)?.unwrap_or_default(), self.filename(true)?);
         let path = self.template(name, &text)?;
         let last = text.rsplit('/').next().unwrap_or_default();
         Ok(match () {
@@ -202,7 +203,7 @@ fn email(said: &mut Said<'_>, recipients: &[&Recipient]) -> Result<Value, String
         with.insert(setting.into(), json!(message(said, "body_template", &body, &mut values)?));
     }
     with.insert("values".into(), values.into());
-    with.insert("filename".into(), json!(said.filename()?));
+    with.insert("filename".into(), json!(said.filename(false)?));
     Ok(with.into())
 }
 
@@ -282,7 +283,7 @@ fn webhook(said: &mut Said<'_>) -> Result<Value, String> {
     if said.flag("use_tls")? == Some(false) {
         with.insert("tls".into(), json!("disable"));
     }
-    with.insert("filename".into(), json!(said.filename()?));
+    with.insert("filename".into(), json!(said.filename(false)?));
     Ok(with.into())
 }
 

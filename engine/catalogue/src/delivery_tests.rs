@@ -62,8 +62,9 @@ fn places_for_files_are_folders_or_files() {
             json!({"host": "h", "username": "u", "password": "p", "host_key": "SHA256:x", "remote_path": path});
         made("sftp", config, &[]).unwrap()["with"]["path"].clone()
     };
-    assert_eq!(sftp("in"), format!("in/{STAMPED}"));
-    assert_eq!(sftp("/in/"), format!("/in/{STAMPED}"));
+    let stamped = STAMPED.replace(".xlsx", "_{{ run.id[-8:] }}.xlsx");
+    assert_eq!(sftp("in"), format!("in/{stamped}"));
+    assert_eq!(sftp("/in/"), format!("/in/{stamped}"));
     assert_eq!(sftp("in/sales-{end_date}.xlsx"), "in/sales-{{ params.end_date }}.xlsx");
     let config = json!({"bucket": "b", "prefix": "/a.b", "region": "r", "endpoint": "http://h:9000", "access_key": "k",
         "secret_key": "s", "use_tls": false, "filename": "{end_date}.xlsx"});
@@ -72,7 +73,7 @@ fn places_for_files_are_folders_or_files() {
     assert_eq!((&with["tls"], &with["overwrite"]), (&json!("disable"), &json!(true)));
     assert_eq!(
         made("file_share", json!({"path": "/mnt/x"}), &[]).unwrap()["with"]["path"],
-        format!("/mnt/x/{STAMPED}")
+        format!("/mnt/x/{stamped}")
     );
     assert!(made("file_share", json!({"path": "x"}), &[]).is_err());
 }

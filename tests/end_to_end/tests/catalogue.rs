@@ -228,6 +228,7 @@ fn an_execution_on_demand_has_its_parameters_and_waits_for_room() {
         assert!(found["execution_context"]["parameters"]["since"].is_string(), "{found}");
         assert!(found["query_execution_time_ms"].is_number() && found["file_generated_path"].is_string(), "{found}");
     }
+    assert_eq!(files(&place, "share").len(), 3);
     until("all are in the catalogue", || {
         catalogue.rows("SELECT id FROM report_executions WHERE status = 'completed' AND executed_by = 'ann'").len() == 3
     });
