@@ -189,7 +189,9 @@ fn email(said: &mut Said<'_>, recipients: &[&Recipient]) -> Result<Value, String
             other => return Err(format!("`recipient_type` is `{other}`; there are to, cc and bcc")),
         };
         let list = with.entry(list).or_insert_with(|| json!([]));
-        list.as_array_mut().map(|list| list.push(json!(fixed(recipient.recipient_value.trim()))));
+        if let Some(list) = list.as_array_mut() {
+            list.push(json!(fixed(recipient.recipient_value.trim())));
+        }
     }
     if !["to", "cc", "bcc"].iter().any(|list| with.contains_key(*list)) {
         return Err("it has no active recipient".into());

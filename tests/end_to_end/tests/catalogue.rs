@@ -465,3 +465,49 @@ fn tables_are_made_once_and_reports_are_checked() {
     assert!(found[1]["problem"].as_str().unwrap().contains("cron"), "{}", found[1]);
     place.engine(&["catalogue", "check", "--catalogue", "mysql://u:hunter2@127.0.0.1:1/x"]).with_code(3);
 }
+
+#[test]
+fn what_rows_become_is_understood_by_every_connector_and_format() {
+    let (catalogue, place) = (Catalogue::new(), Place::new());
+    let query = "SELECT a FROM b WHERE c >= '{{start_datetime}}' AND d LIKE '{{end_date}}%'";
+    let documents = r#"{"collection": "b", "pipeline": [{"$match": {"a": "x"}}]}"#;
+    let config = json!({"ssl": "verify", "connect_timeout": 5, "read_timeout": 60, "pool_size": 5});
+    let driver = json!({"driver": "adbc_driver_oracle", "pool_size": 5});
+    for (format, url, db_type, config, query) in [
+        ("csv", "mysql+pymysql://u:p@db.example.com/d?charset=utf8mb4", "mysql", &config, query),
+        ("xlsx", "postgresql+asyncpg://u:p@db.example.com/d?sslmode=require", "postgresql", &config, query),
+        ("json", "mssql+pyodbc://u:p@db.example.com/d?driver=x", "mssql", &config, query),
+        ("pdf", "mongodb://u:p@db.example.com/d", "mongodb", &config, documents),
+        ("csv", "snowflake://u:p@account/d/s?warehouse=w", "snowflake", &json!({}), query),
+        ("csv", "bigquery://project/set", "bigquery", &json!({}), query),
+        ("csv", "oracle+oracledb://u:p@db.example.com:1521/?service_name=s", "oracle", &driver, query),
+    ] {
+        let source = catalogue.datasource(url, db_type, config);
+        let report = catalogue.report(
+            db_type,
+            query,
+            format,
+            source,
+            &json!({"region": {"type": "text", "default": "{{yesterday}}"}}),
+        );
+        catalogue.schedule(report, "*/5 * * * *");
+        let mail = json!({"smtp_server": "m.example.com", "from_email": "a@example.com", "username": "u", "password": "p",
+            "subject_template": "{report_name} {{ yesterday }}", "body_template": "<b>{region}</b>", "smtp_port": 465});
+        let mail = catalogue.delivery(report, "email", &mail, 3);
+        catalogue.recipient(mail, "bcc", "b@example.com");
+        let place =
+            json!({"bucket": "b", "prefix": "x/{region}", "region": "eu-west-1", "access_key": "a", "secret_key": "s"});
+        catalogue.delivery(report, "s3", &place, 3);
+        let server =
+            json!({"host": "h.example.com", "port": 22, "username": "u", "password": "p", "remote_path": "/in"});
+        catalogue.delivery(report, "sftp", &server, 3);
+        catalogue.delivery(
+            report,
+            "webhook",
+            &json!({"url": "https://h.example.com/x", "method": "POST", "secret": "s"}),
+            3,
+        );
+    }
+    let ended = place.engine(&["catalogue", "check", "--catalogue", catalogue.url()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+}
