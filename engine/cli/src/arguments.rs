@@ -73,6 +73,9 @@ pub enum Command {
     /// The named connections of a folder
     #[command(subcommand)]
     Connections(Connections),
+    /// The tables of reports in a database: make them, see what is wrong
+    #[command(subcommand)]
+    Catalogue(Catalogue),
     /// The latest runs
     Runs(Runs),
     /// Records that were refused: look, try again, give up
@@ -134,8 +137,17 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Pipeline files, or folders of which every pipeline file counts; changes are noticed
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "catalogue", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Also run the reports of a database: mysql://USER:PASSWORD@HOST/DATABASE, or `${env:NAME}` or `${file:PATH}`
+    #[arg(long, value_name = "URL")]
+    pub catalogue: Option<String>,
+    /// How often the catalogue is looked at for changes
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "catalogue")]
+    pub catalogue_poll: Duration,
+    /// The most reports at a time; the rest waits in order
+    #[arg(long, value_name = "NUMBER", default_value = "10", requires = "catalogue")]
+    pub catalogue_runs: std::num::NonZeroU16,
     /// Where it is reached; elsewhere than on this machine only once there is a token
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: std::net::SocketAddr,
@@ -304,6 +316,22 @@ pub enum Connections {
     List(Folder),
     /// Try each of them out
     Check(Folder),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Catalogue {
+    /// Make the tables that are missing; none is changed or dropped
+    Init(CatalogueAt),
+    /// Find everything that is wrong with the rows of each report
+    Check(CatalogueAt),
+}
+
+#[derive(Debug, Args)]
+pub struct CatalogueAt {
+    /// The database: mysql://USER:PASSWORD@HOST/DATABASE, or `${env:NAME}` or `${file:PATH}`
+    /// [default: `${env:ENGINE_CATALOGUE}`]
+    #[arg(long, value_name = "URL", default_value = "${env:ENGINE_CATALOGUE}", hide_default_value = true)]
+    pub catalogue: String,
 }
 
 #[derive(Debug, Args)]

@@ -64,7 +64,7 @@ impl Files {
             let ready = project.assembled_file(file, &self.set).map(|(assembly, fingerprint)| {
                 let (project, name) = (Arc::clone(&project), assembly.name.clone());
                 let revive = Arc::new(move |definition: &serde_json::Value| project.revive(&name, definition));
-                Ready { assembly: Arc::new(assembly), revive, fingerprint }
+                Ready { assembly: Arc::new(assembly), revive, fingerprint, group: None }
             });
             (file.path.clone(), ready.map_err(|failure| in_words(&failure)))
         });
@@ -105,7 +105,8 @@ impl Loader for Files {
                     Err(_) => known.get(&file).and_then(|known| known.name.clone()),
                 };
                 let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                let entry = Entry { name: name.clone().unwrap_or_else(stem), file: shown(&file), pipeline };
+                let entry =
+                    Entry { name: name.clone().unwrap_or_else(stem), file: shown(&file), pipeline, wrong_stops: false };
                 known.insert(file.clone(), Known { digest: digests[&file], name, entry });
             }
         }
@@ -114,7 +115,7 @@ impl Loader for Files {
 }
 
 /// Two pipelines of one name would share their state: the second cannot be used.
-fn each_name_once(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
+pub fn each_name_once(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
     let mut names: BTreeMap<String, String> = BTreeMap::new();
     let mut all = Vec::new();
     for mut entry in entries {
@@ -156,7 +157,7 @@ fn what_is_around(folder: &Path) -> Vec<u8> {
 }
 
 /// A failure as a page or a log shows it.
-fn in_words(failure: &Failure) -> String {
+pub fn in_words(failure: &Failure) -> String {
     match failure {
         Failure::Error(error, _) => error.to_string(),
         Failure::Errors(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),

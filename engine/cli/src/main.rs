@@ -6,6 +6,7 @@
 
 mod arguments;
 mod backfill;
+mod catalogue;
 mod connections;
 mod console;
 mod control;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Command::Test(command) => test::run(&arguments.global, command),
         Command::Plugins(command) => plugins::run(&arguments.global, command),
         Command::Connections(command) => connections::run(&arguments.global, command),
+        Command::Catalogue(command) => catalogue::run(&arguments.global, command),
         Command::Runs(command) => runs::run(&arguments.global, command),
         Command::DeadLetters(command) => dead_letters::run(&arguments.global, command),
         Command::Deliveries(command) => deliveries::run(&arguments.global, command),

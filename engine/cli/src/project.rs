@@ -112,7 +112,20 @@ impl Project {
 
     /// The same, of files that need not go together.
     pub fn load_each(global: &Global, files: &[PathBuf], state: &Path) -> Result<Self, Failure> {
-        let parsed = read(files)?;
+        Self::of(global, read(files)?, state)
+    }
+
+    /// Pipelines that stand in no file, each with a title for messages, as if they stood in `folder`.
+    pub fn of_made(global: &Global, made: &[(String, Value)], folder: &Path, state: &Path) -> Result<Self, Failure> {
+        let parsed = |(title, pipeline): &(String, Value)| ParsedFile {
+            path: PathBuf::from(title),
+            folder: folder.to_owned(),
+            parsed: engine_spec::parse_made(pipeline, title),
+        };
+        Self::of(global, made.iter().map(parsed).collect(), state)
+    }
+
+    fn of(global: &Global, parsed: Vec<ParsedFile>, state: &Path) -> Result<Self, Failure> {
         // Each once, however many files lie in it.
         let in_folders: BTreeSet<_> = parsed.iter().map(|file| file.folder.as_path()).collect();
         let modules = places::modules_of_all(global, state, in_folders).map_err(Failure::environment)?;

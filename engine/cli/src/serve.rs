@@ -11,6 +11,7 @@ use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
 use crate::arguments::{self, Global};
+use crate::catalogue::{Composed, Served};
 use crate::control::{self, Holder};
 use crate::exit::{Exit, Failure};
 use crate::files::Files;
@@ -35,8 +36,15 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
         run: RunOptions { stall: command.stall, drain: command.drain, ..RunOptions::default() },
         ..Options::default()
     };
-    let loader = Arc::new(Files::new(global, &command.paths, &folder, &arguments::Set::default()));
-    let service = Service::new(Arc::clone(&state), loader, Arc::new(SystemClock), options, stop.clone(), Vec::new());
+    let files = Files::new(global, &command.paths, &folder, &arguments::Set::default());
+    let catalogue = match &command.catalogue {
+        Some(url) => Some(Served::new(global, url, command, &state, &stop)?),
+        None => None,
+    };
+    let watchers = catalogue.iter().map(Served::watcher).collect();
+    let loader = Arc::new(Composed::new(files, catalogue.as_ref()));
+    let service = Service::new(Arc::clone(&state), loader, Arc::new(SystemClock), options, stop.clone(), watchers);
+    let recorder = catalogue.as_ref().map(|catalogue| catalogue.start(&service)).transpose()?;
     if let Err(error) = control::serve(&folder, &state, Holder::Service(Arc::clone(&service))) {
         tracing::warn!("other commands cannot reach this engine: {error}");
     }
@@ -47,6 +55,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
         folder: folder.clone(),
         mask: Box::new(console::masked),
         connections: Box::new(Named { global: global.clone(), folders: folders(&command.paths)? }),
+        reports: catalogue.as_ref().map(Served::reports),
     };
     service.load()?;
     let listening = engine_server::start(&service, http)?;
@@ -60,6 +69,9 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     // Whatever ended it: nobody is answered any more.
     stop.drain();
     listening.join();
+    if let (Some(catalogue), Some(recorder)) = (&catalogue, recorder) {
+        catalogue.join(recorder);
+    }
     let _ = std::fs::remove_file(folder.join(control::SOCKET));
     remote::give_back(&state);
     ended?;

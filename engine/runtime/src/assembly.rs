@@ -13,7 +13,7 @@ use engine_host::{Component, Host, Instance, Modules};
 use engine_spec::{
     Alarms, Burst, Event, Isolation, OnEmpty, OnSchemaChange, Params, ResolvedConfig, ResolvedFormat, ResolvedNotice,
     ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, Schedule, SpoolOptions, TemplateVariables, TestCase,
-    TimeRange,
+    TimeRange, Unfinished,
 };
 use engine_state::Run;
 use serde_json::Value;
@@ -298,6 +298,8 @@ pub struct Assembly {
     pub schedule: Option<Schedule>,
     /// What a service that watches it raises.
     pub alarms: Option<Alarms>,
+    /// Where the time begins that its first run is about. None: at the slot before.
+    pub since: Option<DateTime<Utc>>,
     /// What somebody has set of them, by name.
     pub set: BTreeMap<String, String>,
     /// Where rows come from.
@@ -312,6 +314,8 @@ pub struct Assembly {
     pub max_rows: Option<u64>,
     /// What happens when the source's columns are others than in the run before.
     pub on_schema_change: OnSchemaChange,
+    /// What becomes of what a failed run has left.
+    pub unfinished: Unfinished,
     /// Bounds of a push source's spool.
     pub spool: SpoolOptions,
     /// Who is told of its runs.
@@ -398,6 +402,7 @@ impl Assembly {
             params: pipeline.params.clone(),
             schedule: pipeline.schedule.clone(),
             alarms: pipeline.alarms.clone(),
+            since: None,
             set: BTreeMap::new(),
             transforms: pipeline.transforms.iter().enumerate().map(transform).collect::<Result<_>>()?,
             sinks: pipeline.sinks.iter().map(sink).collect::<Result<_>>()?,
@@ -405,6 +410,7 @@ impl Assembly {
             parallelism: pipeline.parallelism.unwrap_or_else(default_parallelism),
             max_rows: pipeline.max_rows,
             on_schema_change: pipeline.on_schema_change,
+            unfinished: pipeline.unfinished,
             spool: pipeline.spool.clone(),
             notices: pipeline.notices.iter().map(notice).collect::<Result<_>>()?,
             tests: pipeline.tests.clone(),
@@ -424,10 +430,10 @@ impl Assembly {
     }
 
     /// The time that a run is about: from where the last good one ended to the run's slot, or to now. The first one
-    /// begins at the slot before.
+    /// begins at [`since`](Self::since), or at the slot before.
     pub fn range(&self, last: Option<&Run>, to: DateTime<Utc>) -> TimeRange {
         let before = || self.schedule.as_ref()?.last_until(to - TimeDelta::milliseconds(1));
-        let from = last.map(Run::about).or_else(before);
+        let from = last.map(Run::about).or(self.since).or_else(before);
         // One that waited while another ran has nothing left to be about.
         TimeRange { from, to: from.map_or(to, |from| from.max(to)) }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine_abi::message::{Delivered, PlanRequest, Split};
 use engine_abi::{Error, Result};
-use engine_spec::OnExhausted;
+use engine_spec::{OnExhausted, Unfinished};
 use engine_state::{Backfill, NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::assembly::Assembly;
@@ -317,6 +317,14 @@ fn leave_open(shared: &Arc<Shared>, job: Job, ending: &mut Ending) -> Result<()>
         ending.source = Some(error.hint("this is a bug of the engine; the next run goes on with the window"));
     }
     let failures: Vec<_> = ending.source.iter().chain(ending.sinks.values()).collect();
+    // What the engine's own end leaves is completed when it is back.
+    let over = !failures.is_empty() || shared.stop.stops_alone();
+    if over && shared.current.unfinished == Unfinished::GiveUp && job.window.kind == WindowKind::Read {
+        let why = failures.first().map_or_else(|| "the run was cancelled".to_owned(), ToString::to_string);
+        give_up(shared, &job, &why)?;
+        ending.notes.push(format!("what of window {id} had not arrived is given up; the next run begins anew"));
+        return Ok(());
+    }
     let hopeless = !failures.is_empty() && failures.iter().all(|error| !error.kind.is_retryable() && !is_stop(error));
     if hopeless && take_back(shared, &job).unwrap_or(false) && shared.state.give_up_window(shared.pipeline(), id)? {
         ending
@@ -352,6 +360,25 @@ fn take_back(shared: &Arc<Shared>, job: &Job) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Settles every delivery of a window that has not arrived, and has its sink forget what it holds of it.
+fn give_up(shared: &Arc<Shared>, job: &Job, why: &str) -> Result<()> {
+    let context = shared.pass(job, &shared.stop)?;
+    let target = Target { window: &job.window, variables: &context.variables, run: &context.run };
+    for sink in job.window.sinks.iter().filter(|sink| !sink.is_done()) {
+        let mut outlet = shared.outlet(&job.assembly, &sink.name, &shared.stop)?;
+        let missing = outlet.missing(&job.window);
+        let begun = outlet.begin_run(&target);
+        for split in missing {
+            // A target that cannot be reached keeps what it has of it: what is not committed nobody sees.
+            if let Err(error) = begun.as_ref().map_err(Clone::clone).and_then(|_| outlet.take_back(&target, &split)) {
+                tracing::debug!(pipeline = shared.pipeline(), sink = sink.name, "left as it is: {error}");
+            }
+            outlet.abandon(&target, &split, why)?;
+        }
+    }
+    Ok(())
 }
 
 /// Every sink that fell behind goes on with its own budget, all at the same time.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use engine_abi::message::{Alert, Receipt};
 use serde::Serialize;
@@ -118,6 +119,9 @@ pub struct Figures {
     pub filtered: u64,
     /// Records that became dead letters before the sinks.
     pub dead_letters: u64,
+    /// How long it took, from the run's begin, until the last split was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_seconds: Option<f64>,
     /// Windows stored or resumed.
     pub windows: u64,
     /// Windows of an earlier run that this one took up.
@@ -131,6 +135,8 @@ struct Read {
     total: SplitCounts,
     windows: u64,
     resumed: u64,
+    /// When the last split was read to its end, since the meters began.
+    until: Option<Duration>,
     /// Splits counted already, of windows that a slower sink may read again.
     counted: BTreeMap<u64, BTreeSet<String>>,
 }
@@ -138,6 +144,7 @@ struct Read {
 /// Shared by the stages of a run.
 #[derive(Debug)]
 pub struct Meters {
+    began: Instant,
     read: Mutex<Read>,
     /// Rows that went to the fan-out, also those of attempts that failed.
     passing: AtomicU64,
@@ -157,7 +164,7 @@ impl Meters {
     pub fn new<'a>(sinks: impl IntoIterator<Item = &'a str>) -> Self {
         let sinks = sinks.into_iter().map(|name| (name.to_owned(), Arc::default())).collect();
         let (passing, retries, spooled) = Default::default();
-        Self { read: Mutex::default(), passing, retries, spooled, sinks }
+        Self { began: Instant::now(), read: Mutex::default(), passing, retries, spooled, sinks }
     }
 
     /// The meter of a sink. One that the pipeline no longer has gets its own,
@@ -184,6 +191,7 @@ impl Meters {
             read.total.filtered += counts.filtered;
             read.total.dead_letters += counts.dead_letters;
             read.total.rows += counts.rows;
+            read.until = Some(self.began.elapsed());
         }
     }
 
@@ -236,6 +244,7 @@ impl Meters {
             read: read.total.read,
             filtered: read.total.filtered,
             dead_letters: read.total.dead_letters,
+            read_seconds: read.until.map(|until| until.as_secs_f64()),
             windows: read.windows,
             resumed: read.resumed,
             sinks: sinks.collect(),

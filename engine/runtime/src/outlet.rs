@@ -364,6 +364,12 @@ impl Outlet {
         Ok(true)
     }
 
+    /// Settles a delivery that has not arrived and will not.
+    pub(crate) fn abandon(&self, target: &Target<'_>, split: &str, why: &str) -> Result<()> {
+        let receipt = Receipt { detail: serde_json::json!({"given_up": why}), ..Receipt::default() };
+        self.state.settle(&self.delivery(target.window, split), &receipt, 0, 0).map(drop)
+    }
+
     /// Lets the sink take the rows, through encoder and compression where it takes files.
     fn write(&mut self, target: &Target<'_>, message: &Message, input: Batches, stop: &Stop) -> Result<Sealed> {
         self.into.reset();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use engine_abi::{Error, ErrorKind};
-use engine_spec::{OnExhausted, Retry};
+use engine_spec::{Growth, OnExhausted, Retry};
 
 /// What is left of the attempts of one outside operation.
 #[derive(Debug)]
@@ -74,17 +74,20 @@ impl Budget {
         if spent && !waits { Next::Spent } else { Next::After(pause) }
     }
 
-    /// The backoff doubles up to its maximum; half of it is chance, so that
+    /// The backoff grows up to its maximum. Where it doubles, half of it is chance, so that
     /// many clients of a server that comes back do not come at once. What the
     /// other side asked for is a minimum.
     fn pause(&mut self, error: &Error) -> Duration {
+        let asked = Duration::from_millis(error.retry_after_ms.unwrap_or(0)).min(LONGEST_ASKED);
+        if self.retry.growth == Growth::Linear {
+            return self.retry.backoff.saturating_mul(self.failed).min(self.retry.max).max(asked);
+        }
         let doubled = self.retry.backoff.saturating_mul(1 << (self.failed - 1).min(20)).min(self.retry.max);
         // xorshift: no need for more than a spread.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let spread = doubled.mul_f64(0.5 + 0.5 * (self.random % 1024) as f64 / 1024.0);
-        let asked = Duration::from_millis(error.retry_after_ms.unwrap_or(0)).min(LONGEST_ASKED);
         spread.max(asked)
     }
 }
@@ -94,7 +97,8 @@ mod tests {
     use super::*;
 
     fn retry(attempts: u32, on_exhausted: OnExhausted) -> Retry {
-        Retry { attempts, backoff: Duration::from_secs(2), max: Duration::from_secs(10), deadline: None, on_exhausted }
+        let (backoff, max) = (Duration::from_secs(2), Duration::from_secs(10));
+        Retry { attempts, backoff, growth: Growth::Double, max, deadline: None, on_exhausted }
     }
 
     fn pauses(budget: &mut Budget, count: usize) -> Vec<Next> {
@@ -110,6 +114,19 @@ mod tests {
             assert!(*pause <= Duration::from_secs(most) && *pause >= Duration::from_secs(most) / 2, "{pauses:?}");
         }
         assert_eq!(pauses[4], Next::Spent);
+    }
+
+    #[test]
+    fn linear_pauses_are_exact_and_have_the_same_maximum() {
+        let mut budget = Budget::new(&Retry { growth: Growth::Linear, ..retry(9, OnExhausted::Fail) });
+        let seconds = |next: &Next| match next {
+            Next::After(pause) => pause.as_secs_f64(),
+            Next::Spent => panic!("it is not spent"),
+        };
+        assert_eq!(
+            pauses(&mut budget, 7).iter().map(seconds).collect::<Vec<_>>(),
+            [2.0, 4.0, 6.0, 8.0, 10.0, 10.0, 10.0]
+        );
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl Stop {
         self.level() >= DRAIN
     }
 
+    /// Whether it was asked to stop by itself, and what it is a part of was not.
+    pub fn stops_alone(&self) -> bool {
+        let above =
+            self.node.parent.as_ref().map(|node| Self { node: Arc::clone(node), changed: Arc::clone(&self.changed) });
+        self.draining() && above.is_some_and(|above| !above.draining())
+    }
+
     /// Whether work should stop at once.
     pub fn stopped(&self) -> bool {
         self.level() >= NOW

@@ -29,6 +29,8 @@ pub struct Entry {
     pub file: String,
     /// The pipeline, or what is wrong with it.
     pub pipeline: std::result::Result<Ready, String>,
+    /// What is wrong with it stops it, also where it was right before: nothing begins until it is mended.
+    pub wrong_stops: bool,
 }
 
 /// A pipeline that can run.
@@ -40,6 +42,17 @@ pub struct Ready {
     pub revive: Arc<Revive>,
     /// Another one, as soon as anything that its runs depend on is another.
     pub fingerprint: String,
+    /// Those with which it shares a number of runs at a time. None: only the number of all.
+    pub group: Option<Group>,
+}
+
+/// Pipelines of which so many run at a time, together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Which.
+    pub name: &'static str,
+    /// The most runs of them at a time; the rest waits in order.
+    pub most_runs: usize,
 }
 
 impl Ready {

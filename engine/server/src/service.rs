@@ -29,6 +29,8 @@ const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a source that receives is left alone after it has ended although nobody asked it to; it doubles.
 const FIRST_FALL: Duration = Duration::from_secs(1);
 const LONGEST_FALL: Duration = Duration::from_secs(60);
+/// The most runs of a pipeline that wait because somebody has asked for them.
+pub const MOST_WAITING: usize = 1_000;
 
 /// Bounds of a service.
 #[derive(Debug, Clone)]
@@ -221,13 +223,16 @@ impl Service {
             pipeline.file.clone_from(&entry.file);
             match entry.pipeline {
                 Err(problem) => {
+                    if entry.wrong_stops {
+                        (pipeline.ready, pipeline.looked_at) = (None, false);
+                    }
                     if pipeline.broken.as_ref() != Some(&problem) {
                         let goes_on = if pipeline.ready.is_some() { "; it goes on as it was" } else { "" };
                         let first = problem.lines().next().unwrap_or_default();
                         tracing::error!(
                             pipeline = entry.name,
                             file = entry.file,
-                            "the file cannot be used{goes_on}: {first}"
+                            "it cannot be used as it is now{goes_on}: {first}"
                         );
                     }
                     pipeline.broken = Some(problem);
@@ -340,7 +345,8 @@ impl Service {
                     trigger: RESUME.into(),
                     slot: run.slot,
                     params,
-                    reference: run.reference,
+                    // By that it is known that the two are one.
+                    reference: run.reference.or(Some(run.id)),
                 };
                 tasks.push(Task::of(self.state.enqueue(&wanted)?, now));
             }
@@ -460,7 +466,8 @@ impl Service {
             let mut left = VecDeque::new();
             let mut met = BTreeSet::new();
             for task in std::mem::take(&mut inner.queue) {
-                let has_room = !task.work.is_counted() || inner.at_work < self.options.most_runs;
+                let has_room = !task.work.is_counted()
+                    || (inner.at_work < self.options.most_runs && inner.has_room_beside(&task.pipeline));
                 // One thing at a time, and in the order in which they were asked for.
                 let is_next = met.insert(task.pipeline.clone());
                 let ready = inner.pipelines.get(&task.pipeline).filter(|it| it.active.is_none() && !it.gone);
@@ -667,9 +674,9 @@ impl Service {
             let inner = self.inner();
             let found = inner.pipelines.get(pipeline).filter(|it| !it.gone);
             let found = found.ok_or_else(|| Refusal::Unknown(pipeline.to_owned()))?;
-            let Some(ready) = &found.ready else {
+            if found.ready.is_none() {
                 return Err(Refusal::Broken(found.broken.clone().unwrap_or_default()));
-            };
+            }
             if found.active.is_some() {
                 return Err(Refusal::Busy(format!("{pipeline} is running")));
             }
@@ -677,6 +684,34 @@ impl Service {
                 |task: &Task| task.pipeline == pipeline && task.work.is_counted() && task.from <= self.clock.now();
             if inner.queue.iter().any(waits) {
                 return Err(Refusal::Busy(format!("a run of {pipeline} is about to begin")));
+            }
+        }
+        self.enqueue(pipeline, trigger, params, reference)
+    }
+
+    /// Asks for a run of a pipeline, which begins when those have ended that were asked for before it.
+    ///
+    /// # Errors
+    /// `Busy` where [`MOST_WAITING`] wait already; what is wrong with the parameters.
+    pub fn enqueue(
+        &self,
+        pipeline: &str,
+        trigger: &str,
+        params: Value,
+        reference: Option<String>,
+    ) -> std::result::Result<(), Refusal> {
+        if self.stop.draining() {
+            return Err(Refusal::Stopping);
+        }
+        {
+            let inner = self.inner();
+            let found = inner.pipelines.get(pipeline).filter(|it| !it.gone);
+            let found = found.ok_or_else(|| Refusal::Unknown(pipeline.to_owned()))?;
+            let Some(ready) = &found.ready else {
+                return Err(Refusal::Broken(found.broken.clone().unwrap_or_default()));
+            };
+            if inner.queue.iter().filter(|task| task.pipeline == pipeline).count() >= MOST_WAITING {
+                return Err(Refusal::Busy(format!("{MOST_WAITING} runs of {pipeline} wait already")));
             }
             let mut assembly = (*ready.assembly).clone();
             assembly.set = texts(&params);
@@ -764,6 +799,25 @@ impl Service {
         Ok(())
     }
 
+    /// Which runs are at work and which wait, each by what it is called.
+    pub fn calls(&self) -> Vec<String> {
+        let inner = self.inner();
+        let waiting = inner.queue.iter().filter_map(|task| task.work.reference().map(str::to_owned));
+        let active = inner.pipelines.values().filter_map(|it| it.active.as_ref());
+        let active = active.map(|it| it.reference.clone().unwrap_or_else(|| it.run.clone()));
+        active.chain(waiting).collect()
+    }
+
+    /// Whether it has looked at what there is to do: what earlier services have left is in the queue by then.
+    pub fn has_begun(&self) -> bool {
+        self.inner().begun
+    }
+
+    /// Whether any run is at work.
+    pub fn is_at_work(&self) -> bool {
+        self.inner().pipelines.values().any(|it| it.active.is_some())
+    }
+
     /// Whether schedules are followed: it was not asked to stop.
     pub fn is_running(&self) -> bool {
         !self.stop.draining()
@@ -781,7 +835,7 @@ impl Service {
 }
 
 /// The trigger of a run that takes up another.
-pub(crate) const RESUME: &str = "resume";
+pub const RESUME: &str = "resume";
 
 /// All that a run's thread has.
 struct Job {
@@ -825,6 +879,15 @@ impl Inner {
     fn queued(&self) -> BTreeSet<String> {
         let waiting = self.queue.iter().filter(|task| task.work.is_counted() && task.work.trigger() != RESUME);
         waiting.map(|task| task.pipeline.clone()).collect()
+    }
+
+    /// Whether as few runs of a pipeline's group are at work that it may begin.
+    fn has_room_beside(&self, pipeline: &str) -> bool {
+        let group = |it: &Pipeline| it.ready.as_ref().and_then(|ready| ready.group);
+        let Some(of) = self.pipelines.get(pipeline).and_then(group) else { return true };
+        let beside =
+            self.pipelines.values().filter(|it| it.active.is_some() && group(it).is_some_and(|it| it.name == of.name));
+        beside.count() < of.most_runs
     }
 
     /// A task that was about to begin does not.

@@ -275,6 +275,8 @@ pub struct QueuedView {
     pub trigger: String,
     /// The time of the schedule that it is for.
     pub slot: Option<DateTime<Utc>>,
+    /// What it is called by whoever asked for it.
+    pub reference: Option<String>,
     /// Since when it waits.
     pub since: DateTime<Utc>,
     /// It begins no sooner than this.
@@ -303,6 +305,7 @@ impl Service {
                 pipeline: task.pipeline.clone(),
                 trigger: task.work.trigger().to_owned(),
                 slot: task.work.slot(),
+                reference: task.work.reference().map(str::to_owned),
                 since: task.since,
                 from: task.from,
             })

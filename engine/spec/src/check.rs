@@ -75,7 +75,17 @@ impl Parsed {
 /// Reads a pipeline file. `file_name` is what diagnostics show, and its stem the
 /// pipeline's name unless the file has another.
 pub fn parse(bytes: &[u8], file_name: &str) -> Parsed {
-    let file = yaml::read(bytes, file_name);
+    parsed(yaml::read(bytes, file_name))
+}
+
+/// Reads a pipeline that a program has made, as JSON. `title` is what diagnostics show; they quote no line of it,
+/// since secrets may stand in any.
+pub fn parse_made(pipeline: &serde_json::Value, title: &str) -> Parsed {
+    let text = serde_json::to_string_pretty(pipeline).unwrap_or_default();
+    parsed(yaml::read_source(&Source::unquotable(title, text)))
+}
+
+fn parsed(file: yaml::Read) -> Parsed {
     let mut diagnostics = file.diagnostics;
     let is_empty = file.root.as_ref().map_or(diagnostics.is_empty(), Node::is_null);
     if is_empty {

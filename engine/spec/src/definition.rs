@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::Config;
 use crate::params::{Param, Params};
-use crate::pipeline::{OnEmpty, OnExhausted, Pipeline, Retry, Stage};
+use crate::pipeline::{Growth, OnEmpty, OnExhausted, Pipeline, Retry, Stage};
 use crate::reader;
 use crate::references::is_storable;
 use crate::render::url_passwords;
@@ -23,7 +23,7 @@ const CURRENT: &str = "$current";
 
 /// The definition of a pipeline that [`crate::check`] gave: JSON in the form of
 /// the file, defaults written out, connections merged in, without `tests` and without
-/// what holds as the file says it now (`on_schema_change`, `schedule`, `alarms`).
+/// what holds as the file says it now (`on_schema_change`, `unfinished`, `schedule`, `alarms`).
 pub fn definition(pipeline: &Pipeline) -> Value {
     let list = |stages: &[Stage], key: &str| -> Vec<Value> {
         stages.iter().enumerate().map(|(at, found)| stage(found, &format!("/{key}/{at}"))).collect()
@@ -130,6 +130,9 @@ fn retry(retry: &Retry) -> Value {
         "max": crate::format_duration(retry.max),
         "on_exhausted": retry.on_exhausted.as_str(),
     });
+    if retry.growth != Growth::default() {
+        object["growth"] = json!(retry.growth.as_str());
+    }
     if let Some(deadline) = retry.deadline {
         object["deadline"] = json!(crate::format_duration(deadline));
     }

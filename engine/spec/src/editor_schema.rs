@@ -96,6 +96,11 @@ pub fn pipeline_schema(catalogue: &Catalogue) -> Value {
                 "enum": ["fail", "ignore"],
                 "default": "fail",
             },
+            "unfinished": {
+                "description": "What becomes of what a run has left that failed or was cancelled: the next run completes it, or it is given up and the next run begins anew.",
+                "enum": crate::Unfinished::ALL.map(crate::Unfinished::as_str),
+                "default": "complete",
+            },
             "spool": {
                 "description": "How much of the input of a source that receives on its own is kept on disk.",
                 "type": "object",
@@ -425,7 +430,13 @@ fn retry() -> Value {
                 "maximum": 1_000_000,
                 "default": 5,
             },
-            "backoff": duration("The pause after the first failure; it doubles each time.", Some("2s")),
+            "backoff": duration("The pause after the first failure; `growth` says how long the next ones are.", Some("2s")),
+            "growth": {
+                "description": "How the pauses grow: `double`, each is twice the one before, half of it by chance; `linear`, each is longer by the first one, exactly.",
+                "type": "string",
+                "enum": crate::Growth::ALL.map(crate::Growth::as_str),
+                "default": "double",
+            },
             "max": duration("The longest pause.", Some("1m")),
             "deadline": duration("When to give up, counted from the first failure.", None),
             "on_exhausted": {

@@ -51,7 +51,7 @@ mod yaml;
 
 pub use alarms::Alarms;
 pub use catalogue::Catalogue;
-pub use check::{Parsed, check, parse};
+pub use check::{Parsed, check, parse, parse_made};
 pub use connections::{Connection, Connections, check_connections, parse_connections, resolve_connection};
 pub use definition::{definition, from_definition};
 pub use diagnostic::{Diagnostic, Diagnostics, Note, Severity};
@@ -62,17 +62,17 @@ pub use names::nearest;
 pub use node::{Config, Entry, Node, NodeKind, Place};
 pub use params::{OF_EVERY_RUN, Param, ParamKind, Params, TimeRange};
 pub use pipeline::{
-    Burst, ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
-    SpoolOptions, Stage, TestCase, TestInput,
+    Burst, ConnectionUse, Event, FormatUse, Growth, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position,
+    Retry, SpoolOptions, Stage, TestCase, TestInput, Unfinished,
 };
-pub use references::Environment;
+pub use references::{Environment, resolve_text};
 pub use render::Style;
 pub use resolve::{ResolvedConfig, ResolvedFormat, ResolvedNotice, ResolvedPipeline, ResolvedStage, resolve, secrets};
 pub use sandbox::{Grant, Grants, Isolation, LimitWords, PermissionWords, SandboxWords};
 pub use schedule::{Missed, Overlap, Schedule, Times};
 pub use source::{Source, Span};
 pub use state_file::{StateUse, check_state, parse_state, resolve_state};
-pub use template::{TemplateVariables, render_burst, render_template};
+pub use template::{TemplateVariables, literal, render_burst, render_template};
 pub use units::{format_bytes, format_duration, parse_bytes, parse_duration};
 pub use wall_clock::WallClock;
 pub use yaml::{MAX_ALIAS_BYTES, MAX_BYTES, MAX_DEPTH, MAX_NODES};

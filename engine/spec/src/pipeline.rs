@@ -39,6 +39,8 @@ pub struct Pipeline {
     pub max_rows: Option<u64>,
     /// What happens when the source's columns are others than in the run before.
     pub on_schema_change: OnSchemaChange,
+    /// What becomes of what a failed run has left.
+    pub unfinished: Unfinished,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
     /// Who is told of its runs. At most one for each event.
@@ -216,8 +218,10 @@ pub struct FormatUse {
 pub struct Retry {
     /// How often it is tried, the first time included. At least 1.
     pub attempts: u32,
-    /// The pause after the first failure; it doubles with each further one.
+    /// The pause after the first failure.
     pub backoff: Duration,
+    /// What becomes of it with each further one.
+    pub growth: Growth,
     /// The longest pause.
     pub max: Duration,
     /// When to give up, counted from the first failure.
@@ -231,9 +235,33 @@ impl Default for Retry {
         Self {
             attempts: 5,
             backoff: Duration::from_secs(2),
+            growth: Growth::Double,
             max: Duration::from_secs(60),
             deadline: None,
             on_exhausted: OnExhausted::Fail,
+        }
+    }
+}
+
+/// How the pauses of a [`Retry`] grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Growth {
+    /// Each is twice the one before, and half of it is chance.
+    #[default]
+    Double,
+    /// Each is longer by the first one: 5 minutes, 10, 15. Exactly.
+    Linear,
+}
+
+impl Growth {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Double, Self::Linear];
+
+    /// The word for it in a pipeline.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Double => "double",
+            Self::Linear => "linear",
         }
     }
 }
@@ -316,6 +344,29 @@ impl OnSchemaChange {
         match self {
             Self::Fail => "fail",
             Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// What becomes of what a run has left that failed, or that somebody cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unfinished {
+    /// The next run completes it.
+    #[default]
+    Complete,
+    /// It is given up: what has not arrived by then does not, and the next run begins anew.
+    GiveUp,
+}
+
+impl Unfinished {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Complete, Self::GiveUp];
+
+    /// The word for it in a pipeline.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::GiveUp => "give_up",
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::fields::{Fields, Reader};
 use crate::node::{Config, Entry, Node, NodeKind};
 use crate::params::Params;
 use crate::pipeline::{
-    Burst, ConnectionUse, Event, FormatUse, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position, Retry,
-    SpoolOptions, Stage, TestCase, TestInput,
+    Burst, ConnectionUse, Event, FormatUse, Growth, Notice, OnEmpty, OnExhausted, OnSchemaChange, Pipeline, Position,
+    Retry, SpoolOptions, Stage, TestCase, TestInput, Unfinished,
 };
 use crate::sandbox::SandboxWords;
 use crate::schedule::Schedule;
 
-const PIPELINE_KEYS: [&str; 22] = [
+const PIPELINE_KEYS: [&str; 23] = [
     "name",
     "description",
     "params",
@@ -32,6 +32,7 @@ const PIPELINE_KEYS: [&str; 22] = [
     "parallelism",
     "max_rows",
     "on_schema_change",
+    "unfinished",
     "spool",
     Event::Failure.key(),
     Event::Recovered.key(),
@@ -77,6 +78,7 @@ pub(crate) struct Draft {
     parallelism: Option<NonZeroUsize>,
     max_rows: Option<u64>,
     on_schema_change: OnSchemaChange,
+    unfinished: Unfinished,
     pub(crate) spool: SpoolOptions,
     pub(crate) notices: Vec<Notice>,
     tests: Vec<TestCase>,
@@ -100,6 +102,7 @@ impl Draft {
             parallelism: self.parallelism,
             max_rows: self.max_rows,
             on_schema_change: self.on_schema_change,
+            unfinished: self.unfinished,
             spool: self.spool,
             notices: self.notices,
             tests: self.tests,
@@ -142,6 +145,10 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
     let parallelism = fields.get("parallelism").and_then(|entry| reader.integer(entry, 1, MAX_PARALLELISM));
     let parallelism = parallelism.and_then(|number| NonZeroUsize::new(number as usize));
     let max_rows = fields.get("max_rows").and_then(|entry| reader.integer(entry, 1, u64::MAX));
+    let unfinished = fields
+        .get("unfinished")
+        .and_then(|entry| reader.choice(entry, &Unfinished::ALL, Unfinished::as_str))
+        .unwrap_or_default();
     let on_schema_change = fields
         .get("on_schema_change")
         .and_then(|entry| reader.choice(entry, &OnSchemaChange::ALL, OnSchemaChange::as_str))
@@ -167,6 +174,7 @@ pub(crate) fn read(root: &Node, exhausted: OnExhausted, diagnostics: &mut Diagno
         parallelism,
         max_rows,
         on_schema_change,
+        unfinished,
         spool,
         notices,
         tests,
@@ -389,6 +397,7 @@ fn format(reader: &mut Reader<'_>, entry: &Entry, what: &'static str) -> Option<
 struct RetryWords {
     attempts: Option<u32>,
     backoff: Option<std::time::Duration>,
+    growth: Option<Growth>,
     max: Option<std::time::Duration>,
     deadline: Option<std::time::Duration>,
     on_exhausted: Option<OnExhausted>,
@@ -396,12 +405,13 @@ struct RetryWords {
 
 impl RetryWords {
     fn read(reader: &mut Reader<'_>, entry: Option<&Entry>) -> Self {
-        const KEYS: [&str; 5] = ["attempts", "backoff", "max", "deadline", "on_exhausted"];
+        const KEYS: [&str; 6] = ["attempts", "backoff", "growth", "max", "deadline", "on_exhausted"];
         let fields = entry.and_then(|entry| reader.fields(&entry.value, "`retry`", &KEYS));
         let Some(fields) = fields else { return Self::default() };
         Self {
             attempts: fields.get("attempts").and_then(|entry| reader.integer(entry, 1, 1_000_000)).map(|n| n as u32),
             backoff: fields.get("backoff").and_then(|entry| reader.duration(entry)),
+            growth: fields.get("growth").and_then(|entry| reader.choice(entry, &Growth::ALL, Growth::as_str)),
             max: fields.get("max").and_then(|entry| reader.duration(entry)),
             deadline: fields.get("deadline").and_then(|entry| reader.duration(entry)),
             on_exhausted: fields
@@ -414,6 +424,7 @@ impl RetryWords {
         Retry {
             attempts: self.attempts.unwrap_or(default.attempts),
             backoff: self.backoff.unwrap_or(default.backoff),
+            growth: self.growth.unwrap_or(default.growth),
             max: self.max.unwrap_or(default.max),
             deadline: self.deadline.or(default.deadline),
             on_exhausted: self.on_exhausted.unwrap_or(default.on_exhausted),

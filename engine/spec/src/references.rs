@@ -136,6 +136,17 @@ pub(crate) fn is_storable(text: &str) -> bool {
     !defaults && (!plain || (names_password && looks_secret(text).is_empty()))
 }
 
+/// Replaces the references of a text that stands in no file. Messages call it `what`.
+///
+/// # Errors
+/// References that are faulty, or lead nowhere.
+pub fn resolve_text(text: &str, what: &str, environment: &dyn Environment) -> Result<String, Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    let mut lookup = Lookup { environment, missing: Severity::Error, diagnostics: &mut diagnostics };
+    let replaced = lookup.text(text, what, None, |value| value);
+    replaced.text.filter(|_| !diagnostics.has_errors()).ok_or(diagnostics)
+}
+
 /// A config whose references were replaced.
 pub(crate) struct Substituted {
     /// The config. What could not be replaced stands as it was written.

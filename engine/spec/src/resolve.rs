@@ -16,7 +16,7 @@ use crate::grants::ResolvedSandbox;
 use crate::node::Config;
 use crate::params::Params;
 use crate::pipeline::{
-    Burst, Event, FormatUse, OnEmpty, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase,
+    Burst, Event, FormatUse, OnEmpty, OnSchemaChange, Pipeline, Position, Retry, SpoolOptions, TestCase, Unfinished,
 };
 use crate::references::Environment;
 use crate::render::url_passwords;
@@ -50,6 +50,8 @@ pub struct ResolvedPipeline {
     pub max_rows: Option<u64>,
     /// See [`Pipeline::on_schema_change`].
     pub on_schema_change: OnSchemaChange,
+    /// See [`Pipeline::unfinished`].
+    pub unfinished: Unfinished,
     /// How a push source is spooled.
     pub spool: SpoolOptions,
     /// Who is told of its runs.
@@ -234,6 +236,7 @@ pub fn resolve(
         parallelism: pipeline.parallelism,
         max_rows: pipeline.max_rows,
         on_schema_change: pipeline.on_schema_change,
+        unfinished: pipeline.unfinished,
         spool: pipeline.spool.clone(),
         notices,
         tests: pipeline.tests.clone(),

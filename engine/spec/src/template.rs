@@ -147,7 +147,7 @@ fn explain(template: &str, error: &Error) -> Fault {
 }
 
 /// A text that a template gives back unchanged.
-pub(crate) fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     let mut safe = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('{') {

@@ -31,10 +31,11 @@ transforms:
 sinks:
   - use: postgres
     with: { connection: db, mode: upsert, create: true, port: 5432 }
-  - { use: postgres, name: b, with: { url: x, table: t }, retry: { backoff: 2s, on_exhausted: wait } }
+  - { use: postgres, name: b, with: { url: x, table: t }, retry: { backoff: 2s, growth: linear, on_exhausted: wait } }
   - { use: file, with: { path: x }, compression: { use: gzip, limits: { memory: 1048576 }, with: { level: 9 } }, format: { use: csv, with: { header: true } } }
   - { use: file, name: c, with: { path: y }, compression: pack, format: csv }
 spool: { max: 1GiB, segment: 1024 }
+unfinished: give_up
 tests: [{ name: a, input: b, expect: [{ c: 1 }] }]
 ";
 
@@ -62,6 +63,8 @@ fn what_the_engine_refuses_is_underlined_in_the_editor() {
         ("spool: ", "spol: "),
         ("segment: 1024", "segment: 1 lot"),
         ("backoff: 2s", "backoff: 2 sec"),
+        ("growth: linear", "growth: square"),
+        ("unfinished: give_up", "unfinished: forget"),
         ("input: b, ", ""),
         ("{ use: pass }", "{ use: pass, format: csv }"),
         ("isolation: process", "isolation: processs"),

@@ -5,8 +5,8 @@ mod common;
 use common::{SECRET, catalogue, checked, checked_bytes, codes, connections, environment, sound};
 use engine_abi::ComponentKind;
 use engine_spec::{
-    OnExhausted, Position, Retry, TemplateVariables, TestInput, check_connections, definition, from_definition, parse,
-    parse_connections, resolve, secrets,
+    Growth, OnExhausted, Position, Retry, TemplateVariables, TestInput, Unfinished, check_connections, definition,
+    from_definition, parse, parse_connections, resolve, secrets,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -23,7 +23,7 @@ transforms:
 sinks:
   - use: postgres
     with: { connection: cdr_db, table: avaya_cdr, create: { ddl: "CREATE TABLE t ()" } }
-    retry: { attempts: 9 }
+    retry: { attempts: 9, growth: linear }
   - use: file
     name: copy
     with: { path: "out/{{ run.started | date(\"%Y\") }}.csv" }
@@ -31,6 +31,7 @@ sinks:
 retry: { backoff: 500ms, deadline: 1h }
 spool: { max: 1GiB }
 parallelism: 3
+unfinished: give_up
 tests:
   - name: start is end minus duration
     input: "170925 1547 00252                    2434 0                2432"
@@ -51,12 +52,14 @@ fn a_pipeline_is_typed_with_its_defaults() {
     let retry = Retry {
         attempts: 9,
         backoff: Duration::from_millis(500),
+        growth: Growth::Linear,
         max: Duration::from_secs(60),
         deadline: Some(Duration::from_secs(3600)),
         on_exhausted: OnExhausted::Wait,
     };
     assert_eq!(pipeline.sinks[0].retry, retry);
-    assert_eq!(pipeline.source.retry.attempts, 5);
+    assert_eq!((pipeline.source.retry.attempts, pipeline.source.retry.growth), (5, Growth::Double));
+    assert_eq!(pipeline.unfinished, Unfinished::GiveUp);
     assert_eq!((pipeline.spool.max, pipeline.spool.segment), (1 << 30, 64 << 20));
     // The connection lies under the stage's own settings.
     let with = &pipeline.sinks[0].with;

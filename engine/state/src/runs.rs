@@ -203,6 +203,14 @@ impl State {
         })
     }
 
+    /// The run of a pipeline with that id, and those that are called so by who asked for them, oldest first.
+    pub fn runs_called(&self, pipeline: &str, called: &str) -> Result<Vec<Run>> {
+        self.look("look up runs by what they are called", |transaction| {
+            let sql = format!("{COLUMNS} WHERE pipeline = ?1 AND (id = ?2 OR reference = ?2) ORDER BY id");
+            collect(transaction, &sql, params![pipeline, called])
+        })
+    }
+
     /// Runs, newest first.
     pub fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);

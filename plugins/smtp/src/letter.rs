@@ -17,9 +17,9 @@ use crate::table;
 /// The longest subject, in characters: more than mail programs show.
 const LONGEST_SUBJECT: usize = 400;
 /// What templates may name.
-pub const NAMES: [&str; 5] = ["record", "records", "count", "pipeline", "window"];
+pub const NAMES: [&str; 6] = ["record", "records", "count", "pipeline", "window", "values"];
 /// What they may name where files come.
-pub const NAMES_OF_FILES: [&str; 5] = ["file", "files", "link", "pipeline", "window"];
+pub const NAMES_OF_FILES: [&str; 6] = ["file", "files", "link", "pipeline", "window", "values"];
 
 /// How messages are made.
 pub struct Form {
@@ -31,6 +31,8 @@ pub struct Form {
     pub subject: Option<Text>,
     pub text: Option<Text>,
     pub html: Option<Text>,
+    /// What is the same for all messages.
+    pub values: Value,
     /// A message of its own for each receiver in `to`.
     pub each: bool,
 }
@@ -97,6 +99,7 @@ impl Form {
     /// The messages about something: one, or one for each receiver.
     pub fn compose(&self, matter: &Matter<'_>) -> std::result::Result<Vec<Letter>, Flaw> {
         let &Matter { records, count, files, link, pipeline, window } = matter;
+        let fixed = &self.values;
         // Where there is one record, it has a name of its own.
         let values = match records {
             _ if !files.is_empty() => {
@@ -104,10 +107,10 @@ impl Form {
                 let all: Vec<_> = files.iter().map(file).collect();
                 // Where there is one, it has a name of its own.
                 let only = if let [only] = &all[..] { only.clone() } else { Value::UNDEFINED };
-                context! { file => only, files => all, link, pipeline, window }
+                context! { file => only, files => all, link, pipeline, window, values => fixed }
             }
-            [record] if count == 1 => context! { record, records, count, pipeline, window },
-            _ => context! { records, count, pipeline, window },
+            [record] if count == 1 => context! { record, records, count, pipeline, window, values => fixed },
+            _ => context! { records, count, pipeline, window, values => fixed },
         };
         let (to, cc, bcc) = (filled(&self.to, &values)?, filled(&self.cc, &values)?, filled(&self.bcc, &values)?);
         let text = match (&self.text, &self.html) {

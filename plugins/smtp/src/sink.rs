@@ -108,6 +108,9 @@ pub struct Config {
     /// The text as HTML, a template; values in it are escaped.
     #[serde(default)]
     html: Option<RecordTemplate>,
+    /// Values of the run that templates may name, as `{{ values.NAME }}`: `{ day: "{{ params.day }}" }`.
+    #[serde(default)]
+    values: BTreeMap<String, Template>,
     /// Files: the name of the attachment, such as
     /// `calls-{{ run.started | date("%Y-%m-%d") }}.csv`. Unset: the name that the file
     /// comes with, which one that a `format` makes has not.
@@ -235,6 +238,9 @@ impl Component for SmtpSink {
             subject: compile("subject", &config.subject, Escape::Nothing)?,
             text: compile("text", &config.text, Escape::Nothing)?,
             html: compile("html", &config.html, Escape::Html)?,
+            values: engine_sdk::minijinja::Value::from_pairs(
+                config.values.iter().map(|(name, value)| (name.as_str(), &**value)),
+            ),
             each: config.each,
         };
         let server = Server {

@@ -10,7 +10,7 @@ use crate::place::Place;
 pub struct Post {
     /// The place.
     pub place: Place,
-    _server: Server,
+    server: Server,
     /// What the receiver was sent.
     pub seen: Arc<Mutex<Vec<Request>>>,
     name: String,
@@ -42,7 +42,12 @@ impl Post {
             ),
         );
         place.write("calls.csv", "number,seconds\n2432,172\n\"0,7\",5\n");
-        Self { place, _server: server, seen, name }
+        Self { place, server, seen, name }
+    }
+
+    /// Where the receiver of files is.
+    pub fn upload_url(&self) -> String {
+        format!("{}/reports", self.server.url())
     }
 
     /// What was attached to the mails, in the order in which they came.

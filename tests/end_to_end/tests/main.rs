@@ -4,6 +4,7 @@
 mod backfill;
 mod browser;
 mod call_records;
+mod catalogue;
 mod commands;
 mod compression;
 mod conformance;

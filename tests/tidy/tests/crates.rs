@@ -6,13 +6,14 @@ use engine_tidy_tests::cargo::{self, Crate};
 use engine_tidy_tests::{files, report};
 
 /// The engine's tower: each crate and the crates of this workspace that it may use. Edges point down.
-const TOWER: [(&str, &[&str]); 12] = [
+const TOWER: [(&str, &[&str]); 13] = [
     ("engine-abi", &[]),
     ("engine-spec", &["engine-abi", "engine-template"]),
     ("engine-state", &["engine-abi"]),
     ("engine-host", &["engine-abi"]),
     ("engine-runtime", &["engine-abi", "engine-spec", "engine-state", "engine-host"]),
     ("engine-server", &["engine-abi", "engine-spec", "engine-state", "engine-runtime"]),
+    ("engine-catalogue", &["engine-abi", "engine-spec", "engine-state", "engine-runtime", "engine-server"]),
     ("engine-conformance", &["engine-abi", "engine-host"]),
     ("engine-wasm", &["engine-abi"]),
     ("engine-author", &["engine-abi"]),
@@ -25,6 +26,7 @@ const TOWER: [(&str, &[&str]); 12] = [
             "engine-host",
             "engine-runtime",
             "engine-server",
+            "engine-catalogue",
             "engine-conformance",
             "engine-author",
         ],

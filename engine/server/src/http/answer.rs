@@ -61,9 +61,11 @@ impl From<Refusal> for Problem {
                 Self::not_found(format!("there is no `{name}`; /api/pipelines lists what there is"))
             }
             Refusal::Busy(why) => Self::new(StatusCode::CONFLICT, "already_running", why),
-            Refusal::Broken(problem) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "broken", format!("its file cannot be used: {problem}"))
-            }
+            Refusal::Broken(problem) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "broken",
+                format!("it cannot be used as it is now: {problem}"),
+            ),
             Refusal::Stopping => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the service stops; try again when it runs")
             }

@@ -11,6 +11,7 @@ mod listen;
 pub(crate) mod logs;
 mod metrics;
 pub(crate) mod openapi;
+mod reports;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 
 use crate::http::answer::Problem;
 use crate::http::guard::Hosts;
+use crate::reports::Reports;
 use crate::service::Service;
 use crate::tokens::Tokens;
 use crate::web::{self, Notices};
@@ -52,6 +54,8 @@ pub struct Http {
     pub mask: Box<dyn Fn(&str) -> String + Send + Sync>,
     /// What tries connections out.
     pub connections: Box<dyn Connections>,
+    /// Reports, where there is a catalogue of them.
+    pub reports: Option<Box<dyn Reports>>,
 }
 
 /// Named connections, to list and to try out.
@@ -77,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) has_tls: bool,
     /// What forms came to.
     pub(crate) notices: Notices,
+    pub(crate) reports: Option<Box<dyn Reports>>,
     /// Random, of this process.
     pub(crate) secret: [u8; 32],
     tokens: RwLock<Tokens>,
@@ -146,6 +151,7 @@ pub fn start(service: &Arc<Service>, http: Http) -> Result<Listening> {
         connections: http.connections,
         has_tls: tls.is_some(),
         notices: Notices::default(),
+        reports: http.reports,
         secret,
         tokens: RwLock::new(tokens),
     });

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::Problem;
-use super::{Shared, api, basic, metrics};
+use super::{Shared, api, basic, metrics, reports};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +30,8 @@ use super::{Shared, api, basic, metrics};
         (name = "runs", description = "What ran, runs and waits to"),
         (name = "deliveries", description = "What went where"),
         (name = "dead letters", description = "Records that were refused"),
-        (name = "connections", description = "Named addresses")
+        (name = "connections", description = "Named addresses"),
+        (name = "reports", description = "Reports of a catalogue; without one there is nothing here")
     )
 )]
 struct Described;
@@ -87,6 +88,14 @@ pub(crate) fn routes() -> (Router<Arc<Shared>>, Document) {
         .routes(routes!(api::drop_letters))
         .routes(routes!(api::connections))
         .routes(routes!(api::check))
+        .routes(routes!(reports::execute))
+        .routes(routes!(reports::execution))
+        .routes(routes!(reports::test_datasource))
+        .routes(routes!(reports::test_delivery))
+        .routes(routes!(reports::scheduler_status))
+        .routes(routes!(reports::scheduler_reload))
+        .routes(routes!(reports::scheduler_jobs))
+        .routes(routes!(reports::scheduler_trigger))
         .split_for_parts();
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         let with_body = operation.request_body.is_some();
