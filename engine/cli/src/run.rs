@@ -75,8 +75,8 @@ fn on_schedule(
         let (project, name) = (Arc::clone(project), assembly.name.clone());
         let file = assembly.folder.display().to_string();
         let revive: Arc<engine_runtime::Revive> = Arc::new(move |definition| project.revive(&name, definition));
-        let ready = Ready { revive, fingerprint: String::new(), assembly };
-        Entry { name: ready.assembly.name.clone(), file, pipeline: Ok(ready) }
+        let ready = Ready { revive, fingerprint: String::new(), group: None, assembly };
+        Entry { name: ready.assembly.name.clone(), file, wrong_stops: false, pipeline: Ok(ready) }
     });
     // They stay as they are now, so that nobody needs to look at them again.
     let loader = Arc::new(Given(entries.collect()));

@@ -102,13 +102,13 @@ mod tests {
     #[test]
     fn a_slot_is_due_from_its_moment_on() {
         let schedule = schedule("0 * * * *", Missed::Latest);
-        let next = Some(at("2026-03-01T08:00:00Z"));
+        let next = at("2026-03-01T08:00:00Z");
         let (reached, before) = (at("2026-03-01T07:00:00Z"), at("2026-03-01T07:59:59.999Z"));
-        assert_eq!(due(&schedule, reached, false, before), Due::Nothing { next });
-        let expected = Due::Slots { until: next.unwrap(), run: vec![next.unwrap()], passed_over: false };
-        assert_eq!(due(&schedule, reached, false, next.unwrap()), expected);
+        assert_eq!(due(&schedule, reached, false, before), Due::Nothing { next: Some(next) });
+        let expected = Due::Slots { until: next, run: vec![next], passed_over: false };
+        assert_eq!(due(&schedule, reached, false, next), expected);
         // Decided between two slots.
-        assert_eq!(due(&schedule, at("2026-03-01T07:20:00Z"), false, next.unwrap()), expected);
+        assert_eq!(due(&schedule, at("2026-03-01T07:20:00Z"), false, next), expected);
     }
 
     #[test]

@@ -32,12 +32,17 @@ fn every_line_about_a_run_names_it_and_a_program_can_read_it() {
     let failed = lines.iter().find(|line| line["level"] == "ERROR").expect("it tells of the failure");
     assert_eq!((&failed["run"], &failed["pipeline"]), (&report["run"], &Value::from("copy")), "{failed}");
     // The same lines are in the file of the day.
-    let logs: Vec<_> = std::fs::read_dir(place.path(".engine/logs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let logs: Vec<_> =
+        std::fs::read_dir(place.path(".engine/logs")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let text = std::fs::read_to_string(&logs[0]).unwrap();
     assert_eq!(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>(), lines);
 
     let told = place.engine(&["run", "copy.yaml"]).with_code(1);
-    assert!(told.stderr.lines().any(|line| line.contains(" - ERROR - copy") && line.contains(" run=2")), "{}", told.stderr);
+    assert!(
+        told.stderr.lines().any(|line| line.contains(" - ERROR - copy") && line.contains(" run=2")),
+        "{}",
+        told.stderr
+    );
 }
 
 #[test]
@@ -60,15 +65,24 @@ fn spans_and_figures_go_to_a_collector() {
         let seen = seen.lock().unwrap();
         texts.iter().all(|text| seen.iter().any(|(of, body)| of == path && body.contains(text)))
     };
-    until("figures have come", || has("/v1/metrics", &["engine_runs_total", "engine_rows_written_total", "service.name", "copy"]));
+    until("figures have come", || {
+        has("/v1/metrics", &["engine_runs_total", "engine_rows_written_total", "service.name", "copy"])
+    });
     until("the run has ended", || place.path("out.csv").exists());
     engine.terminate();
     engine.wait().with_code(0);
     // The last spans are sent at the end.
-    assert!(has("/v1/traces", &["run", "read", "delivery", "copy"]), "{:?}", seen.lock().unwrap().iter().map(|(path, _)| path).collect::<Vec<_>>());
+    assert!(
+        has("/v1/traces", &["run", "read", "delivery", "copy"]),
+        "{:?}",
+        seen.lock().unwrap().iter().map(|(path, _)| path).collect::<Vec<_>>()
+    );
 
     // One that is not there costs nothing but its spans.
     let ended = place.engine(&["run", "copy.yaml", "--otlp", "http://127.0.0.1:9"]);
     assert!(ended.code.is_some());
-    place.engine(&["run", "copy.yaml", "--otlp", "nonsense"]).with_code(2).says(&["nothing can be sent to the collector"]);
+    place
+        .engine(&["run", "copy.yaml", "--otlp", "nonsense"])
+        .with_code(2)
+        .says(&["nothing can be sent to the collector"]);
 }
