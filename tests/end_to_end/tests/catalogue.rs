@@ -108,7 +108,7 @@ fn a_report_reaches_everybody_on_its_schedule() {
     catalogue.delivery(report, "webhook", &hook, 3);
 
     let place = &post.place;
-    let mut service = Service::start(place, catalogue.url(), &[]);
+    let service = Service::start(place, catalogue.url(), &[]);
     let execution = until_some("an execution is completed", || {
         catalogue
             .rows(
@@ -195,7 +195,7 @@ fn an_execution_on_demand_has_its_parameters_and_waits_for_room() {
     let report = report(&catalogue, &place, &database, "share");
     let (server, arrivals, release) = slow();
     catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 0);
-    let mut service = Service::start(&place, catalogue.url(), &["--catalogue-runs", "1"]);
+    let service = Service::start(&place, catalogue.url(), &["--catalogue-runs", "1"]);
 
     let mut ids = Vec::new();
     for since in ["2026-01-30", "2026-01-31", "2026-02-01"] {
@@ -254,7 +254,7 @@ fn a_delivery_that_fails_is_logged_and_the_others_arrive() {
     let post = Post::new("catalogue-fails", |_| 503);
     let report = report(&catalogue, &post.place, &database, "share");
     catalogue.delivery(report, "webhook", &json!({"url": post.upload_url()}), 2);
-    let mut service = Service::start(&post.place, catalogue.url(), &[]);
+    let service = Service::start(&post.place, catalogue.url(), &[]);
     // Each execution stands for itself, whatever the one before has left.
     for number in 1..=2 {
         let (_, started) = service.post(&format!("/api/execute/{report}"), &json!({}));
@@ -282,7 +282,7 @@ fn a_killed_execution_is_completed_once() {
     let (server, arrivals, release) = slow();
     catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 3);
     let schedule = catalogue.schedule(report, "0 0 1 1 *");
-    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let service = Service::start(&place, catalogue.url(), &[]);
     let (_, started) = service.post(&format!("/api/scheduler/trigger/{schedule}"), &json!({}));
     let id = started["data"]["execution_id"].as_str().unwrap().to_owned();
     arrivals.recv_timeout(Duration::from_secs(60)).unwrap();
@@ -291,7 +291,7 @@ fn a_killed_execution_is_completed_once() {
         !catalogue.rows("SELECT id FROM report_executions WHERE status = 'running'").is_empty()
     });
     service.kill();
-    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let service = Service::start(&place, catalogue.url(), &[]);
     // One for the request that was on its way, and one for that which comes again.
     (0..2).for_each(|_| release.send(()).unwrap());
     let rows = until_some("it is completed", || {
@@ -310,14 +310,14 @@ fn an_execution_that_nobody_can_complete_is_failed_and_leaves_nothing_to_the_nex
     let report = report(&catalogue, &place, &database, "share");
     let (server, arrivals, release) = slow();
     catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 3);
-    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let service = Service::start(&place, catalogue.url(), &[]);
     service.post(&format!("/api/execute/{report}"), &json!({}));
     arrivals.recv_timeout(Duration::from_secs(60)).unwrap();
     until("the share has its file", || files(&place, "share").len() == 1);
     until("it is in the catalogue", || catalogue.rows("SELECT status FROM report_executions") == [["running"]]);
     service.kill();
     catalogue.execute("UPDATE report_datasources SET is_active = false");
-    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let service = Service::start(&place, catalogue.url(), &[]);
     until("it has failed", || catalogue.rows("SELECT status FROM report_executions") == [["failed"]]);
     let logs = catalogue.rows("SELECT status FROM report_delivery_logs ORDER BY delivery_id");
     assert_eq!(logs, [["success"], ["failed"]]);
@@ -343,12 +343,12 @@ fn a_cancelled_execution_leaves_nothing_to_the_next() {
     catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 3);
     let schedule = catalogue.schedule(report, "0 0 1 1 *");
     catalogue.execute("UPDATE report_schedules SET last_run_at = '2026-01-30 18:30:00'");
-    let mut service = Service::start(&place, catalogue.url(), &[]);
-    let ask = |service: &mut Service| {
+    let service = Service::start(&place, catalogue.url(), &[]);
+    let ask = |service: &Service| {
         let (_, started) = service.post(&format!("/api/scheduler/trigger/{schedule}"), &json!({}));
         started["data"]["execution_id"].as_str().unwrap().to_owned()
     };
-    let cancelled = ask(&mut service);
+    let cancelled = ask(&service);
     arrivals.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!(service.post(&format!("/api/scheduler/trigger/{schedule}"), &json!({})).0, 409);
     until("the share has its file", || files(&place, "share").len() == 1);
@@ -364,7 +364,7 @@ fn a_cancelled_execution_leaves_nothing_to_the_next() {
     assert_eq!(found["execution_context"]["parameters"]["start_datetime"], "2026-01-31 00:00:00", "{found}");
     (0..2).for_each(|_| release.send(()).unwrap());
     until("the cancelled one has ended", || service.get("/api/scheduler/status").1["data"]["executions"] == json!([]));
-    let next = ask(&mut service);
+    let next = ask(&service);
     until("the next one is completed", || {
         catalogue.rows(&format!("SELECT status FROM report_executions WHERE id = '{next}'")) == [["completed"]]
     });
@@ -381,7 +381,7 @@ fn a_stopped_execution_goes_on_with_the_next_engine() {
     let server = http::Server::start(move |_| Answer::status(if *answers.lock().unwrap() { 503 } else { 200 }));
     let hook = catalogue.delivery(report, "webhook", &json!({"url": server.url()}), 3);
     catalogue.execute(&format!("UPDATE report_deliveries SET retry_interval_minutes = 60 WHERE id = {hook}"));
-    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let service = Service::start(&place, catalogue.url(), &[]);
     service.post(&format!("/api/execute/{report}"), &json!({}));
     until("a retry is logged", || {
         catalogue.rows("SELECT status FROM report_delivery_logs WHERE status = 'retry'").len() == 1
@@ -389,7 +389,7 @@ fn a_stopped_execution_goes_on_with_the_next_engine() {
     service.stop();
     assert_eq!(catalogue.rows("SELECT status FROM report_executions"), [["running"]]);
     *busy.lock().unwrap() = false;
-    let mut service = Service::start(&place, catalogue.url(), &[]);
+    let service = Service::start(&place, catalogue.url(), &[]);
     until("it is completed", || catalogue.rows("SELECT status FROM report_executions") == [["completed"]]);
     assert_eq!(catalogue.rows("SELECT status FROM report_delivery_logs"), [["success"], ["success"]]);
     assert_eq!(files(&place, "share").len(), 1);

@@ -29,7 +29,7 @@ impl Service {
         self.ask("GET", path, "")
     }
 
-    pub fn post(&mut self, path: &str, body: &Value) -> (u16, Value) {
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.ask("POST", path, &body.to_string())
     }
 
