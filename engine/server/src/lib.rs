@@ -8,17 +8,22 @@
 //! - Nothing here knows a connector, where pipelines come from, or the command line.
 
 mod alarms;
+mod asked;
 mod clock;
 mod due;
 mod figures;
 mod http;
+mod left;
 mod pipelines;
 mod queue;
 mod reports;
+mod roster;
+mod scheduler;
 mod service;
 mod tokens;
 mod view;
 mod web;
+mod work;
 
 pub use clock::{Clock, SetClock, SystemClock};
 pub use due::{Due, MOST_MISSED, ON_TIME, SET_BACK, due};

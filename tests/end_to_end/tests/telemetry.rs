@@ -22,7 +22,7 @@ fn every_line_about_a_run_names_it_and_a_program_can_read_it() {
     let place = place();
     // A file that is in the way: the delivery fails, and says so.
     place.write("out.csv", "another\n");
-    let ended = place.engine(&["--json", "--log-format", "json", "run", "copy.yaml"]).with_code(1);
+    let ended = place.engine(&["--json", "--log-format", "json", "run", "copy.yaml"]).with_code(2);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     let lines: Vec<Value> = ended
         .stderr
@@ -37,7 +37,7 @@ fn every_line_about_a_run_names_it_and_a_program_can_read_it() {
     let text = std::fs::read_to_string(&logs[0]).unwrap();
     assert_eq!(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>(), lines);
 
-    let told = place.engine(&["run", "copy.yaml"]).with_code(1);
+    let told = place.engine(&["run", "copy.yaml"]).with_code(2);
     assert!(
         told.stderr.lines().any(|line| line.contains(" - ERROR - copy") && line.contains(" run=2")),
         "{}",
