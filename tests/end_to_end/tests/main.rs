@@ -15,6 +15,7 @@ mod exchange;
 mod full_disk;
 mod incidents;
 mod isolation;
+mod jobs;
 mod leads;
 mod locks;
 mod memory;
