@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine_abi::{Error, Result};
+use engine_abi::{Error, ErrorKind, Result};
 use mysql_async::{Conn, DriverError, Error as Failure, IoError};
 use tokio::runtime::Runtime;
 
@@ -17,6 +17,10 @@ const LONGEST: Duration = Duration::from_secs(30);
 const REFUSED: [u16; 7] = [1044, 1045, 1142, 1143, 1227, 1370, 1698];
 /// Those for tables, columns and databases that are not there.
 const NOT_THERE: [u16; 3] = [1049, 1054, 1146];
+
+/// Those that pass: too many connections, a server that stops, locks, deadlocks, no room, a server that only reads for now,
+/// a connection that was ended.
+const PASSING: [u16; 13] = [1021, 1037, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1290, 1836, 1927];
 
 /// The database. What is asked for goes one after the other.
 pub struct Database {
@@ -115,7 +119,13 @@ impl Database {
                 Error::config(format!("{at} lacks something: {}", answer.message))
                     .hint("`engine catalogue init` makes the tables that are missing")
             }
-            Failure::Server(answer) => Error::unavailable(format!("{at}: {}", answer.message)),
+            Failure::Server(answer) if PASSING.contains(&answer.code) => {
+                Error::unavailable(format!("{at}: {}", answer.message))
+            }
+            Failure::Server(answer) => {
+                Error::new(ErrorKind::Rejected, format!("{at} refuses a row: {}", answer.message))
+                    .hint("compare its tables with those that `engine catalogue init` makes")
+            }
             Failure::Io(IoError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Error::denied(format!("{at} shows a certificate that is not accepted"))
                     .hint("name the authority that signed it with `?ca=FILE`, and use the host name that it is for")

@@ -30,6 +30,6 @@ mod write;
 pub use address::Address;
 pub use database::Database;
 pub use record::Recorder;
-pub use report::{Report, ReportDelivery, Scheduled, reports};
+pub use report::{Report, ReportDelivery, Scheduled, is_report, reports};
 pub use reports::Catalogued;
 pub use tables::{make_tables, read};

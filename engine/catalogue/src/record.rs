@@ -162,10 +162,12 @@ impl Recorder {
 
     /// Writes what is new of everything that is open.
     fn round(&self, service: &Service) {
+        let mut is_well = true;
         for (id, open) in self.journal.all() {
             match self.is_at_work(service, &open.called).and_then(|at_work| self.write(&id, &open, at_work)) {
-                Ok(()) => *lock(&self.trouble) = None,
+                Ok(()) => {}
                 Err(error) => {
+                    is_well = false;
                     let said = error.to_string();
                     let mut trouble = lock(&self.trouble);
                     if trouble.as_ref() != Some(&said) {
@@ -181,6 +183,9 @@ impl Recorder {
                     }
                 }
             }
+        }
+        if is_well {
+            *lock(&self.trouble) = None;
         }
     }
 

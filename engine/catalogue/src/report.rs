@@ -70,6 +70,11 @@ pub(crate) fn of_pipeline(name: &str) -> Option<(i64, Option<i64>)> {
     }
 }
 
+/// Whether a pipeline of that name is taken for a report.
+pub fn is_report(name: &str) -> bool {
+    of_pipeline(name).is_some()
+}
+
 /// The pipeline of a report, or of a schedule of it.
 pub(crate) fn pipeline_of(config: i64, schedule: Option<i64>) -> String {
     match schedule {

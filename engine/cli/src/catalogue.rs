@@ -269,8 +269,13 @@ impl Composed {
 
 impl Loader for Composed {
     fn load(&self, anew: bool) -> Result<Vec<Entry>> {
-        let files = self.files.load(anew)?;
+        let mut files = self.files.load(anew)?;
         let Some(catalogue) = &self.catalogue else { return Ok(files) };
+        for entry in files.iter_mut().filter(|entry| engine_catalogue::is_report(&entry.name)) {
+            let problem = format!("`{}` is a name that reports of the catalogue have", entry.name);
+            entry.pipeline = Err(format!("{problem}\n  help: give the pipeline another `name:`"));
+            entry.name.clone_from(&entry.file);
+        }
         Ok(each_name_once(files.into_iter().chain(catalogue.load(anew)?)))
     }
 }

@@ -18,7 +18,7 @@ pub fn hide(secrets: Vec<String>, public: &[String]) {
     let mut known = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
     known.extend(secrets.into_iter().filter(hidden));
     // A secret that contains another goes first.
-    known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    known.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
     known.dedup();
 }
 

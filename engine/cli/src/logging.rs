@@ -147,7 +147,8 @@ impl Fields {
     fn object(&self, time: &str, level: Level) -> String {
         let (message, help) = self.parts();
         let mut object = serde_json::Map::new();
-        let mut put = |name: &str, value: &str| _ = object.insert(name.to_owned(), value.into());
+        // Before it is written in quotes, in which a secret would look otherwise.
+        let mut put = |name: &str, value: &str| _ = object.insert(name.to_owned(), console::masked(value).into());
         put("time", time);
         put("level", level.as_str());
         for (name, value) in [("pipeline", &self.pipeline), ("stage", &self.stage)] {
@@ -188,7 +189,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
         let level = *event.metadata().level();
         let (line, shown) = match self.form {
             LogFormat::Json => {
-                let line = console::masked(&fields.object(&now.to_rfc3339_opts(SecondsFormat::Millis, false), level));
+                let line = fields.object(&now.to_rfc3339_opts(SecondsFormat::Millis, false), level);
                 (line.clone(), line)
             }
             LogFormat::Text => {

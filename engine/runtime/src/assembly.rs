@@ -198,6 +198,9 @@ fn keeps_out(sandbox: Sandbox, modules: &Modules, folder: &Path) -> Result<Sandb
     Ok(sandbox)
 }
 
+/// A run that is about a later time than this, seen from the next one, had a wrong clock.
+const CLOCK_AHEAD: TimeDelta = TimeDelta::hours(3);
+
 /// Where the state of a pipeline's folder lies, unless another is named.
 const STATE: &str = ".engine";
 
@@ -433,7 +436,9 @@ impl Assembly {
     /// begins at [`since`](Self::since), or at the slot before.
     pub fn range(&self, last: Option<&Run>, to: DateTime<Utc>) -> TimeRange {
         let before = || self.schedule.as_ref()?.last_until(to - TimeDelta::milliseconds(1));
-        let from = last.map(Run::about).or(self.since).or_else(before);
+        // A clock that was far ahead once says nothing of now.
+        let is_near = |about: &DateTime<Utc>| *about - to <= CLOCK_AHEAD;
+        let from = last.map(Run::about).filter(is_near).or(self.since).or_else(before);
         // One that waited while another ran has nothing left to be about.
         TimeRange { from, to: from.map_or(to, |from| from.max(to)) }
     }

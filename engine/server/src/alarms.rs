@@ -82,7 +82,7 @@ fn late(pipeline: &Pipeline, since: DateTime<Utc>, now: DateTime<Utc>) -> Option
     if pipeline.paused {
         return None;
     }
-    let slot = schedule.last_until(now - TimeDelta::from_std(late).ok()?)?;
+    let slot = schedule.last_until(now.checked_sub_signed(TimeDelta::from_std(late).ok()?)?)?;
     // What came before the service is for its last run to answer for, if there was one.
     let good = pipeline.last_good.unwrap_or(since);
     let in_zone = crate::view::local(slot, schedule.zone);

@@ -43,7 +43,7 @@ impl Service {
                 return Err(Refusal::Busy(format!("a run of {pipeline} is about to begin")));
             }
         }
-        self.enqueue(pipeline, trigger, params, reference)
+        self.ask_for(pipeline, trigger, params, reference, true)
     }
 
     /// Asks for a run of a pipeline, which begins when those have ended that were asked for before it.
@@ -57,6 +57,18 @@ impl Service {
         params: Value,
         reference: Option<String>,
     ) -> std::result::Result<(), Refusal> {
+        self.ask_for(pipeline, trigger, params, reference, false)
+    }
+
+    /// `alone`: only where no other run of the pipeline is at work or waits to be.
+    fn ask_for(
+        &self,
+        pipeline: &str,
+        trigger: &str,
+        params: Value,
+        reference: Option<String>,
+        alone: bool,
+    ) -> std::result::Result<(), Refusal> {
         if self.stop.draining() {
             return Err(Refusal::Stopping);
         }
@@ -67,8 +79,16 @@ impl Service {
             let Some(ready) = &found.ready else {
                 return Err(Refusal::Broken(found.broken.clone().unwrap_or_default()));
             };
+            if ready.is_push() {
+                return Err(Refusal::Busy(format!("{pipeline} receives all the time")));
+            }
             if inner.queue.iter().filter(|task| task.pipeline == pipeline).count() >= MOST_WAITING {
                 return Err(Refusal::Busy(format!("{MOST_WAITING} runs of {pipeline} wait already")));
+            }
+            let is_list = |(_, value): &(&String, &Value)| value.is_array() || value.is_object();
+            if let Some((name, _)) = params.as_object().into_iter().flatten().find(is_list) {
+                let error = Error::config(format!("the parameter `{name}` is a list or an object"));
+                return Err(error.hint("give one value: a text, a number or a truth value").into());
             }
             let mut assembly = (*ready.assembly).clone();
             assembly.set = texts(&params);
@@ -77,9 +97,29 @@ impl Service {
         }
         let (pipeline, trigger) = (pipeline.to_owned(), trigger.to_owned());
         let wanted = Wanted { pipeline, trigger, slot: None, params, reference };
-        let waiting = self.state.enqueue(&wanted)?;
+        // A state that leaves open whether it has taken it is looked at again.
+        let waiting = self.state.enqueue(&wanted).inspect_err(|_| self.inner().doubtful = true)?;
         let now = self.clock.now();
-        self.inner().queue.push_back(Task::of(waiting, now));
+        let refused = {
+            let mut inner = self.inner();
+            // Meanwhile somebody else may have asked, or the file may be gone.
+            let waits = |task: &Task| task.pipeline == waiting.pipeline && task.work.is_counted() && task.from <= now;
+            let is_busy = alone && inner.queue.iter().any(waits);
+            match inner.pipelines.get(&waiting.pipeline) {
+                None => Some(Refusal::Unknown(waiting.pipeline.clone())),
+                Some(found) if is_busy || (alone && found.active.is_some()) => {
+                    Some(Refusal::Busy(format!("a run of {} is about to begin", waiting.pipeline)))
+                }
+                Some(_) => {
+                    inner.queue.push_back(Task::of(waiting.clone(), now));
+                    None
+                }
+            }
+        };
+        if let Some(refused) = refused {
+            self.state.dequeue(waiting.number)?;
+            return Err(refused);
+        }
         self.wake();
         Ok(())
     }
@@ -124,6 +164,10 @@ impl Service {
             if found.active.as_ref().is_some_and(|active| active.endless) {
                 return Err(Error::unavailable(format!("pipeline `{pipeline}` is receiving"))
                     .hint("what it has not delivered it delivers by itself"));
+            }
+            if inner.queue.iter().filter(|task| task.pipeline == pipeline).count() >= MOST_WAITING {
+                let error = Error::unavailable(format!("{MOST_WAITING} runs of pipeline `{pipeline}` wait already"));
+                return Err(error.hint("try again when some of them have ended"));
             }
             let now = self.clock.now();
             inner.queue.push_back(Task { pipeline: pipeline.to_owned(), work: work(answer), from: now, since: now });

@@ -3,55 +3,67 @@
 use std::collections::BTreeSet;
 
 use engine_abi::Result;
-use engine_state::Wanted;
+use engine_state::{Outcome, Run, RunFilter, Wanted};
 use serde_json::Value;
 
-use crate::pipelines::Ready;
 use crate::queue::Task;
 use crate::service::{RESUME, Service};
 
 impl Service {
-    /// What an earlier service has left: runs in the queue, runs in which it died. And what runs at each start.
-    pub(crate) fn take_up(&self) -> Result<()> {
-        let waiting = self.state.waiting()?;
+    /// Takes up what was left of pipelines that can run now: runs in the queue, runs in which an engine ended. Also
+    /// what stands otherwise in the state than it does here, once the state has left open what it has taken.
+    pub(crate) fn take_up(&self, names: &[String]) -> Result<()> {
+        let mut waiting = self.state.waiting()?;
         let now = self.clock.now();
-        let pipelines: Vec<_> = {
-            let inner = self.inner();
-            inner.pipelines.iter().map(|(name, it)| (name.clone(), it.ready.clone())).collect()
-        };
-        let mut tasks = Vec::new();
-        for (name, ready) in &pipelines {
-            if ready.as_ref().is_none_or(Ready::is_push) {
+        for name in names {
+            let is_idle = |service: &Self| {
+                let inner = service.inner();
+                let found = inner.pipelines.get(name).filter(|it| it.active.is_none());
+                found.and_then(|it| it.ready.as_ref()).is_some_and(|ready| !ready.is_push())
+            };
+            if !is_idle(self) || waiting.iter().any(|it| it.pipeline == *name && it.trigger == RESUME) {
                 continue;
             }
-            if waiting.iter().any(|it| it.pipeline == *name && it.trigger == RESUME) {
-                continue;
-            }
-            // The newest: what the others have left it completes as well.
-            let Some(run) = self.state.interrupted_runs(name)?.pop() else { continue };
-            let is_read = !["replay", "resend", "backfill"].contains(&run.trigger.as_str());
-            if is_read || !self.state.unfinished_windows(name)?.is_empty() {
-                tracing::info!(pipeline = name, run = run.id, "the engine ended in this run; it is taken up");
-                let params = run.params.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-                let wanted = Wanted {
-                    pipeline: name.clone(),
-                    trigger: RESUME.into(),
-                    slot: run.slot,
-                    params,
-                    // By that it is known that the two are one.
-                    reference: run.reference.or(Some(run.id)),
-                };
-                tasks.push(Task::of(self.state.enqueue(&wanted)?, now));
-            }
+            let Some(run) = self.cut_off(name)? else { continue };
+            tracing::info!(pipeline = name, run = run.id, "the engine ended in this run; it is taken up");
+            let params = run.params.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+            waiting.push(self.state.enqueue(&Wanted {
+                pipeline: name.clone(),
+                trigger: RESUME.into(),
+                slot: run.slot,
+                params,
+                // By that it is known that the two are one.
+                reference: run.reference.or(Some(run.id)),
+            })?);
         }
-        let known: BTreeSet<_> = pipelines.iter().map(|(name, _)| name.as_str()).collect();
-        let (kept, lost): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|it| known.contains(it.pipeline.as_str()));
-        self.forget(lost.into_iter().map(|it| Task::of(it, now)).collect());
-        let mut inner = self.inner();
+        waiting.retain(|it| names.contains(&it.pipeline));
         // What had begun goes on before what only waited.
-        inner.queue.extend(tasks);
-        inner.queue.extend(kept.into_iter().map(|it| Task::of(it, now)));
+        waiting.sort_by_key(|it| (it.trigger != RESUME, it.number));
+        let mut inner = self.inner();
+        let numbers: BTreeSet<_> = waiting.iter().map(|it| it.number).collect();
+        inner.queue.retain(|task| {
+            !names.contains(&task.pipeline) || task.work.number().is_none_or(|number| numbers.contains(&number))
+        });
+        for waiting in waiting {
+            if inner.queue.iter().any(|task| task.work.number() == Some(waiting.number)) {
+                continue;
+            }
+            let (is_first, from) = (waiting.trigger == RESUME, inner.begins_from(&waiting).unwrap_or(now));
+            let task = Task::of(waiting, from);
+            if is_first { inner.queue.push_front(task) } else { inner.queue.push_back(task) }
+        }
         Ok(())
+    }
+
+    /// The run of a pipeline that is to be taken up: one that never ended, or that an engine was stopped in and that
+    /// has left something undone. The newest completes as well what the others have left.
+    fn cut_off(&self, name: &str) -> Result<Option<Run>> {
+        let filter = RunFilter { pipeline: Some(name.to_owned()), limit: 1 };
+        let last = self.state.runs(&filter)?.pop().filter(|run| run.outcome == Some(Outcome::Stopped));
+        let Some(run) = self.state.interrupted_runs(name)?.pop().or(last) else { return Ok(None) };
+        let is_read = run.ended.is_none() && !["replay", "resend", "backfill"].contains(&run.trigger.as_str());
+        let is_left = is_read || !self.state.unfinished_windows(name)?.is_empty();
+        Ok(is_left.then_some(run))
     }
 
     /// Pipelines that run when the service starts, unless they are about to run anyway.

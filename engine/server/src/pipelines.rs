@@ -212,7 +212,8 @@ pub(crate) fn ended(report: &RunReport, active: &Active) -> Run {
 
 /// Values of parameters, as a pipeline takes them.
 pub(crate) fn texts(params: &Value) -> std::collections::BTreeMap<String, String> {
-    let entries = params.as_object().into_iter().flatten();
+    // Nothing stands for the default.
+    let entries = params.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     entries
         .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect()

@@ -17,6 +17,7 @@ impl Service {
         let known: BTreeMap<_, _> =
             self.state.schedules()?.into_iter().map(|reached| (reached.pipeline.clone(), reached)).collect();
         let names: BTreeSet<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+        let mut can_run = Vec::new();
         for entry in entries {
             let is_new = !self.inner().pipelines.contains_key(&entry.name);
             let history = match is_new {
@@ -64,8 +65,13 @@ impl Service {
                 Ok(ready) => {
                     pipeline.broken = None;
                     let is_same = pipeline.ready.as_ref().is_some_and(|now| now.fingerprint == ready.fingerprint);
+                    if pipeline.ready.is_none() {
+                        can_run.push(entry.name.clone());
+                    }
                     if !is_same {
                         adopt(pipeline, &entry.name, ready, is_new);
+                        // It may receive no longer, or at once.
+                        inner.queue.retain(|task| task.pipeline != entry.name || !matches!(task.work, Work::Listen));
                     }
                 }
             }
@@ -79,6 +85,7 @@ impl Service {
             }
         }
         drop(inner);
+        self.take_up(&can_run)?;
         self.sort_out();
         Ok(())
     }
@@ -92,11 +99,13 @@ impl Service {
             .filter(|(_, it)| it.gone && it.active.is_none())
             .map(|(name, _)| name.clone())
             .collect();
+        let mut forgotten = VecDeque::new();
         for name in idle {
             inner.pipelines.remove(&name);
-            let (left, kept) = std::mem::take(&mut inner.queue).into_iter().partition(|task| task.pipeline == name);
+            let (left, kept): (VecDeque<_>, _) =
+                std::mem::take(&mut inner.queue).into_iter().partition(|task| task.pipeline == name);
             inner.queue = kept;
-            self.forget(left);
+            forgotten.extend(left);
         }
         let now = self.clock.now();
         let listening: Vec<_> = inner
@@ -112,6 +121,7 @@ impl Service {
             }
         }
         drop(inner);
+        self.forget(forgotten);
         self.wake();
     }
 

@@ -20,13 +20,26 @@ impl Service {
     /// Decides on what is due, begins what can begin. Answers when to look again, if anything is known to come.
     pub(crate) fn look(self: &Arc<Self>) -> Result<Option<DateTime<Utc>>> {
         let now = self.clock.now();
+        if self.inner().doubtful {
+            let names: Vec<_> = self.inner().pipelines.keys().cloned().collect();
+            self.take_up(&names)?;
+            self.inner().doubtful = false;
+        }
+        let looked = self.look_at(now);
+        if looked.is_err() {
+            self.inner().doubtful = true;
+        }
+        looked
+    }
+
+    fn look_at(self: &Arc<Self>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         self.decide(now)?;
         if !self.inner().begun {
             self.run_at_start()?;
             self.inner().begun = true;
         }
         self.begin(now)?;
-        self.watch(now)?;
+        self.watch(now);
         let inner = self.inner();
         let slots = inner.pipelines.values().filter_map(|pipeline| pipeline.next);
         let waiting = inner.queue.iter().map(|task| task.from).filter(|from| *from > now);
@@ -41,14 +54,22 @@ impl Service {
             let mut inner = self.inner();
             let was_set_back = inner.last_look.is_some_and(|last| now < last);
             inner.last_look = Some(now);
-            let (begun, busy) = (inner.begun, inner.queued());
+            if was_set_back {
+                // Each waits as long as it was to.
+                for task in &mut inner.queue {
+                    let wait = (task.from - task.since).max(TimeDelta::zero());
+                    (task.since, task.from) = (now, now + wait);
+                }
+            }
+            let (begun, busy, full) = (inner.begun, inner.queued(), inner.full());
             for (name, pipeline) in &mut inner.pipelines {
                 let is_due = !pipeline.looked_at || was_set_back || pipeline.next.is_some_and(|next| next <= now);
                 if !is_due || pipeline.gone {
                     continue;
                 }
-                if let Some(decision) = decide_one(name, pipeline, now, begun, busy.contains(name)) {
-                    reached.push((name.clone(), decision.until));
+                let others = Others { begun, wait: busy.contains(name), are_too_many: full.contains(name) };
+                if let Some((decision, overlapped)) = decide_one(name, pipeline, now, others) {
+                    reached.push((name.clone(), overlapped));
                     decisions.push(decision);
                 }
             }
@@ -58,21 +79,17 @@ impl Service {
         }
         let waiting = self.state.decide(&decisions)?;
         let mut inner = self.inner();
-        for (decision, (name, until)) in decisions.iter().zip(reached) {
+        for (decision, (name, overlapped)) in decisions.iter().zip(reached) {
             if let Some(pipeline) = inner.pipelines.get_mut(&name) {
-                pipeline.reached = Some(until);
+                pipeline.reached = Some(decision.until);
+                pipeline.tally.overlapped += overlapped;
                 pipeline.times = Some(decision.times.clone());
                 // The next look says when the next one comes.
                 pipeline.looked_at = false;
             }
         }
         for waiting in waiting {
-            let delay = inner.pipelines.get(&waiting.pipeline).and_then(|it| {
-                let schedule = it.ready.as_ref()?.assembly.schedule.as_ref()?;
-                Some(schedule.delay(&waiting.pipeline, waiting.slot?))
-            });
-            let slot = waiting.slot.unwrap_or(now);
-            let from = slot + TimeDelta::from_std(delay.unwrap_or_default()).unwrap_or_default();
+            let from = inner.begins_from(&waiting).unwrap_or(now);
             if inner.queue.iter().all(|task| task.work.number() != Some(waiting.number)) {
                 inner.queue.push_back(Task::of(waiting, from));
             }
@@ -145,7 +162,10 @@ impl Service {
                 Some(_) => match ids.next().flatten() {
                     Some(run) => Some(run),
                     None => {
-                        self.inner().release(&task);
+                        // Begun by what the state has left open, or taken out meanwhile.
+                        let mut inner = self.inner();
+                        inner.release(&task);
+                        inner.doubtful = true;
                         continue;
                     }
                 },
@@ -155,8 +175,13 @@ impl Service {
                 active.run = run.clone().unwrap_or_default();
             }
             let job = Job { ready, stop, meters, requests, run, started: now, options: self.options.run.clone() };
-            let name = task.pipeline.clone();
-            self.thread(&name, move |service| service.work(task, job))?;
+            let (name, counted) = (task.pipeline.clone(), task.work.is_counted());
+            if let Err(error) = self.thread(&name, move |service| service.work(task, job)) {
+                tracing::error!(pipeline = name, "its run cannot begin, and is tried again: {error}");
+                let mut inner = self.inner();
+                inner.release_name(&name, counted);
+                inner.doubtful = true;
+            }
         }
         Ok(())
     }
@@ -172,12 +197,12 @@ impl Service {
             requests: Arc::default(),
             stop: self.stop.child(),
             endless: matches!(work, Work::Listen),
-            is_run: work.is_counted(),
+            is_run: work.number().is_some(),
         }
     }
 
     /// Raises alarms, and says when they are over.
-    pub(crate) fn watch(self: &Arc<Self>, now: DateTime<Utc>) -> Result<()> {
+    pub(crate) fn watch(self: &Arc<Self>, now: DateTime<Utc>) {
         let mut changes = Vec::new();
         {
             let mut inner = self.inner();
@@ -192,24 +217,39 @@ impl Service {
                 true => tracing::error!(pipeline, alarm = alarm.as_str(), "alarm: {said}"),
                 false => tracing::info!(pipeline, alarm = alarm.as_str(), "alarm {said}"),
             }
-            // A source that receives tells by itself what there is to tell.
-            if engine_runtime::raise(&self.state, &ready.assembly, alarm.as_str(), &said)? && !ready.is_push() {
-                self.inner().queue.push_back(Task { pipeline, work: Work::Tell, from: now, since: now });
-                self.wake();
+            match engine_runtime::raise(&self.state, &ready.assembly, alarm.as_str(), &said) {
+                // A source that receives tells by itself what there is to tell.
+                Ok(true) if !ready.is_push() => {
+                    self.inner().queue.push_back(Task { pipeline, work: Work::Tell, from: now, since: now });
+                    self.wake();
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(pipeline, "nobody could be told of this alarm: {error}"),
             }
         }
-        Ok(())
     }
 }
 
-/// What is decided of one schedule. None: nothing is due, or it has none.
-fn decide_one(name: &str, pipeline: &mut Pipeline, now: DateTime<Utc>, begun: bool, queued: bool) -> Option<Decision> {
+/// What else there is of a pipeline's runs.
+struct Others {
+    /// The first look of this service is over: what comes from now on comes while it is there.
+    begun: bool,
+    /// Some wait.
+    wait: bool,
+    /// As many wait as may.
+    are_too_many: bool,
+}
+
+/// What is decided of one schedule, and how many slots are passed over because of other runs. None: nothing is due, or
+/// it has no schedule.
+fn decide_one(name: &str, pipeline: &mut Pipeline, now: DateTime<Utc>, others: Others) -> Option<(Decision, u64)> {
     let Some(schedule) = pipeline.ready.as_ref().and_then(|ready| ready.assembly.schedule.clone()) else {
         (pipeline.next, pipeline.looked_at) = (None, true);
         return None;
     };
     let words = pipeline.words().unwrap_or_default();
-    let decision = |until, slots| Some(Decision { pipeline: name.to_owned(), times: words.clone(), until, slots });
+    let decide = |until, slots| Decision { pipeline: name.to_owned(), times: words.clone(), until, slots };
+    let decision = |until, slots| Some((decide(until, slots), 0));
     // A schedule that is new, or says something else, has missed nothing.
     let reached = match pipeline.reached.filter(|_| pipeline.times.as_ref() == Some(&words)) {
         Some(reached) => reached,
@@ -234,11 +274,12 @@ fn decide_one(name: &str, pipeline: &mut Pipeline, now: DateTime<Utc>, begun: bo
                     "times of the schedule were missed since {reached}; `missed` says which get a run"
                 );
             }
-            let runs_still = pipeline.active.as_ref().is_some_and(|active| active.is_run) || queued;
-            if begun && runs_still && schedule.overlap == Overlap::Skip && !run.is_empty() {
-                tracing::warn!(pipeline = name, "no run for {until}: the run before has not ended");
-                pipeline.tally.overlapped += run.len() as u64;
-                return decision(until, Vec::new());
+            let runs_still = pipeline.active.as_ref().is_some_and(|active| active.is_run) || others.wait;
+            let overlaps = others.begun && runs_still && schedule.overlap == Overlap::Skip;
+            if (overlaps || others.are_too_many) && !run.is_empty() {
+                let why = if overlaps { "the run before has not ended" } else { "too many runs wait already" };
+                tracing::warn!(pipeline = name, "no run for {until}: {why}");
+                return Some((decide(until, Vec::new()), run.len() as u64));
             }
             decision(until, run)
         }

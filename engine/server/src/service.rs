@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use engine_abi::{Error, Result};
 use engine_runtime::{RunOptions, Stop};
-use engine_state::State;
+use engine_state::{State, Waiting};
 
 use crate::clock::Clock;
 use crate::pipelines::{Loader, Pipeline, Watcher};
@@ -23,7 +23,7 @@ pub(crate) const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a source that receives is left alone after it has ended although nobody asked it to; it doubles.
 pub(crate) const FIRST_FALL: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST_FALL: Duration = Duration::from_secs(60);
-/// The most runs of a pipeline that wait because somebody has asked for them.
+/// The most runs of a pipeline that wait.
 pub const MOST_WAITING: usize = 1_000;
 
 /// Bounds of a service.
@@ -89,6 +89,9 @@ pub(crate) struct Inner {
     pub(crate) begun: bool,
     /// The time at the last look.
     pub(crate) last_look: Option<DateTime<Utc>>,
+    /// The state has left open what it has taken, or a run has begun that nobody works on: what stands in the state
+    /// is to be looked up.
+    pub(crate) doubtful: bool,
     /// Somebody wants the scheduler to look.
     pub(crate) woken: bool,
 }
@@ -116,8 +119,7 @@ impl Service {
     /// # Errors
     /// Those of the state and the loader.
     pub fn load(&self) -> Result<()> {
-        self.take(self.loader.load(true)?)?;
-        self.take_up()
+        self.take(self.loader.load(true)?)
     }
 
     /// Works until it is asked to stop and everything that has begun has ended.
@@ -185,9 +187,23 @@ impl Service {
 pub const RESUME: &str = "resume";
 
 impl Inner {
+    /// When a run that waits may begin: after its slot, by its jitter later.
+    pub(crate) fn begins_from(&self, waiting: &Waiting) -> Option<DateTime<Utc>> {
+        let ready = self.pipelines.get(&waiting.pipeline)?.ready.as_ref()?;
+        let (schedule, slot) = (ready.assembly.schedule.as_ref()?, waiting.slot?);
+        slot.checked_add_signed(TimeDelta::from_std(schedule.delay(&waiting.pipeline, slot)).ok()?)
+    }
+
+    /// Pipelines of which as many runs wait as may.
+    pub(crate) fn full(&self) -> BTreeSet<String> {
+        let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+        self.queue.iter().for_each(|task| *waiting.entry(&task.pipeline).or_default() += 1);
+        waiting.into_iter().filter(|(_, count)| *count >= MOST_WAITING).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Pipelines of which a run waits, other than one that takes up what was left.
     pub(crate) fn queued(&self) -> BTreeSet<String> {
-        let waiting = self.queue.iter().filter(|task| task.work.is_counted() && task.work.trigger() != RESUME);
+        let waiting = self.queue.iter().filter(|task| task.work.number().is_some() && task.work.trigger() != RESUME);
         waiting.map(|task| task.pipeline.clone()).collect()
     }
 
@@ -200,11 +216,16 @@ impl Inner {
         beside.count() < of.most_runs
     }
 
-    /// A task that was about to begin does not.
-    pub(crate) fn release(&mut self, task: &Task) {
-        self.at_work -= usize::from(task.work.is_counted());
-        if let Some(pipeline) = self.pipelines.get_mut(&task.pipeline) {
+    /// What was about to begin does not.
+    pub(crate) fn release_name(&mut self, pipeline: &str, counted: bool) {
+        self.at_work -= usize::from(counted);
+        if let Some(pipeline) = self.pipelines.get_mut(pipeline) {
             pipeline.active = None;
         }
+    }
+
+    /// A task that was about to begin does not.
+    pub(crate) fn release(&mut self, task: &Task) {
+        self.release_name(&task.pipeline, task.work.is_counted());
     }
 }

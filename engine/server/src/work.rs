@@ -17,8 +17,13 @@ impl Service {
     pub(crate) fn work(self: Arc<Self>, task: Task, job: Job) {
         let name = task.pipeline.clone();
         if matches!(task.work, Work::Tell) {
-            if let Err(error) = engine_runtime::tell_now(&self.state, &job.ready.assembly, &job.stop) {
-                tracing::error!(pipeline = name, "an alarm could not be told: {error}");
+            let told = || engine_runtime::tell_now(&self.state, &job.ready.assembly, &job.stop);
+            match catch_unwind(AssertUnwindSafe(told)) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(pipeline = name, "an alarm could not be told: {error}"),
+                Err(_) => {
+                    tracing::error!(pipeline = name, "telling an alarm has panicked; this is a bug of the engine")
+                }
             }
             self.inner().release(&task);
             self.sort_out();
@@ -37,14 +42,20 @@ impl Service {
         {
             pipeline.totals.began((self.clock.now() - task.from.max(self.started)).num_milliseconds() as f64 / 1000.0);
         }
-        self.watchers.iter().for_each(|watcher| watcher.begun(&begun));
-        let report = catch_unwind(AssertUnwindSafe(|| job.run(&self.state, &task.work)))
+        let work = || {
+            self.watchers.iter().for_each(|watcher| watcher.begun(&begun));
+            job.run(&self.state, &task.work)
+        };
+        let report = catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|_| Err(Error::internal("the run has panicked; this is a bug of the engine")));
         match &report {
             Ok(report) => told(report, task.work.trigger()),
             Err(error) => tracing::error!(pipeline = name, kind = %error.kind, "the run has failed: {error}"),
         }
-        self.watchers.iter().for_each(|watcher| watcher.ended(&begun, &report));
+        let tell = || self.watchers.iter().for_each(|watcher| watcher.ended(&begun, &report));
+        if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+            tracing::error!(pipeline = name, "whoever watches runs has panicked; this is a bug of the engine");
+        }
         let mut inner = self.inner();
         let asked_to = job.stop.draining();
         if let Some(pipeline) = inner.pipelines.get_mut(&name) {
@@ -52,8 +63,9 @@ impl Service {
             if let (Ok(report), Some(active)) = (&report, &active) {
                 pipeline.tally.count(report.outcome);
                 pipeline.totals.add(report, &active.meters);
-                if report.outcome == engine_state::Outcome::Succeeded {
-                    pipeline.last_good = Some(active.slot.unwrap_or(report.started));
+                // What is tried again says nothing of a slot.
+                if report.outcome == engine_state::Outcome::Succeeded && (active.is_run || active.endless) {
+                    pipeline.last_good = pipeline.last_good.max(Some(active.slot.unwrap_or(report.started)));
                 }
                 pipeline.last = Some(ended(report, active));
             }

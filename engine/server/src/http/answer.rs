@@ -135,7 +135,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Said<T> {
             let word = if code == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "bad_request" };
             Problem::new(code, word, error.body_text())
         })?;
-        if bytes.is_empty() {
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
             return serde_json::from_str("{}").map(Self).map_err(|error| unreadable(&error));
         }
         if is_json != Some(true) {

@@ -88,8 +88,9 @@ pub(crate) async fn reload(State(shared): State<Arc<Shared>>) -> Answer<Done> {
 }
 
 pub(crate) fn looked_anew(shared: &Shared) -> Result<String, Problem> {
-    shared.service.reload(true)?;
+    // Whatever is wrong with the rest: a token that was taken away is taken away.
     shared.read_tokens()?;
+    shared.service.reload(true)?;
     let pipelines = shared.service.pipelines();
     let broken = pipelines.iter().filter(|pipeline| pipeline.problem.is_some()).count();
     Ok(format!("{} pipelines, {broken} of which cannot be used as their files are now", pipelines.len()))

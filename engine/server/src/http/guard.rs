@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::Shared;
 use super::answer::Problem;
+use super::mask;
 use crate::tokens::Role;
 use crate::web;
 
@@ -72,6 +73,7 @@ impl Hosts {
 /// Lets a request in, or says why not; and looks after what goes out.
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let is_page = web::is_page(request.uri().path());
+    let is_described = matches!(request.uri().path(), "/openapi.json" | "/docs");
     let answer = match admit(&shared, &request) {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
@@ -90,7 +92,7 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
             answer
         }
     };
-    finish(&shared, answer).await
+    finish(&shared, is_described, answer).await
 }
 
 fn admit(shared: &Shared, request: &Request) -> Result<Visitor, Problem> {
@@ -186,16 +188,22 @@ impl Visitor {
 }
 
 /// Takes secrets out of an answer, and says what a browser may do with it.
-async fn finish(shared: &Shared, answer: Response) -> Response {
+///
+/// `is_described`: it is the description of the interface, in which nothing else stands.
+async fn finish(shared: &Shared, is_described: bool, answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     let Ok(bytes) = to_bytes(body, LARGEST_ANSWER).await else {
         let code = StatusCode::INTERNAL_SERVER_ERROR;
         return Problem::new(code, "internal", "the answer could not be made").into_response();
     };
-    let body = match std::str::from_utf8(&bytes) {
-        Ok(text) => Body::from((shared.mask)(text)),
-        Err(_) => Body::from(bytes),
+    // What comes from outside of the service is in JSON and in pages.
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let masked = match (std::str::from_utf8(&bytes), is_described) {
+        (Ok(text), false) if kind.starts_with("application/json") => mask::json(text, &*shared.mask),
+        (Ok(text), false) if kind.starts_with("text/html") => Some(mask::html(text, &*shared.mask)),
+        _ => None,
     };
+    let body = masked.map_or_else(|| Body::from(bytes), Body::from);
     parts.headers.remove(header::CONTENT_LENGTH);
     let policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
                   form-action 'self'; frame-ancestors 'none'; base-uri 'none'";

@@ -9,6 +9,7 @@ mod basic;
 pub(crate) mod guard;
 mod listen;
 pub(crate) mod logs;
+mod mask;
 mod metrics;
 pub(crate) mod openapi;
 mod reports;

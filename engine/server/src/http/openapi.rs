@@ -37,20 +37,21 @@ use super::{Shared, api, basic, metrics, reports};
 struct Described;
 
 /// What any question can be answered with.
-const ALWAYS: [(StatusCode, &str); 7] = [
+const ALWAYS: [(StatusCode, &str); 9] = [
     (StatusCode::BAD_REQUEST, "The question is not well formed"),
     (StatusCode::UNAUTHORIZED, "A token is needed, and there is none or not a right one"),
     (StatusCode::FORBIDDEN, "The token does not allow it, or the request comes from a page of another site"),
     (StatusCode::REQUEST_TIMEOUT, "The request took too long"),
     (StatusCode::MISDIRECTED_REQUEST, "The service is not known by the name that was asked for"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong, or what it is about"),
     (StatusCode::INTERNAL_SERVER_ERROR, "A bug of the engine"),
+    (StatusCode::BAD_GATEWAY, "Something that the answer needs refuses the service"),
     (StatusCode::SERVICE_UNAVAILABLE, "The state cannot be read now, or the service stops"),
 ];
 /// What a question with a body can be answered with besides.
-const WITH_BODY: [(StatusCode, &str); 3] = [
+const WITH_BODY: [(StatusCode, &str); 2] = [
     (StatusCode::PAYLOAD_TOO_LARGE, "The body has more than 1 MiB"),
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is not JSON"),
-    (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong"),
 ];
 
 /// What an answer means that its route says nothing of.

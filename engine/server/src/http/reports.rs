@@ -50,6 +50,18 @@ pub(crate) struct Execute {
     executed_by: Option<String>,
 }
 
+/// The longest name of somebody who wants an execution.
+const LONGEST_NAME: usize = 255;
+
+fn wish(said: Execute) -> Result<Wish, Problem> {
+    let Execute { parameters, executed_by } = said;
+    if executed_by.as_ref().is_some_and(|name| name.chars().count() > LONGEST_NAME) {
+        let message = format!("`executed_by` has at most {LONGEST_NAME} characters");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "config", message));
+    }
+    Ok(Wish { parameters, executed_by })
+}
+
 /// An execution that was asked for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Started {
@@ -69,7 +81,7 @@ pub(crate) async fn execute(
     Said(said): Said<Execute>,
 ) -> Answer<Envelope<Started>> {
     blocking(move || {
-        let wish = Wish { parameters: said.parameters, executed_by: said.executed_by };
+        let wish = wish(said)?;
         let execution_id = reports(&shared)?.execute(&shared.service, Which::Config(config_id), wish)?;
         let started = Started { execution_id, config_id, status: ExecutionStatus::Running };
         Ok(success("Report execution started", started))
@@ -265,7 +277,7 @@ pub(crate) async fn scheduler_trigger(
     Said(said): Said<Execute>,
 ) -> Answer<Envelope<TriggeredSchedule>> {
     blocking(move || {
-        let wish = Wish { parameters: said.parameters, executed_by: said.executed_by };
+        let wish = wish(said)?;
         let execution_id = reports(&shared)?.execute(&shared.service, Which::Schedule(schedule_id), wish)?;
         let triggered = TriggeredSchedule { execution_id, schedule_id, status: ExecutionStatus::Running };
         Ok(success("Schedule triggered", triggered))
