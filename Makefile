@@ -21,9 +21,12 @@ ROUNDS ?= 5
 ROWS ?= 1000000
 # How long PostgreSQL is away in `make outage`.
 SECONDS ?= 600
+# Of `make bench-schedules`.
+PIPELINES ?= 500
+MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-push bench-reports bench-modules outage budgets crash lint format doc deny schemas clean
+.PHONY: help build test suite test-cloud guests demo bench bench-databases bench-push bench-reports bench-modules bench-schedules outage budgets crash lint format doc deny schemas clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -113,6 +116,10 @@ bench-modules: ## measure what WASM and child processes cost against native modu
 	$(CARGO) build --release $(addprefix -p ,$(MODULE_BENCH_CRATES)) --example isolation --lib --bins
 	$(TARGET_DIR)/release/bench-guests
 	$(TARGET_DIR)/release/examples/isolation $(TARGET_DIR)/release/libengine_plugin_avaya_cdr.so
+
+bench-schedules: ## measure how late runs of many schedules begin (PIPELINES=500 MINUTES=5)
+	$(CARGO) build --release $(addprefix -p ,$(BENCH_CRATES))
+	tests/bench/schedules --bin $(TARGET_DIR)/release --pipelines $(PIPELINES) --minutes $(MINUTES)
 
 budgets: ## count the instructions of the hot paths anew and make them the budgets
 	UPDATE=1 $(CARGO) test --workspace --test budgets -- --nocapture

@@ -29,6 +29,8 @@ pub(crate) struct Ending {
     pub(crate) source: Option<Error>,
     /// What a person should know.
     pub(crate) notes: Vec<String>,
+    /// It came to the end of what it covers, also where it was asked to stop meanwhile.
+    pub(crate) complete: bool,
 }
 
 impl Ending {
@@ -89,8 +91,10 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         });
         return Ok(ending);
     };
+    let window = job.window.id;
     shared.meters.window(false);
     deliver(shared, job, Some(upstream), &mut ending)?;
+    ending.complete = shared.fresh(window)?.is_none();
     Ok(ending)
 }
 

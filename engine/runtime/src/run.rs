@@ -168,7 +168,7 @@ fn no_values(run: &str, started: DateTime<Utc>, pipeline: &str) -> TemplateVaria
 pub(crate) fn report(shared: &Shared, ending: Ending, clock: Instant, started: DateTime<Utc>) -> Result<RunReport> {
     let mut errors: Vec<Error> = ending.source.into_iter().filter(|error| error.kind != ErrorKind::Cancelled).collect();
     errors.extend(ending.sinks.into_values());
-    let outcome = match (errors.is_empty(), shared.stop.draining()) {
+    let outcome = match (errors.is_empty(), shared.stop.draining() && !ending.complete) {
         (false, _) => Outcome::Failed,
         (true, true) => Outcome::Stopped,
         (true, false) => Outcome::Succeeded,
