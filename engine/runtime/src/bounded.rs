@@ -94,7 +94,8 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
     let window = job.window.id;
     shared.meters.window(false);
     deliver(shared, job, Some(upstream), &mut ending)?;
-    ending.complete = shared.fresh(window)?.is_none();
+    // One that was asked to stop at once may have given up what was left.
+    ending.complete = !shared.stop.stopped() && shared.fresh(window)?.is_none();
     Ok(ending)
 }
 
