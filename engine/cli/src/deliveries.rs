@@ -24,14 +24,8 @@ pub fn run(global: &Global, command: &Deliveries) -> crate::Result {
 }
 
 /// How a delivery stands, in a word.
-fn status(record: &DeliveryRecord) -> &'static str {
-    match (&record.receipt, &record.failure) {
-        (Some(receipt), _) if receipt.detail.get("given_up").is_some() => "given up",
-        (Some(receipt), _) if receipt.detail.get("skipped").is_some() => "skipped",
-        (Some(_), _) => "delivered",
-        (None, Some(_)) => "failed",
-        (None, None) => "begun",
-    }
+fn status(record: &DeliveryRecord) -> String {
+    record.status().replace('_', " ")
 }
 
 fn list(global: &Global, of: &DeliveriesOf, unsettled: bool, limit: usize) -> crate::Result {
@@ -61,7 +55,7 @@ fn list(global: &Global, of: &DeliveriesOf, unsettled: bool, limit: usize) -> cr
             delivery.window.to_string(),
             delivery.sink.clone(),
             delivery.split.clone(),
-            status(record).to_owned(),
+            status(record),
             when.map(|at| at.format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default(),
             output::number(record.rows),
             output::bytes(record.bytes),

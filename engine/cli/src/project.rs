@@ -360,7 +360,7 @@ fn fingerprint(pipeline: &Pipeline, values: &ResolvedPipeline) -> String {
         add(stage.with.value.to_string());
         stage.compression.iter().chain(&stage.format).for_each(|format| add(format.with.value.to_string()));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    engine_abi::hexadecimal::write(&hash.finalize())
 }
 
 /// The words that every report shows.

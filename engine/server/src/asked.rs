@@ -24,25 +24,6 @@ impl Service {
         params: Value,
         reference: Option<String>,
     ) -> std::result::Result<(), Refusal> {
-        if self.stop.draining() {
-            return Err(Refusal::Stopping);
-        }
-        {
-            let inner = self.inner();
-            let found = inner.pipelines.get(pipeline).filter(|it| !it.gone);
-            let found = found.ok_or_else(|| Refusal::Unknown(pipeline.to_owned()))?;
-            if found.ready.is_none() {
-                return Err(Refusal::Broken(found.broken.clone().unwrap_or_default()));
-            }
-            if found.active.is_some() {
-                return Err(Refusal::Busy(format!("{pipeline} is running")));
-            }
-            let waits =
-                |task: &Task| task.pipeline == pipeline && task.work.is_counted() && task.from <= self.clock.now();
-            if inner.queue.iter().any(waits) {
-                return Err(Refusal::Busy(format!("a run of {pipeline} is about to begin")));
-            }
-        }
         self.ask_for(pipeline, trigger, params, reference, true)
     }
 
@@ -79,6 +60,9 @@ impl Service {
             let Some(ready) = &found.ready else {
                 return Err(Refusal::Broken(found.broken.clone().unwrap_or_default()));
             };
+            if let Some(why) = inner.busy(pipeline, self.clock.now()).filter(|_| alone) {
+                return Err(Refusal::Busy(why));
+            }
             if ready.is_push() {
                 return Err(Refusal::Busy(format!("{pipeline} receives all the time")));
             }
@@ -103,14 +87,11 @@ impl Service {
         let refused = {
             let mut inner = self.inner();
             // Meanwhile somebody else may have asked, or the file may be gone.
-            let waits = |task: &Task| task.pipeline == waiting.pipeline && task.work.is_counted() && task.from <= now;
-            let is_busy = alone && inner.queue.iter().any(waits);
-            match inner.pipelines.get(&waiting.pipeline) {
-                None => Some(Refusal::Unknown(waiting.pipeline.clone())),
-                Some(found) if is_busy || (alone && found.active.is_some()) => {
-                    Some(Refusal::Busy(format!("a run of {} is about to begin", waiting.pipeline)))
-                }
-                Some(_) => {
+            let busy = inner.busy(&waiting.pipeline, now).filter(|_| alone);
+            match (inner.pipelines.contains_key(&waiting.pipeline), busy) {
+                (false, _) => Some(Refusal::Unknown(waiting.pipeline.clone())),
+                (true, Some(why)) => Some(Refusal::Busy(why)),
+                (true, None) => {
                     inner.queue.push_back(Task::of(waiting.clone(), now));
                     None
                 }

@@ -187,6 +187,15 @@ impl Service {
 pub const RESUME: &str = "resume";
 
 impl Inner {
+    /// Why no other run of a pipeline is to be asked for: one is at work, or waits only for room.
+    pub(crate) fn busy(&self, pipeline: &str, now: DateTime<Utc>) -> Option<String> {
+        if self.pipelines.get(pipeline).is_some_and(|it| it.active.is_some()) {
+            return Some(format!("{pipeline} is running"));
+        }
+        let waits = |task: &Task| task.pipeline == pipeline && task.work.is_counted() && task.from <= now;
+        self.queue.iter().any(waits).then(|| format!("a run of {pipeline} is about to begin"))
+    }
+
     /// When a run that waits may begin: after its slot, by its jitter later.
     pub(crate) fn begins_from(&self, waiting: &Waiting) -> Option<DateTime<Utc>> {
         let ready = self.pipelines.get(&waiting.pipeline)?.ready.as_ref()?;

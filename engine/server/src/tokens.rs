@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use engine_abi::{Error, Result};
+use engine_abi::{Error, Result, hexadecimal};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -82,7 +82,7 @@ impl Tokens {
         let secret = format!("{PREFIX}{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let now: DateTime<Utc> = Utc::now();
         let created = now.to_rfc3339_opts(SecondsFormat::Secs, true);
-        self.tokens.push(Token { name: name.to_owned(), role, sha256: hexadecimal(&hash(&secret)), created });
+        self.tokens.push(Token { name: name.to_owned(), role, sha256: hexadecimal::write(&hash(&secret)), created });
         self.store()?;
         Ok(secret)
     }
@@ -105,7 +105,7 @@ impl Tokens {
 
     /// Whose a token is. It takes the same time for every token that is none.
     pub fn find(&self, secret: &str) -> Option<&Token> {
-        let hash = hexadecimal(&hash(secret));
+        let hash = hexadecimal::write(&hash(secret));
         let mut found = None;
         for token in &self.tokens {
             if bool::from(token.sha256.as_bytes().ct_eq(hash.as_bytes())) {
@@ -136,10 +136,6 @@ impl Tokens {
 
 fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

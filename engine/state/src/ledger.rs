@@ -54,6 +54,19 @@ pub struct DeliveryRecord {
     pub failure: Option<Failure>,
 }
 
+impl DeliveryRecord {
+    /// How it stands: `delivered`, `failed`, `begun`, `skipped` or `given_up`.
+    pub fn status(&self) -> &'static str {
+        match (&self.receipt, &self.failure) {
+            (Some(receipt), _) if receipt.detail.get("given_up").is_some() => "given_up",
+            (Some(receipt), _) if receipt.detail.get("skipped").is_some() => "skipped",
+            (Some(_), _) => "delivered",
+            (None, Some(_)) => "failed",
+            (None, None) => "begun",
+        }
+    }
+}
+
 /// Why an attempt at a delivery has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

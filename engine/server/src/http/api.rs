@@ -225,20 +225,9 @@ pub(crate) struct DeliveryView {
     pub(crate) kept: bool,
 }
 
-/// How a delivery stands.
-pub(crate) fn word_of(record: &DeliveryRecord) -> &'static str {
-    match (&record.receipt, &record.failure) {
-        (Some(receipt), _) if receipt.detail.get("given_up").is_some() => "given_up",
-        (Some(receipt), _) if receipt.detail.get("skipped").is_some() => "skipped",
-        (Some(_), _) => "delivered",
-        (None, Some(_)) => "failed",
-        (None, None) => "begun",
-    }
-}
-
 pub(crate) fn delivery(shared: &Shared, record: DeliveryRecord) -> Result<DeliveryView, Problem> {
     let kept = Kept::of(&shared.folder, &record.delivery)?.is_some();
-    let status = word_of(&record);
+    let status = record.status();
     let sealed = record.sealed.and_then(|sealed| sealed.sha256);
     let (of_receipt, location) = record.receipt.map(|receipt| (receipt.sha256, receipt.location)).unwrap_or_default();
     Ok(DeliveryView {

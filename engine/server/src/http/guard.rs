@@ -172,7 +172,7 @@ fn secret_of(headers: &HeaderMap) -> Option<String> {
 fn form_key(shared: &Shared, secret: &str) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&shared.secret) else { return String::new() };
     mac.update(secret.as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    engine_abi::hexadecimal::write(&mac.finalize().into_bytes())
 }
 
 impl Visitor {

@@ -14,7 +14,7 @@ const ICON: &str = include_str!("icon.svg");
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
     [STYLE, SCRIPT, ICON].iter().for_each(|text| hash.update(text));
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    engine_abi::hexadecimal::write(&hash.finalize()[..6])
 });
 
 /// The address of one of them.

@@ -8,8 +8,8 @@ use engine_state::{DeliveryFilter, DeliveryRecord, RUN_SPLIT, Window, WindowSink
 use maud::{Markup, html};
 
 use super::parts::{badge, count, time, wide};
+use crate::http::Shared;
 use crate::http::answer::Problem;
-use crate::http::{Shared, api};
 use crate::view::RunView;
 
 /// The most windows that are shown of a run, the newest.
@@ -115,7 +115,7 @@ fn cell(split: &str, sink: &WindowSink, ledger: &Ledger) -> Markup {
     html! {
         @match record {
             Some(record) => {
-                @let word = api::word_of(record);
+                @let word = record.status();
                 (badge(word))
                 @if word == "delivered" { " " (count(record.rows, "row", "rows")) }
                 @if record.attempts > 1 { " " span.aside { "attempt " (record.attempts) } }
