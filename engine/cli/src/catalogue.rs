@@ -300,7 +300,7 @@ fn attempt(global: &Global, state: &Path, is_source: bool, stage: &Value) -> Res
 
 fn try_out(assembly: &Assembly, part: &Part) -> Result<String> {
     let now = chrono::Utc::now();
-    let variables = assembly.variables("check", now, assembly.range(None, now))?;
+    let variables = assembly.variables("check", now, assembly.range(None, None, now))?;
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new(&assembly.name, &part.stage, &Stop::new(), letters);
     let mut opened = part.open(part.render(&variables)?, None, host as Arc<dyn Host>)?;

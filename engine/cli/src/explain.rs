@@ -158,7 +158,7 @@ fn plan(assembly: &Assembly) -> Result<engine_abi::message::Plan> {
     let letters = Letters::Collected(Arc::new(Collected::default()));
     let host = StageHost::new(&assembly.name, "source", &Stop::new(), letters);
     let now = chrono::Utc::now();
-    let variables = assembly.variables("explain", now, assembly.range(None, now))?;
+    let variables = assembly.variables("explain", now, assembly.range(None, None, now))?;
     let part = &assembly.source.part;
     part.open(part.render(&variables)?, None, host)?.plan(&PlanRequest::default())
 }

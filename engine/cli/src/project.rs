@@ -341,7 +341,7 @@ fn set_params(assemblies: &mut [Assembly], set: &Set) -> Result<(), Failure> {
     }
     for assembly in assemblies {
         let now = chrono::Utc::now();
-        assembly.variables("set", now, assembly.range(None, now))?;
+        assembly.variables("set", now, assembly.range(None, None, now))?;
     }
     Ok(())
 }

@@ -15,7 +15,6 @@ use engine_spec::{
     ResolvedPipeline, ResolvedSandbox, ResolvedStage, Retry, Schedule, SpoolOptions, TemplateVariables, TestCase,
     TimeRange, Unfinished,
 };
-use engine_state::Run;
 use serde_json::Value;
 
 use crate::letters::{Collected, Letters};
@@ -432,15 +431,19 @@ impl Assembly {
         parts.filter_map(|part| part.try_open().err()).collect()
     }
 
-    /// The time that a run is about: from where the last good one ended to the run's slot, or to now. The first one
-    /// begins at [`since`](Self::since), or at the slot before.
-    pub fn range(&self, last: Option<&Run>, to: DateTime<Utc>) -> TimeRange {
+    /// The time that a run which begins `now` is about: from where the ranges of those before end
+    /// ([`State::covered`](engine_state::State::covered)) to the run's slot, or to now. The first one begins at
+    /// [`since`](Self::since), or at the slot before.
+    pub fn range(&self, covered: Option<DateTime<Utc>>, slot: Option<DateTime<Utc>>, now: DateTime<Utc>) -> TimeRange {
+        let to = slot.unwrap_or(now);
         let before = || self.schedule.as_ref()?.last_until(to - TimeDelta::milliseconds(1));
         // A clock that was far ahead once says nothing of now.
-        let is_near = |about: &DateTime<Utc>| *about - to <= CLOCK_AHEAD;
-        let from = last.map(Run::about).filter(is_near).or(self.since).or_else(before);
-        // One that waited while another ran has nothing left to be about.
-        TimeRange { from, to: from.map_or(to, |from| from.max(to)) }
+        let is_near = |covered: &DateTime<Utc>| *covered - now <= CLOCK_AHEAD;
+        match covered.filter(is_near).or(self.since).or_else(before) {
+            // One that waited while another ran has nothing left to be about.
+            Some(from) => TimeRange { from, to: from.max(to) },
+            None => TimeRange::first(to),
+        }
     }
 
     /// The values of its parameters in a run that began at `started` and is about `range`.

@@ -49,7 +49,7 @@ impl Run {
         let unfinished = state.unfinished_windows(&assembly.name)?;
         let run = state.begin_run(&assembly.name, "backfill", started)?;
         let _span = spans::of_run(&assembly.name, &run).entered();
-        let about = assembly.range(state.last_succeeded_run(&assembly.name)?.as_ref(), started);
+        let about = assembly.range(state.covered(&assembly.name)?, None, started);
         let before = assembly.variables(&run, started, about)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
@@ -69,7 +69,7 @@ impl Run {
                 break;
             }
             let request = PlanRequest { cursor: Some(lower), upper: Some(upper), ..PlanRequest::default() };
-            match bounded::new_window(&shared, WindowKind::Backfill, request, Some(range)) {
+            match bounded::new_window(&shared, WindowKind::Backfill, request, Some(range), None) {
                 Ok(Some((job, upstream))) => {
                     shared.meters.window(false);
                     bounded::deliver(&shared, job, Some(upstream), &mut ending)?;

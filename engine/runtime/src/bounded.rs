@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine_abi::message::{Delivered, PlanRequest, Split};
 use engine_abi::{Error, Result};
 use engine_spec::{OnExhausted, Unfinished};
-use engine_state::{Backfill, NewWindow, SinkPlan, Window, WindowKind};
+use engine_state::{About, Backfill, NewWindow, SinkPlan, Window, WindowKind};
 
 use crate::assembly::Assembly;
 use crate::catch_up::{Left, catch_up};
@@ -39,7 +39,13 @@ impl Ending {
     }
 }
 
-pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Window>) -> Result<Ending> {
+/// `about`: the time that the new window is about, where the next one's begins at its end.
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    resume_only: bool,
+    unfinished: Vec<Window>,
+    about: Option<About>,
+) -> Result<Ending> {
     let mut ending = Ending::default();
     // Before anything is read: what is put away now must not be read again.
     tell_source(shared, &mut ending)?;
@@ -76,15 +82,25 @@ pub(crate) fn run(shared: &Arc<Shared>, resume_only: bool, unfinished: Vec<Windo
         });
         return Ok(ending);
     }
+    // What has just been given up comes before it: the next run is about both.
+    if let Some(about) = about
+        && left_open
+        && shared.state.covered(shared.pipeline())?.is_some_and(|covered| covered < about.from)
+    {
+        return Ok(ending);
+    }
     let position = shared.state.position(shared.pipeline())?;
     let request = PlanRequest { cursor: position.clone(), undelivered: undelivered(shared)?, ..PlanRequest::default() };
-    let Some((job, upstream)) = (match new_window(shared, WindowKind::Read, request, None) {
+    let Some((job, upstream)) = (match new_window(shared, WindowKind::Read, request, None, about) {
         Ok(planned) => planned,
         Err(error) => {
             ending.source = Some(error);
             return Ok(ending);
         }
     }) else {
+        if let Some(about) = about {
+            shared.state.set_covered(shared.pipeline(), about.to)?;
+        }
         ending.notes.push(match position {
             Some(position) => format!("there was nothing to read: no new data since {position}"),
             None => "there was nothing to read".into(),
@@ -106,6 +122,7 @@ pub(crate) fn new_window(
     kind: WindowKind,
     request: PlanRequest,
     backfill: Option<&Backfill>,
+    about: Option<About>,
 ) -> Result<Option<(Job, Upstream)>> {
     let assembly = &shared.current;
     let mut upstream = shared.upstream(assembly, &shared.stop);
@@ -138,6 +155,7 @@ pub(crate) fn new_window(
         sinks: assembly.sinks.iter().map(|sink| SinkPlan { name: sink.name.clone(), unit: sink.unit() }).collect(),
         replays: Vec::new(),
         backfill: backfill.cloned(),
+        about,
     })?;
     Ok(Some((shared.job(window)?, upstream)))
 }

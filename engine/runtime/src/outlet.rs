@@ -366,7 +366,7 @@ impl Outlet {
 
     /// Settles a delivery that has not arrived and will not.
     pub(crate) fn abandon(&self, target: &Target<'_>, split: &str, why: &str) -> Result<()> {
-        let receipt = Receipt { detail: serde_json::json!({"given_up": why}), ..Receipt::default() };
+        let receipt = Receipt { detail: serde_json::json!({"given_up": why, "abandoned": true}), ..Receipt::default() };
         self.state.settle(&self.delivery(target.window, split), &receipt, 0, 0).map(drop)
     }
 

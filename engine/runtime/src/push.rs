@@ -292,6 +292,7 @@ impl Push {
             replays: Vec::new(),
             backfill: None,
             tells: false,
+            about: None,
         })?;
         self.position = to;
         shared.meters.window(false);

@@ -111,7 +111,7 @@ impl Run {
         }
         let run = state.begin_run(&assembly.name, "replay", started)?;
         let _span = spans::of_run(&assembly.name, &run).entered();
-        let range = assembly.range(state.last_succeeded_run(&assembly.name)?.as_ref(), started);
+        let range = assembly.range(state.covered(&assembly.name)?, None, started);
         let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
@@ -129,6 +129,7 @@ impl Run {
                 replays: ids,
                 backfill: None,
                 tells: false,
+                about: None,
             })?;
             shared.meters.window(false);
             bounded::deliver(&shared, shared.job(window)?, None, &mut ending)?;

@@ -85,7 +85,7 @@ impl Run {
         let completes = named.iter().any(|sink| !sink.is_done());
         let run = state.begin_run(&pipeline, "resend", started)?;
         let _span = spans::of_run(&pipeline, &run).entered();
-        let range = assembly.range(state.last_succeeded_run(&pipeline)?.as_ref(), started);
+        let range = assembly.range(state.covered(&pipeline)?, None, started);
         let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();
@@ -111,6 +111,7 @@ impl Run {
                 replays: Vec::new(),
                 backfill: None,
                 tells: false,
+                about: None,
             })?;
             shared.meters.window(false);
             bounded::deliver(&shared, shared.job(window)?, None, &mut ending)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use engine_abi::{Error, ErrorKind, Result};
 use engine_spec::TemplateVariables;
-use engine_state::{Health, Outcome, State, WindowKind};
+use engine_state::{About, Health, Outcome, State, WindowKind};
 use serde::Serialize;
 
 use crate::assembly::Assembly;
@@ -114,7 +114,15 @@ impl Run {
 
         let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
         let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));
-        let range = assembly.range(state.last_succeeded_run(&pipeline)?.as_ref(), slot.unwrap_or(started));
+        let covered = state.covered(&pipeline)?;
+        let range = assembly.range(covered, slot, started);
+        // What receives has no range, and one that somebody has named is no step from the one before to the next.
+        let steps = spool.is_none() && !assembly.params.sets_range(&assembly.set);
+        if steps && covered.is_none() {
+            // Where the first run begins, also should it come to nothing.
+            state.set_covered(&pipeline, range.from)?;
+        }
+        let about = steps.then_some(About { from: range.from, to: range.to });
         // A parameter without a value is told as any other failure of the run.
         let (before, refused) = match assembly.variables(&run, started, range) {
             Ok(variables) => (variables, None),
@@ -133,7 +141,7 @@ impl Run {
         let ending = match (refused, &spool) {
             (Some(error), _) => Err(error),
             (None, Some(spool)) => push::run(&shared, spool, &unfinished, &requests),
-            (None, None) => bounded::run(&shared, resume_only, unfinished),
+            (None, None) => bounded::run(&shared, resume_only, unfinished, about),
         };
         requests.close();
         let ending = ending.unwrap_or_else(Ending::from);

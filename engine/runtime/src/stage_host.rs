@@ -265,6 +265,7 @@ mod tests {
             replays: vec![],
             backfill: None,
             tells: false,
+            about: None,
         };
         let window = state.create_window(&new).unwrap().id;
         Delivery { pipeline: "p".into(), sink: "s".into(), window, split: "0000".into() }

@@ -139,9 +139,9 @@ fn shown(rejection: Rejection) -> Vec<(String, Value)> {
 }
 
 fn variables(assembly: &Assembly, state: Option<&State>) -> Result<TemplateVariables> {
-    let last = state.map(|state| state.last_succeeded_run(&assembly.name)).transpose()?.flatten();
+    let covered = state.map(|state| state.covered(&assembly.name)).transpose()?.flatten();
     let now = chrono::Utc::now();
-    assembly.variables("preview", now, assembly.range(last.as_ref(), now))
+    assembly.variables("preview", now, assembly.range(covered, None, now))
 }
 
 /// What decompresses the source's files, with a tap behind it.

@@ -77,7 +77,7 @@ impl Service {
             let mut assembly = (*ready.assembly).clone();
             assembly.set = texts(&params);
             let now = self.clock.now();
-            assembly.variables("trigger", now, assembly.range(None, now))?;
+            assembly.variables("trigger", now, assembly.range(None, None, now))?;
         }
         let (pipeline, trigger) = (pipeline.to_owned(), trigger.to_owned());
         let wanted = Wanted { pipeline, trigger, slot: None, params, reference };

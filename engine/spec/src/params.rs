@@ -180,10 +180,15 @@ impl Params {
         own.chain(OF_EVERY_RUN.iter().map(|name| (*name).to_owned())).collect()
     }
 
+    /// Whether somebody has said what a run is about, instead of the time since the one before.
+    pub fn sets_range(&self, set: &BTreeMap<String, String>) -> bool {
+        OF_EVERY_RUN.iter().any(|name| set.contains_key(*name))
+    }
+
     /// Made-up values for all names.
     pub fn examples(&self) -> BTreeMap<String, Value> {
         let to = DateTime::from_timestamp(1_738_326_896, 0).unwrap_or_default();
-        let mut values = of_range(TimeRange { from: None, to }, self.zone);
+        let mut values = of_range(TimeRange::first(to), self.zone);
         for param in &self.declared {
             let written = param.default.clone().filter(|value| !value.is_string());
             values.insert(param.name.clone(), written.unwrap_or_else(|| param.kind.example()));
@@ -247,14 +252,21 @@ fn read(name: &str, kind: ParamKind, text: &str) -> Result<Value> {
 /// What a run is about, in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeRange {
-    /// When the last run began that succeeded. None: there was none.
-    pub from: Option<DateTime<Utc>>,
-    /// When this run began.
+    /// Where the one before ends.
+    pub from: DateTime<Utc>,
+    /// The run's slot, or when it began.
     pub to: DateTime<Utc>,
 }
 
+impl TimeRange {
+    /// That of a run before which there was nothing, and that has no schedule: a day.
+    pub fn first(to: DateTime<Utc>) -> Self {
+        Self { from: to - FIRST, to }
+    }
+}
+
 fn of_range(range: TimeRange, zone: Tz) -> BTreeMap<String, Value> {
-    let (from, to) = (range.from.unwrap_or(range.to - FIRST), range.to);
+    let TimeRange { from, to } = range;
     let hours = (to - from).num_seconds() as f64 / 3600.0;
     let (from, to) = (from.with_timezone(&zone).naive_local(), to.with_timezone(&zone).naive_local());
     let before = |days: u64| to.date().checked_sub_days(Days::new(days)).unwrap_or(to.date()).to_string();
@@ -361,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_run_is_about_the_time_since_the_last_one_in_the_pipelines_zone() {
-        let range = TimeRange { from: Some(at("2026-03-01T17:00:00Z")), to: at("2026-03-01T19:30:00Z") };
+        let range = TimeRange { from: at("2026-03-01T17:00:00Z"), to: at("2026-03-01T19:30:00Z") };
         let values = of_range(range, chrono_tz::Asia::Kolkata);
         let text = |name: &str| values[name].as_str().unwrap().to_owned();
         assert_eq!(text("start_datetime"), "2026-03-01 22:30:00");
@@ -370,7 +382,7 @@ mod tests {
         assert_eq!((text("yesterday"), text("last_week")), ("2026-03-01".into(), "2026-02-23".into()));
         assert_eq!(text("execution_time"), text("end_datetime"));
         assert_eq!(values["interval_hours"], json!(2.5));
-        let first = of_range(TimeRange { from: None, to: at("2026-03-01T19:30:00Z") }, Tz::UTC);
+        let first = of_range(TimeRange::first(at("2026-03-01T19:30:00Z")), Tz::UTC);
         assert_eq!((&first["start_date"], &first["interval_hours"]), (&json!("2026-02-28"), &json!(24)));
     }
 

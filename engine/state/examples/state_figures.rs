@@ -79,6 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 replays: Vec::new(),
                 backfill: None,
                 tells: false,
+                about: None,
             })?;
             let delivery = Delivery { pipeline: "p".into(), sink: "s".into(), window: window.id, split: "0000".into() };
             state.attempt(&delivery)?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::State;
 use crate::backfill;
+use crate::covered;
 use crate::error::Step;
 use crate::retention;
 use crate::store::{int, json_from_optional, json_text, now_text};
@@ -121,11 +122,14 @@ impl State {
     /// next run starts from the beginning and delivers everything again, under new
     /// window numbers.
     ///
+    /// A source that is asked for ranges of time goes on where its ranges end, or with those of unfinished windows.
+    ///
     /// Runs and dead letters stay, except the pending ones of unfinished windows, whose
     /// rows are read again. Letters that an unfinished replay had taken are `final` as
     /// before.
     pub fn reset(&self, pipeline: &str) -> Result<()> {
         self.write("reset a pipeline", |transaction| {
+            covered::give_back_unfinished(transaction, pipeline)?;
             for sql in [
                 "DELETE FROM replays WHERE pipeline = ?1",
                 "DELETE FROM answers WHERE pipeline = ?1",
@@ -192,6 +196,7 @@ impl State {
                 return Ok(false);
             }
             backfill::set_back(transaction, pipeline, window)?;
+            covered::give_back(transaction, pipeline, window)?;
             for sql in [
                 "UPDATE pipelines SET position = (SELECT lower FROM windows WHERE pipeline = ?1 AND id = ?2) \
                  WHERE name = ?1 AND EXISTS (SELECT 1 FROM windows WHERE pipeline = ?1 AND id = ?2 AND kind = 'read' \

@@ -32,6 +32,7 @@
 
 mod answers;
 mod backfill;
+mod covered;
 mod cursors;
 mod dead_letters;
 mod error;
@@ -50,6 +51,7 @@ mod store;
 mod windows;
 
 pub use backfill::Backfill;
+pub use covered::About;
 pub use cursors::Cursor;
 pub use dead_letters::{
     DeadLetter, DeadLetterCount, DeadLetterFilter, DeadLetterStatus, MAX_PAGE, Mark, NewDeadLetter, Payload,

@@ -65,6 +65,7 @@ mod tests {
             replays: Vec::new(),
             backfill: None,
             tells: false,
+            about: None,
         };
         state.create_window(&new).unwrap().id
     }

@@ -256,6 +256,14 @@ const SCHEDULES: &str = "
     ALTER TABLE runs ADD COLUMN slot TEXT;
     ALTER TABLE runs ADD COLUMN params TEXT;
     ALTER TABLE runs ADD COLUMN reference TEXT;
+
+    -- The time that a window is about, and up to when those of a pipeline are.
+    ALTER TABLE windows ADD COLUMN about_from TEXT;
+    ALTER TABLE windows ADD COLUMN about_to TEXT;
+    ALTER TABLE pipelines ADD COLUMN covered TEXT;
+    UPDATE pipelines SET covered = (
+        SELECT max(started) FROM runs WHERE pipeline = pipelines.name AND outcome = 'succeeded'
+        AND trigger NOT IN ('replay', 'resend', 'backfill'));
 ";
 
 /// How many steps the file has behind it.

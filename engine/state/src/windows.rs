@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::State;
 use crate::backfill::{self, Backfill};
+use crate::covered::{self, About};
 use crate::cursors;
 use crate::error::{Fault, Step};
 use crate::ledger::RUN_SPLIT;
@@ -78,6 +79,8 @@ pub struct NewWindow {
     pub backfill: Option<Backfill>,
     /// The source wants to know when it is finished: [`State::windows_to_tell`].
     pub tells: bool,
+    /// The time that it is about, where it is one: the next window's begins at its end.
+    pub about: Option<About>,
 }
 
 /// A stored window.
@@ -194,6 +197,9 @@ impl State {
             }
             if let (Some(backfill), Some(reached)) = (&new.backfill, &new.upper) {
                 backfill::note(transaction, &new.pipeline, backfill, reached)?;
+            }
+            if let Some(about) = new.about {
+                covered::cover(transaction, &new.pipeline, id, about)?;
             }
             for sink in &new.sinks {
                 cursors::advance(transaction, &new.pipeline, &sink.name)?;
@@ -367,6 +373,9 @@ pub(crate) fn finish_if_done(transaction: &Transaction<'_>, pipeline: &str, id: 
     transaction
         .prepare_cached("DELETE FROM replays WHERE pipeline = ?1 AND window = ?2")?
         .execute(params![pipeline, int(id)])?;
+    if covered::reached_nobody(transaction, pipeline, id)? {
+        covered::give_back(transaction, pipeline, id)?;
+    }
     retention::forget_old_windows(transaction, pipeline, retention::KEPT_WINDOWS)?;
     Ok(true)
 }

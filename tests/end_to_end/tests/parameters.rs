@@ -1,6 +1,6 @@
 //! Parameters of a run.
 
-use engine_end_to_end_tests::{Database, Place, Server};
+use engine_end_to_end_tests::{Database, Place, Server, until};
 use serde_json::json;
 
 const REPORT: &str = "
@@ -115,4 +115,62 @@ sink: { use: file, with: { path: 'out/{{ params.region }}.jsonl' }, format: json
     place.engine(&["run", "report.yaml", "--set", "region=' OR 1=1 --"]).with_code(0);
     let rows = place.json(&["preview", "report.yaml", "--set", "region=US"]);
     assert_eq!(rows[0]["stages"][0]["rows"], json!([{"amount": 3}]));
+}
+
+/// A query for what happened since the run before, for two tables.
+const SINCE: &str = "
+source:
+  use: postgres
+  with:
+    url: ${env:DATABASE_URL}
+    query: SELECT number FROM events WHERE at >= :since AND at < :until ORDER BY number
+    parameters: { since: '{{ params.start_datetime }}', until: '{{ params.end_datetime }}' }
+sinks:
+  - { name: one, use: postgres, with: { url: \"${env:DATABASE_URL}\", table: one } }
+  - { name: two, use: postgres, with: { url: \"${env:DATABASE_URL}\", table: two } }
+";
+
+#[test]
+fn ranges_of_time_meet_whatever_fails_in_between() {
+    let database: Database = Server::shared().database();
+    database.execute(
+        "CREATE TABLE events (number int, at timestamp); CREATE TABLE one (number int); CREATE TABLE two (number int)",
+    );
+    let mut place = Place::new();
+    place.set("DATABASE_URL", database.url());
+    place.write("since.yaml", SINCE);
+    let happens = |number: u32| {
+        database.execute(&format!("INSERT INTO events VALUES ({number}, now() AT TIME ZONE 'UTC')"));
+    };
+    let without = |tables: &[&str]| {
+        tables.iter().for_each(|table| database.execute(&format!("ALTER TABLE {table} RENAME TO {table}_away")));
+        place.engine(&["run", "since.yaml"]).with_code(2);
+        tables.iter().for_each(|table| database.execute(&format!("ALTER TABLE {table}_away RENAME TO {table}")));
+    };
+    happens(1);
+    place.engine(&["run", "since.yaml"]).with_code(0);
+    happens(2);
+    // Nothing can be read.
+    without(&["events"]);
+    happens(3);
+    // One of both gets its rows, the other later.
+    without(&["two"]);
+    happens(4);
+    place.engine(&["run", "since.yaml"]).with_code(0);
+    happens(5);
+    // Nobody gets any: the window is given up.
+    without(&["one", "two"]);
+    happens(6);
+    // Somebody looks at a day that was long ago.
+    let long_ago = ["--set", "start_datetime=2020-01-01", "--set", "end_datetime=2020-01-02"];
+    place.engine(&[&["run", "since.yaml"], &long_ago[..]].concat()).with_code(0);
+    // What happened within the second of a run is for the next one.
+    until("both have everything", || {
+        place.engine(&["run", "since.yaml"]).with_code(0);
+        ["one", "two"].iter().all(|table| database.count(table) >= 6)
+    });
+    for table in ["one", "two"] {
+        let rows = database.rows(&format!("SELECT number::text FROM {table} ORDER BY number"));
+        assert_eq!(rows.concat(), ["1", "2", "3", "4", "5", "6"], "{table}");
+    }
 }

@@ -41,6 +41,7 @@ pub fn new_window(lower: u64, splits: &[&str], sinks: &[(&str, Unit)]) -> NewWin
         replays: Vec::new(),
         backfill: None,
         tells: false,
+        about: None,
     }
 }
 
