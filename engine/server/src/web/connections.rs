@@ -58,7 +58,7 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, sent: Sent) -> Resp
     let name = sent.fields.owned("name").unwrap_or_default();
     let service = Arc::clone(&shared);
     let outcome = blocking(move || {
-        let checked = api::checked_connection(&service, name)?;
+        let checked = api::connections::checked_connection(&service, name)?;
         let said = format!("connection {}: {}", checked.name, checked.message);
         if checked.ok { Ok(said) } else { Err(Problem::bad_request(said)) }
     })

@@ -13,7 +13,7 @@ use super::parts::{Zones, address, badge, key, number, pipeline_choice, pipeline
 use super::runs::limit_choice;
 use crate::http::Shared;
 use crate::http::answer::{Problem, blocking};
-use crate::http::api::{self, DeliveryView, Resend};
+use crate::http::api::deliveries::{DeliveryView, Resend, begin_resend, delivery};
 use crate::http::guard::Visitor;
 
 const PATH: &str = "/ui/deliveries";
@@ -35,7 +35,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
     let of = filter.clone();
     let (deliveries, zones) = blocking(move || {
         let records = shared.service.state.deliveries(&of)?.into_iter();
-        let deliveries = records.map(|record| api::delivery(&shared, record)).collect::<Result<Vec<_>, _>>()?;
+        let deliveries = records.map(|record| delivery(&shared, record)).collect::<Result<Vec<_>, _>>()?;
         Ok((deliveries, Zones::of(&shared)))
     })
     .await?;
@@ -130,7 +130,7 @@ pub(super) async fn resend(State(shared): State<Arc<Shared>>, sent: Sent) -> Res
             return Err(Problem::bad_request("the form names no pipeline and window"));
         };
         let sinks = fields.all("sink").map(str::to_owned).collect();
-        let said = api::begin_resend(&service, Resend { pipeline, window, sinks, again: fields.has("again") })?;
+        let said = begin_resend(&service, Resend { pipeline, window, sinks, again: fields.has("again") })?;
         Ok(format!("{said}; the run that does it is listed under Runs"))
     })
     .await;

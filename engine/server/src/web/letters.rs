@@ -13,7 +13,7 @@ use super::page::{Page, Shown};
 use super::parts::{Zones, address, badge, key, pipeline_choice, pipeline_link, run_link, shortened, time};
 use crate::http::Shared;
 use crate::http::answer::{Named, Problem, blocking};
-use crate::http::api::{self, DeadLetterView, Letters};
+use crate::http::api::letters::{DeadLetterView, Letters, begin_replay, give_up, letter_of};
 use crate::http::guard::Visitor;
 
 const PATH: &str = "/ui/dead-letters";
@@ -201,7 +201,7 @@ fn all(visitor: &Visitor, wanted: &Wanted, pipeline: &str, sinks: &[String]) -> 
 pub(super) async fn page(State(shared): State<Arc<Shared>>, Named(id): Named<String>, guest: Guest) -> Shown {
     let (letter, zones, sinks) = blocking(move || {
         let number = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no number of a dead letter")))?;
-        let letter = api::letter_of(&shared, number)?;
+        let letter = letter_of(&shared, number)?;
         let sinks = sinks_of(&shared, &letter.pipeline);
         Ok((letter, Zones::of(&shared), sinks))
     })
@@ -268,7 +268,7 @@ fn decided(shared: &Arc<Shared>, fields: &Fields) -> Result<String, Problem> {
     for (pipeline, ids) in chosen(shared, fields)? {
         let stage = fields.owned("stage").filter(|_| ids.is_empty());
         let letters = Letters { pipeline, ids, stage, sinks: sinks.clone() };
-        said.push(if replays { api::begin_replay(shared, letters)? } else { api::give_up(shared, &letters)? });
+        said.push(if replays { begin_replay(shared, letters)? } else { give_up(shared, &letters)? });
     }
     Ok(format!("{}{}", said.join("; "), if replays { "; the run that does it is listed under Runs" } else { "" }))
 }

@@ -158,6 +158,6 @@ fn queue(shared: &Shared) -> Markup {
 
 pub(super) async fn reload(State(shared): State<Arc<Shared>>, _: Sent) -> Response {
     let service = Arc::clone(&shared);
-    let outcome = blocking(move || api::looked_anew(&service)).await;
+    let outcome = blocking(move || api::pipelines::looked_anew(&service)).await;
     shared.notices.lead("/ui", outcome)
 }

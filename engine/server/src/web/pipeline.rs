@@ -243,6 +243,6 @@ pub(super) async fn unpause(State(shared): State<Arc<Shared>>, Named(name): Name
 
 async fn set_paused(shared: Arc<Shared>, name: String, paused: bool) -> Response {
     let page = pipeline_path(&name);
-    let outcome = api::paused(Arc::clone(&shared), name, paused).await;
+    let outcome = api::pipelines::paused(Arc::clone(&shared), name, paused).await;
     shared.notices.lead(&page, outcome)
 }

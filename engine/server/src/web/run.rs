@@ -141,6 +141,6 @@ fn failure(run: &RunView) -> Markup {
 }
 
 pub(super) async fn cancel(State(shared): State<Arc<Shared>>, Named(id): Named<String>, _: Sent) -> Response {
-    let outcome = api::stopped(&shared, &id);
+    let outcome = api::runs::stopped(&shared, &id);
     shared.notices.lead(&run_path(&id), outcome)
 }
