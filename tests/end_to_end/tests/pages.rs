@@ -171,10 +171,14 @@ fn a_form_is_taken_only_from_ones_own_page() {
     assert_eq!(browser.post("/ui/pipelines/rows/pause", &keyed).status, 303);
     assert!(browser.get("/ui/pipelines/rows").body.contains("The schedule is paused"));
     // Whatever a form says of where it came from, nobody is led elsewhere.
-    for back in ["//evil.example", "https://evil.example/ui/dead-letters", "/ui/dead-letters%0d%0aset-cookie:a=b"] {
-        let led = browser.post("/ui/dead-letters", &format!("{keyed}&decision=drop&back={back}"));
-        assert!(led.header("set-cookie").is_none());
-        assert!(led.header("location").is_none_or(|to| to.starts_with("/ui/dead-letters")), "{}", led.head);
+    for (form, page) in [("/ui/dead-letters", "/ui/dead-letters"), ("/ui/deliveries/resend", "/ui/deliveries")] {
+        for back in ["//evil.example", "https://evil.example/ui", "/%5Cevil.example", "PAGE?%0d%0aset-cookie:a=b"] {
+            let back = back.replace("PAGE", page);
+            let led = browser.post(form, &format!("{keyed}&decision=drop&back={back}"));
+            assert_eq!((led.status, led.header("set-cookie")), (303, None), "{}", led.head);
+            let own = format!("{page}?notice=");
+            assert!(led.header("location").is_some_and(|to| to.starts_with(&own)), "{}", led.head);
+        }
     }
 }
 

@@ -122,8 +122,7 @@ fn once_more(delivery: &DeliveryView, visitor: &Visitor, back: &str) -> Markup {
 
 pub(super) async fn resend(State(shared): State<Arc<Shared>>, sent: Sent) -> Response {
     let fields = sent.fields;
-    // Only to a page of deliveries, whatever was sent.
-    let back = fields.text("back").filter(|back| back.starts_with(PATH)).unwrap_or(PATH).to_owned();
+    let back = fields.back(PATH);
     let service = Arc::clone(&shared);
     let outcome = blocking(move || {
         let (Some(pipeline), Some(window)) = (fields.owned("pipeline"), fields.number("window")) else {

@@ -38,6 +38,16 @@ impl Fields {
         self.text(name).and_then(|text| text.trim().parse().ok())
     }
 
+    /// Where a form leads back to: the address that it names, where that is `page`, a part of its list or a page below,
+    /// and can stand in a header as it is; else `page`.
+    pub(super) fn back(&self, page: &str) -> String {
+        let is_own = |back: &&str| {
+            let below = back.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '/']));
+            below && back.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        };
+        self.text("back").filter(is_own).unwrap_or(page).to_owned()
+    }
+
     /// Those whose names begin with `prefix`, without it.
     pub(super) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let filled = self.0.iter().filter(|(_, value)| !value.is_empty());
@@ -129,5 +139,32 @@ mod tests {
         assert_eq!(fields.all("id").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(fields.number::<u64>("id"), Some(1));
         assert_eq!(fields.below("param.").collect::<Vec<_>>(), [("day", "x")]);
+    }
+
+    #[test]
+    fn a_form_leads_back_to_its_own_pages_only() {
+        let back = |value: &str| Fields(vec![("back".into(), value.into())]).back("/ui/a");
+        for own in ["/ui/a", "/ui/a/7", "/ui/a?stage=sinks.db&after=7", "/ui/a?stage=%C3%A9%0d"] {
+            assert_eq!(back(own), own);
+        }
+        for other in [
+            "",
+            "/",
+            "//evil.example",
+            "//evil.example/ui/a",
+            "/\\evil.example",
+            "https://evil.example/ui/a",
+            "ui/a",
+            "/ui/another",
+            "/ui/a\\b",
+            "/ui/a/\\evil.example",
+            "/ui/a?\r\nset-cookie: a=b",
+            "/ui/a?b c",
+            "/ui/a?\u{7f}",
+            "/ui/a?stage=é",
+        ] {
+            assert_eq!(back(other), "/ui/a", "{other:?}");
+        }
+        assert_eq!(Fields::default().back("/ui/a"), "/ui/a");
     }
 }

@@ -249,8 +249,7 @@ fn decision(letter: &DeadLetterView, visitor: &Visitor, sinks: &[String]) -> Mar
 
 pub(super) async fn decide(State(shared): State<Arc<Shared>>, sent: Sent) -> Response {
     let fields = sent.fields;
-    // Only to a page of dead letters, whatever was sent.
-    let back = fields.text("back").filter(|back| back.starts_with(PATH)).unwrap_or(PATH).to_owned();
+    let back = fields.back(PATH);
     let service = Arc::clone(&shared);
     let outcome = blocking(move || decided(&service, &fields)).await;
     shared.notices.lead(&back, outcome)
