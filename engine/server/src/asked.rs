@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 
 use engine_abi::{Error, Result};
 use engine_runtime::RunReport;
-use engine_state::{DeadLetter, RunFilter, Wanted};
+use engine_state::{DeadLetter, Wanted};
 use serde_json::Value;
 
 use crate::pipelines::texts;
@@ -208,10 +208,5 @@ impl Service {
     /// Whether a pipeline is at work.
     pub fn is_active(&self, pipeline: &str) -> bool {
         self.inner().pipelines.get(pipeline).is_some_and(|it| it.active.is_some())
-    }
-
-    /// The latest runs of a pipeline, or of all.
-    pub fn runs(&self, pipeline: Option<String>, limit: usize) -> Result<Vec<engine_state::Run>> {
-        self.state.runs(&RunFilter { pipeline, limit })
     }
 }

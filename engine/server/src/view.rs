@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use engine_abi::Result;
 use engine_runtime::{Assembly, Figures, SinkFigures};
-use engine_state::Outcome;
+use engine_state::{Outcome, Run, RunFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -212,18 +212,26 @@ pub struct RunView {
     pub started: DateTime<Utc>,
     /// When it ended.
     pub ended: Option<DateTime<Utc>>,
-    /// `succeeded`, `failed` or `stopped`; none while it runs.
+    /// How it stands: `running`; `interrupted`, where it has never ended and nobody works on it; else its outcome.
+    #[schema(example = "succeeded")]
+    pub status: &'static str,
+    /// `succeeded`, `failed` or `stopped`; none where it has not ended.
     pub outcome: Option<String>,
     /// What it reported: figures, errors, notes.
     pub report: Option<Value>,
 }
 
-impl From<engine_state::Run> for RunView {
-    fn from(run: engine_state::Run) -> Self {
-        let engine_state::Run { id, pipeline, trigger, slot, params: _, reference, started, ended, outcome, report } =
-            run;
+impl RunView {
+    /// `at_work`: somebody works on it, unless it has ended.
+    fn of(run: Run, at_work: bool) -> Self {
+        let Run { id, pipeline, trigger, slot, params: _, reference, started, ended, outcome, report } = run;
+        let status = match outcome {
+            Some(outcome) => outcome.as_str(),
+            None if at_work => "running",
+            None => "interrupted",
+        };
         let outcome = outcome.map(|outcome| outcome.as_str().to_owned());
-        Self { id, pipeline, trigger, slot, reference, started, ended, outcome, report }
+        Self { id, pipeline, trigger, slot, reference, started, ended, status, outcome, report }
     }
 }
 
@@ -317,9 +325,31 @@ impl Service {
         (self.inner().at_work, self.options.most_runs)
     }
 
+    /// The latest runs of a pipeline, or of all.
+    pub fn runs(&self, pipeline: Option<String>, limit: usize) -> Result<Vec<RunView>> {
+        let runs = self.state.runs(&RunFilter { pipeline, limit })?;
+        runs.into_iter().map(|run| self.seen(run)).collect()
+    }
+
     /// One run.
     pub fn run_of(&self, id: &str) -> Result<Option<RunView>> {
-        Ok(self.state.run(id)?.map(RunView::from))
+        self.state.run(id)?.map(|run| self.seen(run)).transpose()
+    }
+
+    fn seen(&self, run: Run) -> Result<RunView> {
+        if run.ended.is_some() || self.works_on(&run) {
+            return Ok(RunView::of(run, true));
+        }
+        // Meanwhile it may have ended: that is stored before it is at work no longer.
+        let run = self.state.run(&run.id)?.unwrap_or(run);
+        Ok(RunView::of(run, false))
+    }
+
+    fn works_on(&self, run: &Run) -> bool {
+        let inner = self.inner();
+        let active = inner.pipelines.get(&run.pipeline).and_then(|it| it.active.as_ref());
+        // What replays, resends or receives has no id of its own here; a pipeline does one thing at a time.
+        active.is_some_and(|active| active.run.is_empty() || active.run == run.id)
     }
 }
 
@@ -352,7 +382,7 @@ fn view(name: &str, pipeline: &Pipeline, inner: &Inner) -> PipelineView {
         alarms: alarms(pipeline),
         next_run: pipeline.next.filter(|_| !pipeline.paused),
         run: pipeline.active.as_ref().map(LiveView::from),
-        last_run: pipeline.last.clone().map(RunView::from),
+        last_run: pipeline.last.clone().map(|run| RunView::of(run, false)),
         runs: pipeline.tally.into(),
         stages: assembly.map(stages).unwrap_or_default(),
         params: assembly.map(params).unwrap_or_default(),

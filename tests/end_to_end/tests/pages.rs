@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use engine_end_to_end_tests::{Engine, Place, until, until_some};
+use engine_state::State;
 
 /// What an address answers.
 struct Page {
@@ -179,6 +180,25 @@ fn a_form_is_taken_only_from_ones_own_page() {
             let own = format!("{page}?notice=");
             assert!(led.header("location").is_some_and(|to| to.starts_with(&own)), "{}", led.head);
         }
+    }
+}
+
+#[test]
+fn a_run_that_nobody_works_on_is_not_taken_for_one_at_work() {
+    let place = place();
+    // An engine has died in it, and no file is left that another run could be of.
+    let state = State::open(&place.path("pipelines/.engine")).expect("a state can be made");
+    let run = state.begin_run("gone", "command", chrono::Utc::now()).expect("a run begins");
+    drop(state);
+    let (_engine, address) = serve(&place);
+    let browser = Browser::new(address);
+    for path in ["/ui/runs", &format!("/ui/runs/{run}")] {
+        let page = browser.get(path).body;
+        assert!(page.contains(">interrupted</span>") && !page.contains(">running</span>"), "{path}: {page}");
+    }
+    for path in ["/api/runs", &format!("/api/runs/{run}")] {
+        let told = browser.get(path).body;
+        assert!(told.contains("\"status\":\"interrupted\",\"outcome\":null"), "{path}: {told}");
     }
 }
 

@@ -31,7 +31,6 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
         let mut waiting = waiting_letters(&shared)?;
         let line = |pipeline: PipelineView| {
             let runs = shared.service.runs(Some(pipeline.name.clone()), picture::SHOWN)?;
-            let runs = runs.into_iter().map(RunView::from).collect();
             let waiting_letters = waiting.remove(&pipeline.name).unwrap_or_default();
             Ok(Line { pipeline, runs, waiting_letters })
         };

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn run(read: u64, outcome: &str) -> RunView {
+    fn run(read: u64, outcome: &'static str) -> RunView {
         RunView {
             id: "1".into(),
             pipeline: "p".into(),
@@ -103,6 +103,7 @@ mod tests {
             reference: None,
             started: "2026-03-01T07:00:00Z".parse().unwrap(),
             ended: "2026-03-01T07:00:05Z".parse().ok(),
+            status: outcome,
             outcome: Some(outcome.into()),
             report: Some(json!({"read": read, "sinks": []})),
         }

@@ -40,7 +40,7 @@ fn look_up(shared: &Shared, name: &str) -> Result<Seen, Problem> {
     let counts = shared.service.state.dead_letter_counts(Some(name))?;
     let waiting = counts.iter().filter(|counted| counted.status == DeadLetterStatus::Final);
     let waiting_letters = waiting.map(|counted| counted.count).sum();
-    Ok(Seen { pipeline, runs: runs.into_iter().map(RunView::from).collect(), waiting_letters })
+    Ok(Seen { pipeline, runs, waiting_letters })
 }
 
 fn missing(name: &str) -> String {

@@ -41,7 +41,7 @@ fn look_up(shared: &Shared, id: &str) -> Result<Seen, Problem> {
     let zone = pipeline.as_ref().map_or(Tz::UTC, |pipeline| pipeline.zone());
     // What replays, resends, or receives has no id of its own in the service; a pipeline does one thing at a time.
     let live = pipeline.and_then(|pipeline| pipeline.run);
-    let live = live.filter(|live| run.ended.is_none() && (live.id == id || live.id.is_empty()));
+    let live = live.filter(|live| run.status == "running" && (live.id == id || live.id.is_empty()));
     let progress = progress::of_run(shared, &run, live.is_some())?;
     Ok(Seen { run, live, progress, zone })
 }
@@ -83,19 +83,16 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, Named(id): Named<Str
         }
     };
     let page = Page::new("Run", "/ui/runs");
-    let page = if live.is_some() { Page { reload: true, ..page.refreshed(REFRESH) } } else { page };
+    let page = if run.status == "running" { Page { reload: true, ..page.refreshed(REFRESH) } } else { page };
     Ok(page.show(&guest, &content))
 }
 
 fn status(seen: &Seen) -> Markup {
-    let Seen { run, live, .. } = seen;
+    let run = &seen.run;
     html! {
         p {
-            @match (&run.outcome, live) {
-                (Some(outcome), _) => (badge(outcome)),
-                (None, Some(_)) => (badge("running")),
-                (None, None) => { (badge("interrupted")) " It was begun and never ended; the next run takes up what it left." }
-            }
+            (badge(run.status))
+            @if run.status == "interrupted" { " It was begun and never ended; the next run takes up what it left." }
             " " (pipeline_link(&run.pipeline))
         }
     }

@@ -23,11 +23,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
     let pipeline = guest.query.owned("pipeline");
     let limit = guest.query.number("limit").filter(|limit| LIMITS.contains(limit)).unwrap_or(LIMITS[0]);
     let of = pipeline.clone();
-    let (zones, runs) = blocking(move || {
-        let runs: Vec<RunView> = shared.service.runs(of, limit)?.into_iter().map(RunView::from).collect();
-        Ok((Zones::of(&shared), runs))
-    })
-    .await?;
+    let (zones, runs) = blocking(move || Ok((Zones::of(&shared), shared.service.runs(of, limit)?))).await?;
     let content = html! {
         form.filter method="get" action="/ui/runs" {
             (pipeline_choice(&zones.names(), pipeline.as_deref()))
@@ -80,7 +76,7 @@ fn row(run: &RunView, zone: Tz, with_pipeline: bool) -> Markup {
         tr {
             th scope="row" { (run_link(&run.id)) }
             @if with_pipeline { td data-label="Pipeline" { (pipeline_link(&run.pipeline)) } }
-            td data-label="Outcome" { (badge(run.outcome.as_deref().unwrap_or("running"))) }
+            td data-label="Outcome" { (badge(run.status)) }
             td data-label="Began" { (time(run.started, zone)) }
             td.number data-label="Took" { @if let Some(ended) = run.ended { (between(run.started, ended)) } @else { "–" } }
             td data-label="Trigger" { (run.trigger) }

@@ -30,11 +30,7 @@ pub(crate) struct RunsQuery {
 #[utoipa::path(get, path = "/api/runs", tag = "runs", params(RunsQuery), responses((status = OK, body = Vec<RunView>), (status = BAD_REQUEST, body = Problem)))]
 pub(crate) async fn runs(State(shared): State<Arc<Shared>>, Asked(query): Asked<RunsQuery>) -> Answer<Vec<RunView>> {
     let limit = checked(query.limit)?;
-    blocking(move || {
-        let runs = shared.service.runs(query.pipeline, limit)?;
-        Ok(Json(runs.into_iter().map(RunView::from).collect()))
-    })
-    .await
+    blocking(move || Ok(Json(shared.service.runs(query.pipeline, limit)?))).await
 }
 
 /// One run.
