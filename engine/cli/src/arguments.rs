@@ -136,8 +136,8 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Pipeline files, or folders of which every pipeline file counts; changes are noticed
-    #[arg(required_unless_present = "catalogue", value_name = "PATH")]
+    /// Pipeline files, or folders of which every pipeline file counts; changes are noticed. None only with a catalogue
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Also run the reports of a database: mysql://USER:PASSWORD@HOST/DATABASE, or `${env:NAME}` or `${file:PATH}`
     #[arg(long, value_name = "URL")]

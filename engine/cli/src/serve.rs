@@ -19,6 +19,11 @@ use crate::project::Around;
 use crate::{connections, console, logging, places, remote, run, telemetry};
 
 pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
+    if command.paths.is_empty() && command.catalogue.is_none() {
+        return Err(Error::config("nothing is named that the service could run")
+            .hint("name a folder of pipeline files, such as pipelines/, or a database of reports with --catalogue")
+            .into());
+    }
     for path in &command.paths {
         if !path.exists() {
             return Err(Error::config(format!("there is no file or folder {}", path.display()))

@@ -133,6 +133,13 @@ fn runs_and_state_are_listed_set_and_reset() {
 }
 
 #[test]
+fn a_service_of_nothing_is_told_what_it_could_be_of() {
+    let place = Place::new();
+    place.engine(&["serve"]).with_code(2).says(&["nothing is named", "pipelines/", "--catalogue"]);
+    assert!(!place.state().exists());
+}
+
+#[test]
 fn connections_are_listed_and_tried_out() {
     let mut place = Place::new();
     place.write("connections.yaml", "nowhere: { use: postgres, with: { url: \"${env:NOWHERE}\" } }\n");
