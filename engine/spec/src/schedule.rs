@@ -22,6 +22,8 @@ use crate::wall_clock::WallClock;
 const LEAST_EVERY: Duration = Duration::from_secs(1);
 /// Beyond, the times would no longer be those of a machine that starts anew now and then.
 const MOST_EVERY: Duration = Duration::from_secs(366 * 86_400);
+/// So many times of an expression tell how close they are to one another.
+const LOOKED_AT: usize = 1_000;
 
 /// When a pipeline runs by itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,10 +186,7 @@ impl Schedule {
 
     /// A run that could begin after the next slot would make slots and runs part ways.
     fn check_jitter(&self, reader: &mut Reader<'_>, entry: &Entry) {
-        let first = self.next_after(DateTime::UNIX_EPOCH);
-        let second = first.and_then(|first| self.next_after(first));
-        let (Some(first), Some(second)) = (first, second) else { return };
-        let apart = (second - first).to_std().unwrap_or_default();
+        let Some(apart) = self.times.least_apart() else { return };
         if self.jitter >= apart {
             let message = format!("a jitter of {} reaches the next time", format_duration(self.jitter));
             let found = Diagnostic::error("out-of-range", message).at(&entry.value.span);
@@ -197,6 +196,18 @@ impl Schedule {
 }
 
 impl Times {
+    /// The least time from one to the next, on a clock that is never set.
+    fn least_apart(&self) -> Option<Duration> {
+        let times = match self {
+            Self::Cron(times) => times,
+            Self::Every(every) => return Some(*every),
+        };
+        let next = |time: DateTime<Utc>| times.next_after(time, Tz::UTC);
+        let slots = std::iter::successors(next(DateTime::UNIX_EPOCH), |slot| next(*slot)).take(LOOKED_AT);
+        let slots: Vec<_> = slots.collect();
+        slots.windows(2).filter_map(|pair| (pair[1] - pair[0]).to_std().ok()).min()
+    }
+
     fn read(reader: &mut Reader<'_>, fields: &Fields<'_>, whole: &Entry) -> Option<Self> {
         let (cron, every) = (fields.get("cron"), fields.get("every"));
         match (cron, every) {
