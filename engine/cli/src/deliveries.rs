@@ -34,8 +34,8 @@ fn list(global: &Global, of: &DeliveriesOf, unsettled: bool, limit: usize) -> cr
     if let Some(pipeline) = &of.pipeline {
         places::known_pipeline(&state, pipeline)?;
     }
-    let filter =
-        DeliveryFilter { pipeline: of.pipeline.clone(), sink: of.sink.clone(), window: None, unsettled, limit };
+    let (pipeline, sink) = (of.pipeline.clone(), of.sink.clone());
+    let filter = DeliveryFilter { pipeline, sink, unsettled, limit, ..DeliveryFilter::default() };
     let records = state.deliveries(&filter)?;
     if global.json {
         for record in &records {
@@ -109,8 +109,8 @@ fn show(global: &Global, pipeline: &str, window: u64, sink: Option<&str>) -> cra
         pipeline: Some(pipeline.to_owned()),
         sink: sink.map(str::to_owned),
         window: Some(window),
-        unsettled: false,
         limit: usize::MAX >> 1,
+        ..DeliveryFilter::default()
     };
     let records = state.deliveries(&filter)?;
     if records.is_empty() {

@@ -89,6 +89,9 @@ pub struct DeliveryFilter {
     pub window: Option<u64>,
     /// Only those that are not settled.
     pub unsettled: bool,
+    /// Only those that are listed after this one: the last one of the page before. None are, once its window is kept no
+    /// longer.
+    pub after: Option<Delivery>,
     /// The most of them.
     pub limit: usize,
 }
@@ -173,10 +176,14 @@ impl State {
             let mut statement = transaction.prepare_cached(
                 "SELECT deliveries.pipeline, deliveries.sink, deliveries.window, deliveries.split \
                  FROM deliveries JOIN windows ON windows.pipeline = deliveries.pipeline AND windows.id = window \
+                 LEFT JOIN windows AS reached ON reached.pipeline = ?6 AND reached.id = ?7 \
                  WHERE (?1 IS NULL OR deliveries.pipeline = ?1) AND (?2 IS NULL OR sink = ?2) \
                  AND (?3 IS NULL OR window = ?3) AND (NOT ?4 OR receipt IS NULL) \
-                 ORDER BY windows.created DESC, deliveries.pipeline, sink, split LIMIT ?5",
+                 AND (?6 IS NULL OR windows.created < reached.created OR (windows.created = reached.created \
+                 AND (deliveries.pipeline, -window, sink, split) > (?6, -?7, ?8, ?9))) \
+                 ORDER BY windows.created DESC, deliveries.pipeline, window DESC, sink, split LIMIT ?5",
             )?;
+            let after = filter.after.as_ref();
             let found = statement
                 .query_map(
                     params![
@@ -184,7 +191,11 @@ impl State {
                         filter.sink,
                         filter.window.map(int),
                         filter.unsettled,
-                        int(filter.limit as u64)
+                        int(filter.limit as u64),
+                        after.map(|after| &after.pipeline),
+                        after.map(|after| int(after.window)),
+                        after.map(|after| &after.sink),
+                        after.map(|after| &after.split)
                     ],
                     |row| {
                         Ok(Delivery {

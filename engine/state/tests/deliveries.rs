@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use engine_abi::message::Sealed;
 use engine_abi::{ErrorKind, Unit};
-use engine_state::{Delivery, RUN_SPLIT, State};
+use engine_state::{Delivery, DeliveryFilter, NewWindow, RUN_SPLIT, State};
 use serde_json::json;
 
 const TABLE: (&str, Unit) = ("postgres", Unit::Split);
@@ -179,6 +179,37 @@ fn answers_to_pieces_are_kept_in_their_order_until_the_delivery_is_settled() {
     assert_eq!(state.answered("p", 1, "another").unwrap(), 0, "what another sink has got is no progress of this one");
     state.reset("p").unwrap();
     assert!(state.answers(&second).unwrap().is_empty());
+}
+
+#[test]
+fn deliveries_are_listed_page_by_page() {
+    let (_folder, state) = open();
+    for (lower, pipeline) in [(0, "p"), (0, "q"), (1, "q"), (1, "p"), (2, "p")] {
+        let new = NewWindow { pipeline: pipeline.into(), ..new_window(lower, &["0000", "0001"], &[TABLE, FILE]) };
+        let window = state.create_window(&new).unwrap().id;
+        for (sink, split) in [("postgres", "0000"), ("postgres", "0001"), ("csv", RUN_SPLIT)] {
+            state.attempt(&Delivery { pipeline: pipeline.into(), ..delivery(sink, window, split) }).unwrap();
+        }
+    }
+    let list = |after: Option<&Delivery>, unsettled, limit| -> Vec<Delivery> {
+        let filter = DeliveryFilter { after: after.cloned(), unsettled, limit, ..DeliveryFilter::default() };
+        state.deliveries(&filter).unwrap().into_iter().map(|record| record.delivery).collect()
+    };
+    let all = list(None, false, 100);
+    assert_eq!((all.len(), &all[0], &all[14]), (15, &delivery("csv", 3, RUN_SPLIT), &delivery("postgres", 1, "0001")));
+    for size in [1, 4, 15] {
+        let mut paged = Vec::new();
+        while paged.len() < all.len() {
+            let page = list(paged.last(), false, size);
+            assert!(!page.is_empty() && page.len() <= size);
+            paged.extend(page);
+        }
+        assert_eq!(paged, all, "{size} a page");
+    }
+    assert!(list(all.last(), false, 1).is_empty());
+    // What arrives meanwhile hides none of those that follow.
+    settle(&state, "csv", 3, RUN_SPLIT);
+    assert_eq!(list(Some(&all[0]), true, 100), all[1..]);
 }
 
 #[test]

@@ -84,6 +84,13 @@ fn pipelines_run_on_their_schedule_and_the_service_tells_of_it_in_the_promised_s
     assert_eq!(web.get("/status?pipeline=nothing").with(404)["error"], "not_found");
     assert_eq!(web.get("/logs?lines=0").with(400)["status"], "error");
 
+    let deliveries = |more: &str| web.get(&format!("/api/deliveries?pipeline=often{more}")).with(200);
+    let newest = deliveries("&limit=2");
+    let first = &newest[0];
+    let after = format!("&limit=1&after=often/{}/file/{}", first["window"], first["split"].as_str().unwrap());
+    assert_eq!(deliveries(&after)[0]["window"], newest[1]["window"]);
+    assert_eq!(web.get("/api/deliveries?after=often").with(400)["error"], "bad_request");
+
     let triggered = web.post("/trigger?pipeline=asked", "").with(200);
     assert_eq!((keys(&triggered), &triggered["status"]), (vec!["status", "message"], &json!("triggered")));
     until("the run that was asked for has ended", || {

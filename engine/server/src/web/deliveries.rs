@@ -9,11 +9,11 @@ use maud::{Markup, html};
 
 use super::fields::{Guest, Sent};
 use super::page::{Page, Shown};
-use super::parts::{Zones, address, badge, key, number, pipeline_choice, pipeline_link, shortened, size, time};
+use super::parts::{Zones, address, badge, key, number, paging, pipeline_choice, pipeline_link, shortened, size, time};
 use super::runs::limit_choice;
 use crate::http::Shared;
 use crate::http::answer::{Problem, blocking};
-use crate::http::api::deliveries::{DeliveryView, Resend, begin_resend, delivery};
+use crate::http::api::deliveries::{DeliveryView, Resend, begin_resend, delivery, delivery_named};
 use crate::http::guard::Visitor;
 
 const PATH: &str = "/ui/deliveries";
@@ -30,17 +30,26 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
         sink: query.owned("sink"),
         window: query.number("window"),
         unsettled: query.has("unsettled"),
-        limit,
+        after: query.text("after").and_then(delivery_named),
+        // One more than is shown tells whether there are more.
+        limit: limit + 1,
     };
     let of = filter.clone();
-    let (deliveries, zones) = blocking(move || {
-        let records = shared.service.state.deliveries(&of)?.into_iter();
-        let deliveries = records.map(|record| delivery(&shared, record)).collect::<Result<Vec<_>, _>>()?;
-        Ok((deliveries, Zones::of(&shared)))
+    let (deliveries, more, zones) = blocking(move || {
+        let records = shared.service.state.deliveries(&of)?;
+        let more = records.len() > limit;
+        let shown = records.into_iter().take(limit).map(|record| delivery(&shared, record));
+        Ok((shown.collect::<Result<Vec<_>, _>>()?, more, Zones::of(&shared)))
     })
     .await?;
-    let back: Vec<_> = FIELDS.iter().map(|name| (*name, query.owned(name))).collect();
-    let back = address(PATH, &back);
+    let path = |after: Option<String>| {
+        let mut fields: Vec<_> = FIELDS.iter().map(|name| (*name, query.owned(name))).collect();
+        fields.push(("after", after));
+        address(PATH, &fields)
+    };
+    let back = path(query.owned("after"));
+    let first = filter.after.as_ref().map(|_| path(None));
+    let next = deliveries.last().filter(|_| more).map(|last| path(Some(last.name())));
     let content = html! {
         form.filter method="get" action=(PATH) {
             (pipeline_choice(&zones.names(), filter.pipeline.as_deref()))
@@ -67,6 +76,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
                 tbody { @for delivery in &deliveries { (row(delivery, &zones, &guest.visitor, &back)) } }
             }
         }
+        (paging(first.as_deref(), next.as_deref()))
     };
     Ok(Page::new("Deliveries", PATH).show(&guest, &content))
 }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::fields::{Fields, Guest, Sent};
 use super::page::{Page, Shown};
-use super::parts::{Zones, address, badge, key, pipeline_choice, pipeline_link, run_link, shortened, time};
+use super::parts::{Zones, address, badge, key, paging, pipeline_choice, pipeline_link, run_link, shortened, time};
 use crate::http::Shared;
 use crate::http::answer::{Named, Problem, blocking};
 use crate::http::api::letters::{DeadLetterView, Letters, begin_replay, give_up, letter_of};
@@ -79,6 +79,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
     .await?;
     let shown = letters.get(..PAGE).unwrap_or(&letters);
     let next = shown.last().filter(|_| letters.len() > PAGE).map(|last| wanted.path(Some(last.id)));
+    let first = wanted.after.map(|_| wanted.path(None));
     let can_decide = guest.visitor.operates() && wanted.status == DeadLetterStatus::Final && !shown.is_empty();
     let content = html! {
         (filter(&wanted, &zones))
@@ -101,12 +102,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
         } @else {
             (table(shown, &zones, false))
         }
-        @if wanted.after.is_some() || next.is_some() {
-            nav.paging aria-label="Parts of the list" {
-                @if wanted.after.is_some() { a href=(wanted.path(None)) { "From the first one on" } }
-                @if let Some(next) = &next { a rel="next" href=(next) { "The next ones" } }
-            }
-        }
+        (paging(first.as_deref(), next.as_deref()))
     };
     Ok(Page::new("Dead letters", PATH).show(&guest, &content))
 }

@@ -135,6 +135,18 @@ pub(super) fn wide(label: &str, content: &Markup) -> Markup {
     html! { div.wide role="region" aria-label=(label) tabindex="0" { (content) } }
 }
 
+/// The ways to other parts of a list: to its first one, where this is another, and to the next one.
+pub(super) fn paging(first: Option<&str>, next: Option<&str>) -> Markup {
+    html! {
+        @if first.is_some() || next.is_some() {
+            nav.paging aria-label="Parts of the list" {
+                @if let Some(first) = first { a href=(first) { "From the first one on" } }
+                @if let Some(next) = next { a rel="next" href=(next) { "The next ones" } }
+            }
+        }
+    }
+}
+
 /// The choice of a pipeline in a form that filters.
 pub(super) fn pipeline_choice(names: &[String], chosen: Option<&str>) -> Markup {
     html! {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use engine_runtime::Kept;
-use engine_state::{DeliveryFilter, DeliveryRecord};
+use engine_state::{Delivery, DeliveryFilter, DeliveryRecord};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -29,6 +29,8 @@ pub(crate) struct DeliveriesQuery {
     /// Only those that have not arrived.
     #[serde(default)]
     unsettled: bool,
+    /// Only those that are listed after this one, `PIPELINE/WINDOW/SINK/SPLIT`: the last one of the page before.
+    after: Option<String>,
     /// How many, of the newest windows first.
     #[param(minimum = 1, maximum = 1000)]
     #[serde(default = "twenty")]
@@ -67,6 +69,22 @@ pub(crate) struct DeliveryView {
     pub(crate) kept: bool,
 }
 
+impl DeliveryView {
+    /// What [`delivery_named`] finds it by.
+    pub(crate) fn name(&self) -> String {
+        let Self { pipeline, window, sink, split, .. } = self;
+        format!("{pipeline}/{window}/{sink}/{split}")
+    }
+}
+
+/// The delivery that is meant by `PIPELINE/WINDOW/SINK/SPLIT`.
+pub(crate) fn delivery_named(name: &str) -> Option<Delivery> {
+    let mut parts = name.splitn(4, '/');
+    let (pipeline, window) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+    let (sink, split) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+    Some(Delivery { pipeline, sink, window, split })
+}
+
 pub(crate) fn delivery(shared: &Shared, record: DeliveryRecord) -> Result<DeliveryView, Problem> {
     let kept = Kept::of(&shared.folder, &record.delivery)?.is_some();
     let status = record.status();
@@ -96,9 +114,14 @@ pub(crate) async fn deliveries(
     Asked(query): Asked<DeliveriesQuery>,
 ) -> Answer<Vec<DeliveryView>> {
     let limit = checked(query.limit)?;
+    let after = query.after.as_deref().map(|name| {
+        delivery_named(name)
+            .ok_or_else(|| Problem::bad_request("`after` is the PIPELINE/WINDOW/SINK/SPLIT of a delivery"))
+    });
+    let after = after.transpose()?;
     blocking(move || {
         let DeliveriesQuery { pipeline, sink, window, unsettled, .. } = query;
-        let filter = DeliveryFilter { pipeline, sink, window, unsettled, limit };
+        let filter = DeliveryFilter { pipeline, sink, window, unsettled, after, limit };
         let records = shared.service.state.deliveries(&filter)?;
         Ok(Json(records.into_iter().map(|record| delivery(&shared, record)).collect::<Result<_, _>>()?))
     })
