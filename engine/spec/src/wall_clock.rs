@@ -15,6 +15,7 @@ use croner::parser::{CronParser, Year};
 
 /// Clocks are set by no more than this: some islands have left out a whole day.
 const REACH: TimeDelta = TimeDelta::hours(26);
+const SECOND: TimeDelta = TimeDelta::seconds(1);
 /// The width of a gap is looked for in steps of this, which every change of clocks is a multiple of since 1972.
 const STEP: TimeDelta = TimeDelta::minutes(1);
 
@@ -71,17 +72,21 @@ impl WallClock {
 
     /// The first slot after an instant. `None`: there is none any more.
     pub fn next_after(&self, time: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
-        let local = time.with_timezone(&zone).naive_local();
-        let mut from = local;
-        if !is_steady(time, zone) {
-            if let Some(found) = self.slots_around(local, zone).into_iter().find(|slot| *slot > time) {
+        let mut from = wall(time, zone);
+        let mut earliest = time + TimeDelta::nanoseconds(1);
+        if !self.every_hour {
+            from = from.max(shown_twice_until(time, zone));
+        } else if let Some(change) = change_within(time, time + REACH, zone) {
+            // What is shown before clocks are set, then what they show from there on, were it for the second time.
+            let found = self.named_after(from)?.and_utc() - offset(time, zone);
+            if found < change {
                 return Some(found);
             }
-            from = local + REACH;
+            (from, earliest) = (wall(change, zone) - SECOND, change);
         }
         loop {
             from = self.named_after(from)?;
-            if let Some(found) = self.slots_of(from, zone).into_iter().find(|slot| *slot > time) {
+            if let Some(found) = self.slots_of(from, zone).into_iter().find(|slot| *slot >= earliest) {
                 return Some(found);
             }
         }
@@ -89,36 +94,25 @@ impl WallClock {
 
     /// The last slot that is no later than an instant.
     pub fn last_until(&self, time: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
-        let local = time.with_timezone(&zone).naive_local();
-        let mut until = local;
-        if !is_steady(time, zone) {
-            if let Some(found) = self.slots_around(local, zone).into_iter().rev().find(|slot| *slot <= time) {
+        let mut until = wall(time, zone);
+        let mut latest = time;
+        if !self.every_hour {
+            until = until.max(shown_twice_until(time, zone));
+        } else if let Some(change) = change_within(time - REACH, time, zone) {
+            let found = self.named_until(until)?.and_utc() - offset(time, zone);
+            if found >= change {
                 return Some(found);
             }
-            until = local - REACH;
+            latest = change - SECOND;
+            until = wall(latest, zone);
         }
         loop {
             let named = self.named_until(until)?;
-            if let Some(found) = self.slots_of(named, zone).into_iter().rev().find(|slot| *slot <= time) {
+            if let Some(found) = self.slots_of(named, zone).into_iter().rev().find(|slot| *slot <= latest) {
                 return Some(found);
             }
-            until = named - TimeDelta::seconds(1);
+            until = named - SECOND;
         }
-    }
-
-    /// The slots within a day of a local time, in order.
-    fn slots_around(&self, local: NaiveDateTime, zone: Tz) -> Vec<DateTime<Utc>> {
-        let mut slots = Vec::new();
-        let mut from = local - REACH;
-        while let Some(named) = self.named_after(from)
-            && named <= local + REACH
-        {
-            slots.extend(self.slots_of(named, zone));
-            from = named;
-        }
-        slots.sort_unstable();
-        slots.dedup();
-        slots
     }
 
     /// The slots of a time that the expression names.
@@ -145,12 +139,40 @@ impl WallClock {
     }
 }
 
-/// Whether no clock of a zone is set near an instant.
-fn is_steady(time: DateTime<Utc>, zone: Tz) -> bool {
-    let offset = |time: DateTime<Utc>| zone.offset_from_utc_datetime(&time.naive_utc()).fix();
-    let here = offset(time);
-    // Twice as far, so that all times around it are of one offset too.
-    offset(time - REACH * 2) == here && offset(time + REACH * 2) == here
+/// What clocks show at an instant.
+fn wall(time: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+    time.with_timezone(&zone).naive_local()
+}
+
+/// How far clocks are ahead of UTC at an instant.
+fn offset(time: DateTime<Utc>, zone: Tz) -> TimeDelta {
+    TimeDelta::seconds(zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc().into())
+}
+
+/// When clocks are set, after one instant and up to another one, no further apart than [`REACH`].
+fn change_within(after: DateTime<Utc>, until: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    let before = offset(after, zone);
+    if offset(until, zone) == before {
+        return None;
+    }
+    // In whole seconds: the first at which it is so.
+    let mut second = after.timestamp();
+    let mut last = until.timestamp();
+    while last - second > 1 {
+        let middle = second + (last - second) / 2;
+        let is_before = DateTime::from_timestamp(middle, 0).is_some_and(|at| offset(at, zone) == before);
+        if is_before { second = middle } else { last = middle }
+    }
+    DateTime::from_timestamp(last, 0)
+}
+
+/// The last second that clocks have shown for the first time, where they show at an instant what they have shown
+/// before; else one that has passed.
+fn shown_twice_until(time: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+    match change_within(time - REACH, time, zone) {
+        Some(change) => wall(change - SECOND, zone),
+        None => NaiveDateTime::MIN,
+    }
 }
 
 /// The moment at which clocks are set past a local time.

@@ -91,6 +91,27 @@ fn where_every_hour_is_meant_slots_follow_the_time_that_passes() {
 }
 
 #[test]
+fn a_day_that_an_island_has_left_out_has_its_slots_where_clocks_were_set() {
+    let apia = chrono_tz::Pacific::Apia;
+    let (from, to) = ("2011-12-29T00:00:00Z", "2012-01-01T09:00:00Z");
+    assert_eq!(
+        slots("0 7 * * *", apia, from, to),
+        ["12-29 07:00-1000", "12-31 00:00+1400", "12-31 07:00+1400", "01-01 07:00+1400"]
+    );
+    assert_eq!(
+        slots("0 */12 * * *", apia, from, to),
+        [
+            "12-29 00:00-1000",
+            "12-29 12:00-1000",
+            "12-31 00:00+1400",
+            "12-31 12:00+1400",
+            "01-01 00:00+1400",
+            "01-01 12:00+1400"
+        ]
+    );
+}
+
+#[test]
 fn a_zone_whose_clocks_are_never_set_has_a_slot_a_day() {
     let found = between(&schedule("30 2 * * *", KOLKATA), at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
     assert_eq!(found.len(), 365);
@@ -218,6 +239,14 @@ proptest! {
         }
         backwards.reverse();
         prop_assert_eq!(&backwards, &expected, "{} {} backwards", cron, zone);
+        // And from any other time, also while clocks show something for the second time.
+        if let (Some(first), Some(last)) = (expected.first(), expected.last()) {
+            for time in (0..).map(|step| *first + TimeDelta::seconds(step * 617)).take_while(|time| time < last) {
+                let next = expected.partition_point(|slot| *slot <= time);
+                prop_assert_eq!(schedule.next_after(time), Some(expected[next]), "{} {} after {}", cron, zone, time);
+                prop_assert_eq!(schedule.last_until(time), Some(expected[next - 1]), "{} {} until {}", cron, zone, time);
+            }
+        }
     }
 
     #[test]
