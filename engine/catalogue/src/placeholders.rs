@@ -7,8 +7,8 @@ use crate::query::Quoting;
 pub(crate) enum Piece<'a> {
     /// Words and signs.
     Code(&'a str),
-    /// A text, with its quotes and without them.
-    Text { whole: &'a str, inner: &'a str },
+    /// A text, with its quotes and without them; `escapes`: a backslash says something of what follows it.
+    Text { whole: &'a str, inner: &'a str, escapes: bool },
     /// A name in quotes.
     Name(&'a str),
     /// A comment.
@@ -33,11 +33,12 @@ pub(crate) fn pieces(sql: &str, quoting: Quoting) -> Result<Vec<Piece<'_>>, Stri
             b'\'' => {
                 let escapes = quoting.backslashes || (quoting.postgres && escape_string(bytes, at));
                 let end = quoted(rest, b'\'', escapes).ok_or("a text in quotes does not end")?;
-                Some((Piece::Text { whole: &rest[..end], inner: &rest[1..end - 1] }, end))
+                Some((Piece::Text { whole: &rest[..end], inner: &rest[1..end - 1], escapes }, end))
             }
             b'"' => {
                 let end = quoted(rest, b'"', quoting.backslashes).ok_or("what begins with `\"` does not end")?;
-                let text = Piece::Text { whole: &rest[..end], inner: &rest[1..end - 1] };
+                let (whole, inner, escapes) = (&rest[..end], &rest[1..end - 1], quoting.backslashes);
+                let text = Piece::Text { whole, inner, escapes };
                 Some((if quoting.double_is_text { text } else { Piece::Name(&rest[..end]) }, end))
             }
             b'`' if quoting.backticks => {
@@ -122,7 +123,7 @@ fn dollar_quoted(rest: &str) -> Result<Option<(Piece<'_>, usize)>, String> {
     let end = rest[mark.len()..].find(mark).ok_or("a text in dollars does not end")?;
     let length = end + 2 * mark.len();
     let inner = &rest[mark.len()..mark.len() + end];
-    Ok(Some((Piece::Text { whole: &rest[..length], inner }, length)))
+    Ok(Some((Piece::Text { whole: &rest[..length], inner, escapes: false }, length)))
 }
 
 fn is_word(byte: u8) -> bool {

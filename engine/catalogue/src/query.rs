@@ -75,7 +75,7 @@ pub(crate) fn translate(sql: &str, quoting: Quoting) -> Result<Query, String> {
                 context.pass_name();
                 query.sql.push_str(text);
             }
-            Piece::Text { whole, inner } if whole.contains("{{") => {
+            Piece::Text { whole, inner, escapes } if whole.contains("{{") => {
                 if let Some(word) = context.typed_before() {
                     let hint = format!("write CAST({inner} AS {})", word.to_lowercase());
                     return Err(format!("`{word} {whole}` takes no bound value; {hint}"));
@@ -84,7 +84,7 @@ pub(crate) fn translate(sql: &str, quoting: Quoting) -> Result<Query, String> {
                 if context.has_prefix() {
                     query.sql.pop();
                 }
-                let name = query.text(inner, quoting)?;
+                let name = query.text(inner, || unescaped(whole, inner, escapes, quoting))?;
                 query.sql.push_str(&format!(":{name}"));
                 context.pass_value();
             }
@@ -134,13 +134,13 @@ impl Query {
     }
 
     /// The name for a text with placeholders: that of the value, where it is nothing else.
-    fn text(&mut self, inner: &str, quoting: Quoting) -> Result<String, String> {
+    fn text(&mut self, inner: &str, meant: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
         let only = inner.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
         if let Some(name) = only.filter(|name| is_name(name)) {
             self.add(name);
             return Ok(name.to_owned());
         }
-        let meant = unescaped(inner, quoting);
+        let meant = meant()?;
         if let Some(at) = self.texts.iter().position(|(_, text)| *text == meant) {
             return Ok(self.texts[at].0.clone());
         }
@@ -150,28 +150,36 @@ impl Query {
     }
 }
 
-/// What a text means: two quotes are one, and what a backslash stands in front of is itself.
-fn unescaped(inner: &str, quoting: Quoting) -> String {
-    let doubled = inner.replace("''", "'");
-    if !quoting.backslashes {
-        return doubled;
-    }
+/// What a text means: two of its quotes are one, and a backslash says something of what follows it.
+fn unescaped(whole: &str, inner: &str, escapes: bool, quoting: Quoting) -> Result<String, String> {
+    let quote = whole.chars().next().filter(|first| *first != '$');
     let mut meant = String::new();
-    let mut letters = doubled.chars();
+    let mut letters = inner.chars().peekable();
     while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => match letters.next() {
-                Some('n') => meant.push('\n'),
-                Some('t') => meant.push('\t'),
-                // For LIKE these two keep their backslash.
-                Some(wild @ ('%' | '_')) => meant.extend(['\\', wild]),
-                Some(other) => meant.push(other),
-                None => {}
-            },
-            letter => meant.push(letter),
+        if Some(letter) == quote {
+            letters.next_if_eq(&letter);
+        }
+        if letter != '\\' || !escapes {
+            meant.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('n') => meant.push('\n'),
+            Some('t') => meant.push('\t'),
+            Some('r') => meant.push('\r'),
+            Some('b') => meant.push('\u{8}'),
+            // In MySQL these two keep their backslash, for LIKE.
+            Some(wild @ ('%' | '_')) if !quoting.postgres => meant.extend(['\\', wild]),
+            Some(other) if other.is_alphanumeric() => {
+                return Err(format!(
+                    "`\\{other}` in `{whole}` is not read beside a placeholder; write what it stands for"
+                ));
+            }
+            Some(other) => meant.push(other),
+            None => {}
         }
     }
-    meant
+    Ok(meant)
 }
 
 #[cfg(test)]
@@ -200,6 +208,22 @@ mod tests {
             translate("SELECT 1 WHERE a LIKE '%{{region}}%' OR b = '{{x}} o''clock'", Quoting::STANDARD).unwrap();
         assert_eq!(query.sql, "SELECT 1 WHERE a LIKE :text_1 OR b = :text_2");
         assert_eq!(query.texts, [("text_1".into(), "%{{region}}%".into()), ("text_2".into(), "{{x}} o'clock".into())]);
+    }
+
+    #[test]
+    fn a_text_around_a_placeholder_means_what_its_quotes_say() {
+        for (text, quoting, meant) in [
+            (r"E'it\'s\n{{a}} 50\%'", Quoting::POSTGRES, "it's\n{{a}} 50%"),
+            (r"'a\b {{a}}'", Quoting::POSTGRES, r"a\b {{a}}"),
+            ("$$it''s {{a}}$$", Quoting::POSTGRES, "it''s {{a}}"),
+            (r#""say ""{{a}}"" and ''""#, Quoting::MYSQL, "say \"{{a}}\" and ''"),
+            (r"'50\% of \'{{a}}\''", Quoting::MYSQL, r"50\% of '{{a}}'"),
+        ] {
+            let query = translate(&format!("SELECT {text}"), quoting).unwrap();
+            assert_eq!((query.sql.as_str(), query.texts[0].1.as_str()), ("SELECT :text_1", meant), "{text}");
+        }
+        let problem = translate(r"SELECT E'\x41{{a}}'", Quoting::POSTGRES).unwrap_err();
+        assert!(problem.contains("write what it stands for"), "{problem}");
     }
 
     #[test]

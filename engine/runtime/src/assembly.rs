@@ -451,6 +451,20 @@ impl Assembly {
     /// # Errors
     /// `Config`, where one has no value, or one that it cannot have.
     pub fn variables(&self, run: &str, started: DateTime<Utc>, range: TimeRange) -> Result<TemplateVariables> {
+        self.variables_with(&self.set, run, started, range)
+    }
+
+    /// The same, were these set.
+    ///
+    /// # Errors
+    /// Those of [`Assembly::variables`].
+    pub fn variables_with(
+        &self,
+        set: &BTreeMap<String, String>,
+        run: &str,
+        started: DateTime<Utc>,
+        range: TimeRange,
+    ) -> Result<TemplateVariables> {
         let mut variables = TemplateVariables {
             run_id: run.to_owned(),
             run_started: started.to_rfc3339(),
@@ -458,7 +472,7 @@ impl Assembly {
             window_id: 0,
             params: BTreeMap::new(),
         };
-        variables.params = self.params.values(&self.set, range, &variables)?;
+        variables.params = self.params.values(set, range, &variables)?;
         Ok(variables)
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::pipelines::texts;
 use crate::queue::{Task, Work};
-use crate::service::{MOST_WAITING, Refusal, Service};
+use crate::service::{LARGEST_PARAMS, MOST_WAITING, Refusal, Service};
 
 impl Service {
     /// Asks for a run of a pipeline. It begins when there is room. `reference`: what it is called by whoever asks.
@@ -74,10 +74,13 @@ impl Service {
                 let error = Error::config(format!("the parameter `{name}` is a list or an object"));
                 return Err(error.hint("give one value: a text, a number or a truth value").into());
             }
-            let mut assembly = (*ready.assembly).clone();
-            assembly.set = texts(&params);
-            let now = self.clock.now();
-            assembly.variables("trigger", now, assembly.range(None, None, now))?;
+            if params.to_string().len() > LARGEST_PARAMS {
+                let error =
+                    Error::config(format!("the parameters have more than {} KiB together", LARGEST_PARAMS >> 10));
+                return Err(error.hint("put what is large into a file or a table, and name that").into());
+            }
+            let (assembly, now) = (&ready.assembly, self.clock.now());
+            assembly.variables_with(&texts(&params), "trigger", now, assembly.range(None, None, now))?;
         }
         let (pipeline, trigger) = (pipeline.to_owned(), trigger.to_owned());
         let wanted = Wanted { pipeline, trigger, slot: None, params, reference };

@@ -25,6 +25,8 @@ pub(crate) const FIRST_FALL: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST_FALL: Duration = Duration::from_secs(60);
 /// The most runs of a pipeline that wait.
 pub const MOST_WAITING: usize = 1_000;
+/// The most bytes of parameters that a run is asked for with: they stand in the state, and in each of its windows.
+pub(crate) const LARGEST_PARAMS: usize = 64 << 10;
 
 /// Bounds of a service.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use engine_abi::{Error, ErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use crate::service::Refusal;
@@ -90,6 +91,21 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|_| Err(Error::internal("the answer could not be made; this is a bug of the engine").into()))
+}
+
+/// The same for what waits for others than the engine itself: a catalogue's database, a place that is tried out. Where
+/// too many of these wait already, the next ones do so without a thread, so that there are some left for all else.
+pub(crate) async fn waiting<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, Problem> + Send + 'static,
+) -> std::result::Result<T, Problem> {
+    static PLACES: Semaphore = Semaphore::const_new(super::WAITING_THREADS);
+    let place = PLACES.acquire().await;
+    blocking(move || {
+        // Until the work ends, also when nobody waits for the answer any longer.
+        let _place = place;
+        work()
+    })
+    .await
 }
 
 /// The query of an address, of which every part is known.

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 
 /// The most connections at a time; others wait until one of them ends.
@@ -28,6 +29,8 @@ const MOST_CONNECTIONS: usize = 1_024;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long the greeting of TLS may take.
 const GREETING_TIME: Duration = Duration::from_secs(10);
+/// How long nothing of an answer is read before its connection is ended.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// The most that the head of a request has.
 const LARGEST_HEAD: usize = 32 << 10;
 /// The most headers of a request.
@@ -99,10 +102,10 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<ServerConfig>, rout
         let (acceptor, router, ended) = (acceptor.clone(), router.clone(), ended.clone());
         connections.spawn(async move {
             match acceptor {
-                None => converse(stream, router, ended).await,
+                None => converse(stream, router, ended, ANSWER_TIME).await,
                 Some(acceptor) => {
                     if let Ok(Ok(stream)) = tokio::time::timeout(GREETING_TIME, acceptor.accept(stream)).await {
-                        converse(stream, router, ended).await;
+                        converse(stream, router, ended, ANSWER_TIME).await;
                     }
                 }
             }
@@ -120,14 +123,21 @@ async fn stopped(stop: &Stop) {
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, mut ended: watch::Receiver<bool>) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite,
+    router: Router,
+    mut ended: watch::Receiver<bool>,
+    answer_time: Duration,
+) {
     let service = tower_service(router);
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(answer_time));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -145,4 +155,26 @@ fn tower_service(
     Future: Send,
 > {
     TowerToHyperService::new(router)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_on_which_nobody_reads_the_answer_is_ended() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let router = Router::new().route("/", get(|| async { vec![b'a'; 1 << 20] }));
+            let (mut asks, answers) = tokio::io::duplex(1 << 10);
+            let (_ending, ended) = watch::channel(false);
+            asks.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            converse(answers, router, ended, Duration::from_millis(50)).await;
+            // Who asked still holds his end of it.
+            drop(asks);
+        });
+    }
 }

@@ -40,6 +40,8 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 /// Threads that answer, and those that look things up for them.
 const THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 32;
+/// Of these, the most that wait for others than the engine itself.
+const WAITING_THREADS: usize = 16;
 
 /// How the service is reached.
 pub struct Http {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Shared;
-use super::answer::{Answer, Named, Problem, Said, blocking};
+use super::answer::{Answer, Named, Problem, Said, waiting};
 use crate::reports::{Execution, ExecutionStatus, ReportEntry, Reports, Which, Wish};
 use crate::view::{QueuedView, Status};
 
@@ -81,7 +81,7 @@ pub(crate) async fn execute(
     Named(config_id): Named<i64>,
     Said(said): Said<Execute>,
 ) -> Answer<Envelope<Started>> {
-    blocking(move || {
+    waiting(move || {
         let wish = wish(said)?;
         let execution_id = reports(&shared)?.execute(&shared.service, Which::Config(config_id), wish)?;
         let started = Started { execution_id, config_id, status: ExecutionStatus::Running };
@@ -96,7 +96,7 @@ pub(crate) async fn execution(
     State(shared): State<Arc<Shared>>,
     Named(execution_id): Named<String>,
 ) -> Answer<Envelope<Execution>> {
-    blocking(move || {
+    waiting(move || {
         let found = reports(&shared)?.execution(&execution_id)?;
         let found = found.ok_or_else(|| Problem::not_found(format!("there is no execution {execution_id}")))?;
         Ok(success("Execution found", found))
@@ -124,13 +124,13 @@ pub(crate) async fn test_datasource(
     State(shared): State<Arc<Shared>>,
     Named(id): Named<i64>,
 ) -> Answer<Envelope<Tried>> {
-    blocking(move || tried("datasource", id, reports(&shared)?.test_datasource(id))).await
+    waiting(move || tried("datasource", id, reports(&shared)?.test_datasource(id))).await
 }
 
 /// Tries out whether the place of a delivery answers, and sends nothing.
 #[utoipa::path(post, path = "/api/test-delivery/{id}", tag = "reports", params(("id" = i64, Path, description = "The delivery")), responses((status = OK, body = Envelope<Tried>), (status = NOT_FOUND, body = Problem), (status = BAD_GATEWAY, description = "It refuses the login", body = Problem), (status = UNPROCESSABLE_ENTITY, body = Problem)))]
 pub(crate) async fn test_delivery(State(shared): State<Arc<Shared>>, Named(id): Named<i64>) -> Answer<Envelope<Tried>> {
-    blocking(move || tried("delivery", id, reports(&shared)?.test_delivery(id))).await
+    waiting(move || tried("delivery", id, reports(&shared)?.test_delivery(id))).await
 }
 
 /// The schedules of reports, as a whole.
@@ -193,7 +193,7 @@ pub(crate) struct Reloaded {
 /// Reads the catalogue now, and looks at the pipeline files.
 #[utoipa::path(post, path = "/api/scheduler/reload", tag = "reports", responses((status = OK, body = Envelope<Reloaded>), (status = NOT_FOUND, body = Problem)))]
 pub(crate) async fn scheduler_reload(State(shared): State<Arc<Shared>>) -> Answer<Envelope<Reloaded>> {
-    blocking(move || {
+    waiting(move || {
         let catalogue = reports(&shared)?;
         shared.service.reload(true)?;
         catalogue.reached()?;
@@ -277,7 +277,7 @@ pub(crate) async fn scheduler_trigger(
     Named(schedule_id): Named<i64>,
     Said(said): Said<Execute>,
 ) -> Answer<Envelope<TriggeredSchedule>> {
-    blocking(move || {
+    waiting(move || {
         let wish = wish(said)?;
         let execution_id = reports(&shared)?.execute(&shared.service, Which::Schedule(schedule_id), wish)?;
         let triggered = TriggeredSchedule { execution_id, schedule_id, status: ExecutionStatus::Running };

@@ -10,7 +10,7 @@ use maud::html;
 use super::fields::{Guest, Sent};
 use super::page::{Page, Shown};
 use super::parts::key;
-use crate::http::answer::{Problem, blocking};
+use crate::http::answer::{Problem, blocking, waiting};
 use crate::http::{Shared, api};
 
 const PATH: &str = "/ui/connections";
@@ -57,7 +57,7 @@ pub(super) async fn page(State(shared): State<Arc<Shared>>, guest: Guest) -> Sho
 pub(super) async fn check(State(shared): State<Arc<Shared>>, sent: Sent) -> Response {
     let name = sent.fields.owned("name").unwrap_or_default();
     let service = Arc::clone(&shared);
-    let outcome = blocking(move || {
+    let outcome = waiting(move || {
         let checked = api::connections::checked_connection(&service, name)?;
         let said = format!("connection {}: {}", checked.name, checked.message);
         if checked.ok { Ok(said) } else { Err(Problem::bad_request(said)) }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::Shared;
-use crate::http::answer::{Answer, Named, Problem, blocking};
+use crate::http::answer::{Answer, Named, Problem, blocking, waiting};
 
 /// A named connection.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,7 +43,7 @@ pub(crate) struct Checked {
 /// Tries a connection out.
 #[utoipa::path(post, path = "/api/connections/{name}/check", tag = "connections", params(("name" = String, Path, description = "The connection")), responses((status = OK, body = Checked), (status = NOT_FOUND, body = Problem)))]
 pub(crate) async fn check(State(shared): State<Arc<Shared>>, Named(name): Named<String>) -> Answer<Checked> {
-    blocking(move || Ok(Json(checked_connection(&shared, name)?))).await
+    waiting(move || Ok(Json(checked_connection(&shared, name)?))).await
 }
 
 pub(crate) fn checked_connection(shared: &Shared, name: String) -> Result<Checked, Problem> {
