@@ -253,9 +253,9 @@ fn state_id(connection: &Connection) -> Step<Option<String>> {
 
 // ---- how values stand in columns --------------------------------------------
 
-/// A number in SQLite's signed columns. Counts and ids never reach 2^63.
+/// A number in SQLite's signed columns. Counts and ids never reach 2^63; what somebody asks for may.
 pub(crate) fn int(value: u64) -> i64 {
-    value as i64
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// A time as sortable text, in UTC with microseconds.

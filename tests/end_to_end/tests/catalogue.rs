@@ -1,7 +1,7 @@
 //! Reports of a catalogue, as another service writes its rows: real servers all of them, but for S3, of which there is
 //! a stand-in.
 
-mod rows;
+pub mod rows;
 mod service;
 
 use std::sync::{Arc, Mutex, mpsc};

@@ -1,6 +1,7 @@
 //! The engine as its users have it: one test for each thing that they can do,
 //! and one for each thing that goes wrong around them.
 
+mod abuse;
 mod backfill;
 mod browser;
 mod call_records;

@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
 use super::answer::{Answer, Asked, OfPipeline, Problem, Said, blocking};
+use super::body::values;
 use super::logs;
 use crate::service::Refusal;
 use crate::view::{PipelineView, Status, local, local_rfc3339, outcome_word};
@@ -51,7 +52,7 @@ const ENDPOINTS: [(&str, &str); 13] = [
 ];
 
 /// What the service is. A browser is led to its pages.
-#[utoipa::path(get, path = "/", tag = "service", responses((status = OK, body = About)))]
+#[utoipa::path(get, path = "/", tag = "service", responses((status = OK, body = About), (status = SEE_OTHER, description = "A browser is led to the pages")))]
 pub(crate) async fn about(headers: HeaderMap) -> Response {
     let wants = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if wants.contains("text/html") {
@@ -76,7 +77,7 @@ pub(crate) struct Health {
 }
 
 /// How the service is. Needs no token.
-#[utoipa::path(get, path = "/health", tag = "service", responses((status = OK, body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "service", security(()), responses((status = OK, body = Health)))]
 pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Json<Health> {
     let running = shared.service.is_running();
     Json(Health {
@@ -226,7 +227,7 @@ pub(crate) async fn logs_answer(State(shared): State<Arc<Shared>>, Asked(query):
 pub(crate) struct Trigger {
     /// Values of the pipeline's parameters, by name.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = values)]
     pub(crate) params: Map<String, Value>,
 }
 

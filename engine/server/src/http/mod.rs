@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 pub(crate) mod api;
 mod basic;
+mod body;
 pub(crate) mod guard;
 mod listen;
 pub(crate) mod logs;
@@ -182,10 +183,9 @@ pub fn start(service: &Arc<Service>, http: Http) -> Result<Listening> {
 
 fn router(shared: &Arc<Shared>) -> Router {
     let (routes, document) = openapi::routes();
-    let document = Arc::new(document);
     routes
         .merge(web::routes(&document))
-        .merge(openapi::own_routes(document))
+        .merge(openapi::own_routes(&document))
         .fallback(|| async { Problem::not_found("there is nothing here; / lists what there is") })
         .method_not_allowed_fallback(|| async {
             let message = "this address is not asked in this way; /openapi.json says how";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -117,9 +118,6 @@ pub(crate) fn routes() -> (Router<Arc<Shared>>, Document) {
     }
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(HttpSecurity::new(HttpAuthScheme::Bearer)));
-    // Without tokens none is needed.
-    document.security =
-        Some(vec![SecurityRequirement::default(), SecurityRequirement::new::<_, _, String>("token", [])]);
     (router, document)
 }
 
@@ -127,10 +125,20 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post].into_iter().filter_map(Option::as_mut)
 }
 
-/// The description itself.
-pub(crate) fn own_routes(document: Arc<Document>) -> Router<Arc<Shared>> {
-    let text = document.to_json().unwrap_or_default();
-    Router::new().route("/openapi.json", get(move || async move { json(text) }))
+/// The description itself. A token must be sent once there is one.
+pub(crate) fn own_routes(document: &Document) -> Router<Arc<Shared>> {
+    let token = SecurityRequirement::new::<_, _, String>("token", []);
+    let with = |security| {
+        let mut document = document.clone();
+        document.security = Some(security);
+        document.to_json().unwrap_or_default()
+    };
+    let open = with(vec![SecurityRequirement::default(), token.clone()]);
+    let guarded = with(vec![token]);
+    let answer = |State(shared): State<Arc<Shared>>| async move {
+        json(if shared.tokens().list().is_empty() { open } else { guarded })
+    };
+    Router::new().route("/openapi.json", get(answer))
 }
 
 fn json(text: String) -> Response {

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::answer::{Answer, Named, Problem, Said, waiting};
+use super::body::values;
 use crate::reports::{Execution, ExecutionStatus, ReportEntry, Reports, Which, Wish};
 use crate::view::{QueuedView, Status};
 
@@ -44,10 +45,11 @@ fn reports(shared: &Shared) -> Result<&dyn Reports, Problem> {
 pub(crate) struct Execute {
     /// Values of the report's parameters, by name.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = values)]
     parameters: Map<String, Value>,
     /// Who wants it.
     #[serde(default)]
+    #[schema(max_length = 255)]
     executed_by: Option<String>,
 }
 
@@ -119,7 +121,7 @@ fn tried(what: &str, id: i64, outcome: Option<engine_abi::Result<String>>) -> An
 }
 
 /// Tries out whether a datasource answers.
-#[utoipa::path(post, path = "/api/test-datasource/{id}", tag = "reports", params(("id" = i64, Path, description = "The datasource")), responses((status = OK, body = Envelope<Tried>), (status = NOT_FOUND, body = Problem), (status = BAD_GATEWAY, description = "It refuses the login", body = Problem), (status = UNPROCESSABLE_ENTITY, body = Problem)))]
+#[utoipa::path(post, path = "/api/test-datasource/{id}", tag = "reports", params(("id" = i64, Path, description = "The datasource")), responses((status = OK, body = Envelope<Tried>), (status = NOT_FOUND, body = Problem), (status = BAD_GATEWAY, description = "It refuses the login", body = Problem), (status = SERVICE_UNAVAILABLE, description = "It does not answer", body = Problem), (status = UNPROCESSABLE_ENTITY, body = Problem)))]
 pub(crate) async fn test_datasource(
     State(shared): State<Arc<Shared>>,
     Named(id): Named<i64>,
@@ -128,7 +130,7 @@ pub(crate) async fn test_datasource(
 }
 
 /// Tries out whether the place of a delivery answers, and sends nothing.
-#[utoipa::path(post, path = "/api/test-delivery/{id}", tag = "reports", params(("id" = i64, Path, description = "The delivery")), responses((status = OK, body = Envelope<Tried>), (status = NOT_FOUND, body = Problem), (status = BAD_GATEWAY, description = "It refuses the login", body = Problem), (status = UNPROCESSABLE_ENTITY, body = Problem)))]
+#[utoipa::path(post, path = "/api/test-delivery/{id}", tag = "reports", params(("id" = i64, Path, description = "The delivery")), responses((status = OK, body = Envelope<Tried>), (status = NOT_FOUND, body = Problem), (status = BAD_GATEWAY, description = "It refuses the login", body = Problem), (status = SERVICE_UNAVAILABLE, description = "It does not answer", body = Problem), (status = UNPROCESSABLE_ENTITY, body = Problem)))]
 pub(crate) async fn test_delivery(State(shared): State<Arc<Shared>>, Named(id): Named<i64>) -> Answer<Envelope<Tried>> {
     waiting(move || tried("delivery", id, reports(&shared)?.test_delivery(id))).await
 }

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Done, checked, in_background, twenty};
 use crate::http::answer::{Answer, Asked, Problem, Said, blocking};
+use crate::http::body::whole;
 use crate::http::{Shared, basic};
 
 /// Which deliveries.
@@ -30,6 +31,7 @@ pub(crate) struct DeliveriesQuery {
     #[serde(default)]
     unsettled: bool,
     /// Only those that are listed after this one, `PIPELINE/WINDOW/SINK/SPLIT`: the last one of the page before.
+    #[param(pattern = "^[^/]*/[0-9]{1,18}/[^/]*/")]
     after: Option<String>,
     /// How many, of the newest windows first.
     #[param(minimum = 1, maximum = 1000)]
@@ -114,6 +116,9 @@ pub(crate) async fn deliveries(
     Asked(query): Asked<DeliveriesQuery>,
 ) -> Answer<Vec<DeliveryView>> {
     let limit = checked(query.limit)?;
+    if query.window.is_some_and(|window| i64::try_from(window).is_err()) {
+        return Err(Problem::bad_request("`window` is a number below 2^63"));
+    }
     let after = query.after.as_deref().map(|name| {
         delivery_named(name)
             .ok_or_else(|| Problem::bad_request("`after` is the PIPELINE/WINDOW/SINK/SPLIT of a delivery"))
@@ -135,6 +140,7 @@ pub(crate) struct Resend {
     /// The pipeline.
     pub(crate) pipeline: String,
     /// The window.
+    #[serde(deserialize_with = "whole")]
     pub(crate) window: u64,
     /// Only to these sinks; to all when empty.
     #[serde(default)]

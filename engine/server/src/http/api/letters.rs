@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Done, checked, in_background, twenty};
 use crate::http::answer::{Answer, Asked, Named, Problem, Said, blocking};
+use crate::http::body::wholes;
 use crate::http::{Shared, basic};
 
 /// Which dead letters.
@@ -147,7 +148,7 @@ pub(crate) struct Letters {
     /// The pipeline whose letters they are.
     pub(crate) pipeline: String,
     /// These; all that wait for a decision when empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "wholes")]
     pub(crate) ids: Vec<i64>,
     /// Only of this stage.
     #[serde(default)]
