@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Sender;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use engine_abi::Result;
 use engine_runtime::RunReport;
 use engine_state::{DeadLetter, Waiting};
@@ -36,6 +36,12 @@ impl Task {
     pub(crate) fn of(waiting: Waiting, from: DateTime<Utc>) -> Self {
         let Waiting { number, pipeline, trigger, slot, params, reference, since } = waiting;
         Self { pipeline, work: Work::Run { number, trigger, slot, params, reference }, from, since }
+    }
+
+    /// The clock was set back: it waits as long as it was to, and not until the clock is there again.
+    pub(crate) fn wait_anew(&mut self, now: DateTime<Utc>) {
+        let wait = (self.from - self.since).max(TimeDelta::zero());
+        (self.since, self.from) = (now, now + wait);
     }
 }
 
@@ -75,5 +81,23 @@ impl Work {
     /// Whether it counts among the runs of which there are so many at a time.
     pub(crate) fn is_counted(&self) -> bool {
         !matches!(self, Self::Listen | Self::Tell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_waiting_for_longer() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        for (from, expected) in
+            [("2026-03-01T09:00:05Z", "2026-03-01T07:00:05Z"), ("2026-03-01T08:00:00Z", "2026-03-01T07:00:00Z")]
+        {
+            let since = at("2026-03-01T09:00:00Z");
+            let mut task = Task { pipeline: "p".into(), work: Work::Tell, from: at(from), since };
+            task.wait_anew(at("2026-03-01T07:00:00Z"));
+            assert_eq!((task.from, task.since), (at(expected), at("2026-03-01T07:00:00Z")), "{from}");
+        }
     }
 }

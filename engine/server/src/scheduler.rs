@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use engine_abi::Result;
 use engine_runtime::Meters;
 use engine_spec::Overlap;
@@ -55,11 +55,7 @@ impl Service {
             let was_set_back = inner.last_look.is_some_and(|last| now < last);
             inner.last_look = Some(now);
             if was_set_back {
-                // Each waits as long as it was to.
-                for task in &mut inner.queue {
-                    let wait = (task.from - task.since).max(TimeDelta::zero());
-                    (task.since, task.from) = (now, now + wait);
-                }
+                inner.queue.iter_mut().for_each(|task| task.wait_anew(now));
             }
             let (begun, busy, full) = (inner.begun, inner.queued(), inner.full());
             for (name, pipeline) in &mut inner.pipelines {

@@ -240,3 +240,24 @@ impl Inner {
         self.release_name(&task.pipeline, task.work.is_counted());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Work;
+
+    #[test]
+    fn a_pipeline_of_which_too_many_runs_wait_is_full_and_the_others_are_not() {
+        let mut inner = Inner::default();
+        let now = Utc::now();
+        let mut waits = |pipeline: &str| {
+            inner.queue.push_back(Task { pipeline: pipeline.into(), work: Work::Tell, from: now, since: now });
+            inner.full()
+        };
+        for _ in 1..MOST_WAITING {
+            assert!(waits("many").is_empty());
+        }
+        waits("one");
+        assert_eq!(waits("many"), BTreeSet::from(["many".to_owned()]));
+    }
+}

@@ -245,6 +245,40 @@ fn what_has_no_room_waits_in_order_and_is_visible() {
 }
 
 #[test]
+fn what_waits_outlasts_the_engine_and_a_file_that_is_wrong_or_absent_meanwhile() {
+    let gate = Gate::new();
+    let place = place();
+    let rows = format!(
+        "source: {{ use: http, with: {{ url: \"{}/rows\" }}, format: {{ use: json }} }}\n\
+         sink: {{ use: file, with: {{ path: \"a-{{{{ window.id }}}}.csv\" }}, format: csv }}\n",
+        gate.server.url()
+    );
+    place.write("a.yaml", rows);
+    for name in ["broken", "absent"] {
+        place.write(&format!("{name}.yaml"), copies(""));
+    }
+    let (mut engine, web) = serve(&place, &["--max-runs", "1"]);
+    web.post("/trigger?pipeline=a", "").with(200);
+    until("it runs", || web.get("/api/pipelines/a").with(200)["status"] == "running");
+    for name in ["broken", "absent"] {
+        web.post(&format!("/trigger?pipeline={name}"), "").with(200);
+    }
+    engine.kill();
+    engine.wait();
+    place.write("broken.yaml", "source: [\n");
+    std::fs::remove_file(place.path("absent.yaml")).unwrap();
+    gate.let_through(2);
+    let (engine, web) = serve(&place, &["--max-runs", "1"]);
+    until("what was interrupted is completed", || runs(&web, "a").iter().any(|run| run["outcome"] == "succeeded"));
+    for name in ["broken", "absent"] {
+        place.write(&format!("{name}.yaml"), copies(""));
+        until("it has run", || runs(&web, name).iter().any(|run| run["outcome"] == "succeeded"));
+        assert_eq!(runs(&web, name).len(), 1, "{name}");
+    }
+    ended(engine);
+}
+
+#[test]
 fn a_run_can_be_stopped_and_a_schedule_paused() {
     let gate = Gate::new();
     let place = place();
@@ -297,10 +331,15 @@ fn values_of_parameters_are_given_with_a_trigger() {
     for (wrong, says) in [
         (r#"{"params": {"day": "soon"}}"#, "is no date"),
         (r#"{"params": {"dai": "2026-01-02"}}"#, "did you mean `day`?"),
+        (r#"{"params": {"day": ["2026-01-02"]}}"#, "the parameter `day` is a list or an object"),
+        (&format!(r#"{{"params": {{"day": "{}"}}}}"#, "2".repeat(65 << 10)), "more than 64 KiB together"),
     ] {
         let message = web.post("/trigger", wrong).with(422)["message"].to_string();
         assert!(message.contains(says), "{message}");
     }
+    web.post("/trigger", r#"{"params": {"day": null}}"#).with(200);
+    until("one without a value has the default", || place.path("out-2026-01-01.csv").exists());
+    until("it is at work no longer", || web.get("/api/pipelines/named").with(200)["status"] == "idle");
     assert_eq!(web.post("/trigger", "{").with(400)["error"], "bad_request");
     assert_eq!(web.post("/trigger", r#"{"parameters": {}}"#).with(400)["error"], "bad_request");
     web.post("/trigger", r#"{"params": {"day": "2026-02-03"}}"#).with(200);
