@@ -431,6 +431,47 @@ fn reports_run_while_the_catalogue_is_away_and_are_written_when_it_is_back() {
 }
 
 #[test]
+fn a_pipeline_of_a_file_is_not_called_as_a_report() {
+    let (catalogue, database, place) = (Catalogue::new(), sales(), Place::new());
+    report(&catalogue, &place, &database, "share");
+    place.write(
+        "files/mine.yaml",
+        "name: report-1\nsource: { use: file, with: { path: in.csv }, format: csv }\n\
+         sink: { use: file, with: { path: out.csv }, format: csv }\n",
+    );
+    let service = Service::start(&place, catalogue.url(), &["files"]);
+    until("both are there", || service.get("/api/pipelines").1.as_array().is_some_and(|all| all.len() == 2));
+    let all = service.get("/api/pipelines").1;
+    let problem = |name: &str| {
+        let of_name = all.as_array().unwrap().iter().find(|it| it["name"].as_str().unwrap().ends_with(name));
+        of_name.unwrap_or_else(|| panic!("{all}"))["problem"].as_str().map(str::to_owned)
+    };
+    assert_eq!(problem("report-1"), None);
+    let told = problem("mine.yaml").unwrap();
+    assert!(told.contains("`report-1` is a name that reports of the catalogue have"), "{told}");
+    service.stop();
+}
+
+#[test]
+fn a_row_that_the_catalogue_refuses_keeps_no_other_from_being_written() {
+    let (catalogue, database, place) = (Catalogue::new(), sales(), Place::new());
+    let (refused, written) =
+        (report(&catalogue, &place, &database, "first"), report(&catalogue, &place, &database, "second"));
+    catalogue.execute(&format!("ALTER TABLE report_executions ADD CONSTRAINT odd CHECK (config_id <> {refused})"));
+    let mut service = Service::start(&place, catalogue.url(), &[]);
+    for id in [refused, written] {
+        assert_eq!(service.post(&format!("/api/execute/{id}"), &json!({})).0, 200);
+    }
+    let completed = "SELECT config_id FROM report_executions WHERE status = 'completed' ORDER BY config_id";
+    until("the other one is completed", || catalogue.rows(completed) == [[written.to_string()]]);
+    service.engine.logs("refuses a row");
+    assert_eq!(files(&place, "first").len(), 1);
+    catalogue.execute("ALTER TABLE report_executions DROP CONSTRAINT odd");
+    until("both are", || catalogue.rows(completed) == [[refused.to_string()], [written.to_string()]]);
+    service.stop();
+}
+
+#[test]
 fn tables_are_made_once_and_reports_are_checked() {
     let (database, place) = (MariaDatabase::new(), Place::new());
     let url = database.url();
