@@ -1,8 +1,7 @@
 //! What the state holds of an execution: its runs, its windows, its deliveries.
 
-use engine_abi::message::Receipt;
-use engine_abi::{Error, Result, Unit};
-use engine_state::{Delivery, DeliveryFilter, DeliveryRecord, Outcome, RUN_SPLIT, Run, State, Window};
+use engine_abi::{Error, Result};
+use engine_state::{DeliveryFilter, DeliveryRecord, Outcome, Run, State, Window};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -51,17 +50,7 @@ impl Facts {
     pub(crate) fn close(&self, state: &State, why: Option<&str>) -> Result<bool> {
         let why = why.unwrap_or("its execution is over");
         for window in self.windows.iter().filter(|window| window.finished.is_none()) {
-            for sink in window.sinks.iter().filter(|sink| !sink.is_done()) {
-                let all = match sink.unit {
-                    Unit::Run => vec![RUN_SPLIT.to_owned()],
-                    Unit::Split => window.splits.iter().map(|split| split.id.clone()).collect(),
-                };
-                for split in all.into_iter().filter(|split| !sink.committed.contains(split)) {
-                    let (pipeline, sink) = (window.pipeline.clone(), sink.name.clone());
-                    let receipt = Receipt { detail: json!({"given_up": why}), ..Receipt::default() };
-                    state.settle(&Delivery { pipeline, sink, window: window.id, split }, &receipt, 0, 0)?;
-                }
-            }
+            state.abandon_window(&window.pipeline, window.id, why, false)?;
         }
         let open: Vec<_> = self.runs.iter().filter(|run| run.ended.is_none()).collect();
         for run in &open {

@@ -197,9 +197,6 @@ fn keeps_out(sandbox: Sandbox, modules: &Modules, folder: &Path) -> Result<Sandb
     Ok(sandbox)
 }
 
-/// A run that is about a later time than this, seen from the next one, had a wrong clock.
-const CLOCK_AHEAD: TimeDelta = TimeDelta::hours(3);
-
 /// Where the state of a pipeline's folder lies, unless another is named.
 const STATE: &str = ".engine";
 
@@ -437,9 +434,7 @@ impl Assembly {
     pub fn range(&self, covered: Option<DateTime<Utc>>, slot: Option<DateTime<Utc>>, now: DateTime<Utc>) -> TimeRange {
         let to = slot.unwrap_or(now);
         let before = || self.schedule.as_ref()?.last_until(to - TimeDelta::milliseconds(1));
-        // A clock that was far ahead once says nothing of now.
-        let is_near = |covered: &DateTime<Utc>| *covered - now <= CLOCK_AHEAD;
-        match covered.filter(is_near).or(self.since).or_else(before) {
+        match covered.or(self.since).or_else(before) {
             // One that waited while another ran has nothing left to be about.
             Some(from) => TimeRange { from, to: from.max(to) },
             None => TimeRange::first(to),

@@ -9,7 +9,7 @@ use engine_state::{Backfill, WindowKind};
 use serde_json::{Value, json};
 
 use crate::bounded::{self, Ending};
-use crate::run::{Run, RunReport, report};
+use crate::run::{Run, RunReport, covered, report};
 use crate::shared::Shared;
 use crate::spans;
 use crate::upstream::Feed;
@@ -49,7 +49,7 @@ impl Run {
         let unfinished = state.unfinished_windows(&assembly.name)?;
         let run = state.begin_run(&assembly.name, "backfill", started)?;
         let _span = spans::of_run(&assembly.name, &run).entered();
-        let about = assembly.range(state.covered(&assembly.name)?, None, started);
+        let about = assembly.range(covered(&state, &assembly.name, started)?, None, started);
         let before = assembly.variables(&run, started, about)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();

@@ -12,7 +12,7 @@ use crate::assembly::Assembly;
 use crate::catch_up::{Left, catch_up};
 use crate::cut::cut;
 use crate::front::{self, join};
-use crate::outlet::Target;
+use crate::outlet::{Found, Target};
 use crate::pass::{self, Straggler};
 use crate::retry::{Budget, Next};
 use crate::shared::{Job, Shared, is_stop};
@@ -377,7 +377,7 @@ fn take_back(shared: &Arc<Shared>, job: &Job) -> Result<bool> {
             outlet.begin_run(&target)?;
         }
         for split in missing {
-            if !outlet.take_back(&target, &split)? {
+            if outlet.take_back(&target, &split)? != Found::Nothing {
                 return Ok(false);
             }
         }
@@ -389,19 +389,20 @@ fn take_back(shared: &Arc<Shared>, job: &Job) -> Result<bool> {
 fn give_up(shared: &Arc<Shared>, job: &Job, why: &str) -> Result<()> {
     let context = shared.pass(job, &shared.stop)?;
     let target = Target { window: &job.window, variables: &context.variables, run: &context.run };
+    let mut arrived = false;
     for sink in job.window.sinks.iter().filter(|sink| !sink.is_done()) {
         let mut outlet = shared.outlet(&job.assembly, &sink.name, &shared.stop)?;
         let missing = outlet.missing(&job.window);
         let begun = outlet.begin_run(&target);
         for split in missing {
             // A target that cannot be reached keeps what it has of it: what is not committed nobody sees.
-            if let Err(error) = begun.as_ref().map_err(Clone::clone).and_then(|_| outlet.take_back(&target, &split)) {
-                tracing::debug!(pipeline = shared.pipeline(), sink = sink.name, "left as it is: {error}");
+            match begun.as_ref().map_err(Clone::clone).and_then(|_| outlet.take_back(&target, &split)) {
+                Ok(found) => arrived |= found == Found::Something,
+                Err(error) => tracing::debug!(pipeline = shared.pipeline(), sink = sink.name, "left as it is: {error}"),
             }
-            outlet.abandon(&target, &split, why)?;
         }
     }
-    Ok(())
+    shared.state.abandon_window(shared.pipeline(), job.window.id, why, arrived)
 }
 
 /// Every sink that fell behind goes on with its own budget, all at the same time.

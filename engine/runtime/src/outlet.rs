@@ -30,6 +30,15 @@ use crate::stop::Stop;
 pub(crate) const FAILPOINTS: &[&str] =
     &["runtime::begun", "runtime::written", "runtime::committed", "runtime::finished"];
 
+/// What a target has of a delivery that is not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Something,
+    /// It keeps no keys, and an attempt went without an answer.
+    Unknown,
+}
+
 /// An open sink with its encoder and its compression.
 pub(crate) struct Outlet {
     pub(crate) sink: SinkPart,
@@ -341,33 +350,29 @@ impl Outlet {
         Ok(Receipt::default())
     }
 
-    /// Whether nothing of a delivery that was begun is at the other side; what
-    /// was made ready for it is thrown away.
-    pub(crate) fn take_back(&mut self, target: &Target<'_>, split: &str) -> Result<bool> {
+    /// What is at the other side of a delivery that was begun; what was made ready for it is thrown away.
+    pub(crate) fn take_back(&mut self, target: &Target<'_>, split: &str) -> Result<Found> {
         let delivery = self.delivery(target.window, split);
         let attempts = self.state.delivery(&delivery)?.map_or(0, |record| record.attempts);
         if attempts == 0 {
-            return Ok(true);
+            return Ok(Found::Nothing);
         }
         // What was answered for some of its rows cannot be taken back. Where nothing was, a target that keeps no keys
         // may have rows all the same, of a request without an answer: unless the only attempt ended with a refusal.
         let looks = self.sink.part.component.description().promise > Promise::AtLeastOnce;
-        if !self.state.answers(&delivery)?.is_empty() || (attempts > 1 && !looks) {
-            return Ok(false);
+        if !self.state.answers(&delivery)?.is_empty() {
+            return Ok(Found::Something);
+        }
+        if attempts > 1 && !looks {
+            return Ok(Found::Unknown);
         }
         let message = self.message(&delivery)?;
         let instance = self.slot.instance(target.variables)?;
         if matches!(instance.begin_split(&message)?, Begun::Committed { .. }) {
-            return Ok(false);
+            return Ok(Found::Something);
         }
         instance.abort(&message)?;
-        Ok(true)
-    }
-
-    /// Settles a delivery that has not arrived and will not.
-    pub(crate) fn abandon(&self, target: &Target<'_>, split: &str, why: &str) -> Result<()> {
-        let receipt = Receipt { detail: serde_json::json!({"given_up": why, "abandoned": true}), ..Receipt::default() };
-        self.state.settle(&self.delivery(target.window, split), &receipt, 0, 0).map(drop)
+        Ok(Found::Nothing)
     }
 
     /// Lets the sink take the rows, through encoder and compression where it takes files.

@@ -18,7 +18,7 @@ use crate::assembly::Assembly;
 use crate::bounded::{self, Ending};
 use crate::letters::from_ipc;
 use crate::meters::Meters;
-use crate::run::{Run, RunReport, report};
+use crate::run::{Run, RunReport, covered, report};
 use crate::shared::Shared;
 use crate::spans;
 use crate::upstream::{Feed, Replayed, files};
@@ -111,7 +111,7 @@ impl Run {
         }
         let run = state.begin_run(&assembly.name, "replay", started)?;
         let _span = spans::of_run(&assembly.name, &run).entered();
-        let range = assembly.range(state.covered(&assembly.name)?, None, started);
+        let range = assembly.range(covered(&state, &assembly.name, started)?, None, started);
         let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();

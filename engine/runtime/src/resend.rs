@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bounded::{self, Ending};
 use crate::kept::Kept;
-use crate::run::{Run, RunReport, report};
+use crate::run::{Run, RunReport, covered, report};
 use crate::shared::Shared;
 use crate::spans;
 use crate::upstream::Feed;
@@ -85,7 +85,7 @@ impl Run {
         let completes = named.iter().any(|sink| !sink.is_done());
         let run = state.begin_run(&pipeline, "resend", started)?;
         let _span = spans::of_run(&pipeline, &run).entered();
-        let range = assembly.range(state.covered(&pipeline)?, None, started);
+        let range = assembly.range(covered(&state, &pipeline, started)?, None, started);
         let before = assembly.variables(&run, started, range)?;
         let shared = Shared::new(state, assembly, revive, meters, stop, before, options, Feed::Source);
         let mut ending = Ending::default();

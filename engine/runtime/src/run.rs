@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use engine_abi::{Error, ErrorKind, Result};
 use engine_spec::TemplateVariables;
 use engine_state::{About, Health, Outcome, State, WindowKind};
@@ -108,18 +108,21 @@ impl Run {
         // Killed between its last delivery and its report: nothing is left to do,
         // and to read everything again would double it.
         let told = state.last_completed_run(&pipeline)?.and_then(|run| run.ended);
-        let finished = state.last_window(&pipeline)?.and_then(|window| window.finished);
-        let served = !interrupted.is_empty() && unfinished.is_empty() && finished > told;
+        let served = match state.last_window(&pipeline)? {
+            Some(last) if !interrupted.is_empty() && unfinished.is_empty() && last.finished > told => {
+                !state.was_abandoned(&pipeline, last.id)?
+            }
+            _ => false,
+        };
         let resume_only = served || (reads && (mid_way || everybody));
 
         let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
         let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));
-        let covered = state.covered(&pipeline)?;
-        let range = assembly.range(covered, slot, started);
+        let range = assembly.range(covered(&state, &pipeline, started)?, slot, started);
         // What receives has no range, and one that somebody has named is no step from the one before to the next.
         let steps = spool.is_none() && !assembly.params.sets_range(&assembly.set);
-        if steps && covered.is_none() {
-            // Where the first run begins, also should it come to nothing.
+        if steps && state.covered(&pipeline)? != Some(range.from) {
+            // Where it begins, also should it come to nothing: the first one, and one after a clock that was far ahead.
             state.set_covered(&pipeline, range.from)?;
         }
         let about = steps.then_some(About { from: range.from, to: range.to });
@@ -155,6 +158,14 @@ impl Run {
         }
         Ok(report)
     }
+}
+
+/// What is about a later time than this, seen from now, had a wrong clock.
+const CLOCK_AHEAD: TimeDelta = TimeDelta::hours(3);
+
+/// Where the time that a pipeline has covered ends, seen from `now`.
+pub(crate) fn covered(state: &State, pipeline: &str, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    state.covered_within(pipeline, now + CLOCK_AHEAD)
 }
 
 /// A run that the queue has begun: its id, when, and for which slot.

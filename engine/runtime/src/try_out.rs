@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::assembly::{Assembly, Part};
 use crate::letters::{Collected, Letters, rows_as_json};
 use crate::plain::plain;
+use crate::run::covered;
 use crate::slot::Slot;
 use crate::stage_host::StageHost;
 use crate::stop::Stop;
@@ -139,8 +140,8 @@ fn shown(rejection: Rejection) -> Vec<(String, Value)> {
 }
 
 fn variables(assembly: &Assembly, state: Option<&State>) -> Result<TemplateVariables> {
-    let covered = state.map(|state| state.covered(&assembly.name)).transpose()?.flatten();
     let now = chrono::Utc::now();
+    let covered = state.map(|state| covered(state, &assembly.name, now)).transpose()?.flatten();
     assembly.variables("preview", now, assembly.range(covered, None, now))
 }
 

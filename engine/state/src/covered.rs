@@ -23,12 +23,23 @@ pub struct About {
 impl State {
     /// Up to when a pipeline's windows are about. None: it had none that is about a time.
     pub fn covered(&self, pipeline: &str) -> Result<Option<DateTime<Utc>>> {
+        self.look("look up the time that a pipeline has covered", |transaction| covered(transaction, pipeline))
+    }
+
+    /// The same, where a time beyond `latest` comes of a clock that was wrong: then it ends where the first window of
+    /// that clock begins, if it is still kept. What was read since then comes twice, and nothing is left out.
+    pub fn covered_within(&self, pipeline: &str, latest: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         self.look("look up the time that a pipeline has covered", |transaction| {
-            let text: Option<Option<String>> = transaction
-                .prepare_cached("SELECT covered FROM pipelines WHERE name = ?1")?
-                .query_row([pipeline], |row| row.get(0))
-                .optional()?;
-            text.flatten().as_deref().map(time_from).transpose()
+            let covered = covered(transaction, pipeline)?;
+            if covered.is_none_or(|covered| covered <= latest) {
+                return Ok(covered);
+            }
+            let first: Option<String> = transaction
+                .prepare_cached(
+                    "SELECT min(about_from) FROM windows WHERE pipeline = ?1 AND about_to > ?2 AND about_from <= ?2",
+                )?
+                .query_row(params![pipeline, time_text(latest)], |row| row.get(0))?;
+            first.as_deref().map(time_from).transpose()
         })
     }
 
@@ -46,6 +57,14 @@ impl State {
     }
 }
 
+fn covered(transaction: &Transaction<'_>, pipeline: &str) -> Step<Option<DateTime<Utc>>> {
+    let text: Option<Option<String>> = transaction
+        .prepare_cached("SELECT covered FROM pipelines WHERE name = ?1")?
+        .query_row([pipeline], |row| row.get(0))
+        .optional()?;
+    text.flatten().as_deref().map(time_from).transpose()
+}
+
 /// A window is stored that is about this time.
 pub(crate) fn cover(transaction: &Transaction<'_>, pipeline: &str, window: u64, about: About) -> Step<()> {
     transaction
@@ -57,28 +76,18 @@ pub(crate) fn cover(transaction: &Transaction<'_>, pipeline: &str, window: u64, 
     Ok(())
 }
 
-/// Nobody gets anything of a window: the next one is about its time too, unless one after it was planned already.
-pub(crate) fn give_back(transaction: &Transaction<'_>, pipeline: &str, window: u64) -> Step<()> {
+/// Nobody gets anything of an unfinished window: the next one begins where it began, in its source and in time, unless
+/// one after it was planned already.
+pub(crate) fn read_again(transaction: &Transaction<'_>, pipeline: &str, window: u64) -> Step<()> {
     transaction
         .prepare_cached(
-            "UPDATE pipelines SET covered = given.about_from FROM windows AS given \
-             WHERE pipelines.name = ?1 AND given.pipeline = ?1 AND given.id = ?2 AND given.about_from IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM windows AS later WHERE later.pipeline = ?1 AND later.id > ?2 \
-             AND later.about_from IS NOT NULL)",
+            "UPDATE pipelines SET position = given.lower, covered = coalesce(given.about_from, covered) \
+             FROM windows AS given WHERE pipelines.name = ?1 AND given.pipeline = ?1 AND given.id = ?2 \
+             AND given.kind = 'read' AND given.finished IS NULL AND NOT EXISTS \
+             (SELECT 1 FROM windows WHERE pipeline = ?1 AND kind = 'read' AND id > ?2)",
         )?
         .execute(params![pipeline, int(window)])?;
     Ok(())
-}
-
-/// Whether nobody has anything of a window, not even as dead letters that can be replayed.
-pub(crate) fn reached_nobody(transaction: &Transaction<'_>, pipeline: &str, window: u64) -> Step<bool> {
-    Ok(transaction
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM deliveries WHERE pipeline = ?1 AND window = ?2) \
-             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE pipeline = ?1 AND window = ?2 \
-             AND json_extract(receipt, '$.detail.abandoned') IS NULL)",
-        )?
-        .query_row(params![pipeline, int(window)], |row| row.get(0))?)
 }
 
 /// What a reset forgets was read for nobody: the oldest of it is where the pipeline goes on.

@@ -196,11 +196,8 @@ impl State {
                 return Ok(false);
             }
             backfill::set_back(transaction, pipeline, window)?;
-            covered::give_back(transaction, pipeline, window)?;
+            covered::read_again(transaction, pipeline, window)?;
             for sql in [
-                "UPDATE pipelines SET position = (SELECT lower FROM windows WHERE pipeline = ?1 AND id = ?2) \
-                 WHERE name = ?1 AND EXISTS (SELECT 1 FROM windows WHERE pipeline = ?1 AND id = ?2 AND kind = 'read' \
-                 AND finished IS NULL)",
                 "DELETE FROM replays WHERE pipeline = ?1 AND window = ?2",
                 "DELETE FROM deliveries WHERE pipeline = ?1 AND window = ?2",
                 "DELETE FROM window_sinks WHERE pipeline = ?1 AND window = ?2",

@@ -276,29 +276,40 @@ impl State {
                     return Ok(is_finished(transaction, delivery)?);
                 }
             }
-            store_receipt(transaction, delivery, receipt, rows, bytes)?;
             if !notices.is_empty() {
                 notices::note(transaction, &delivery.pipeline, |_| notices)?;
             }
-            answers::forget(transaction, delivery)?;
-            dead_letters::finalise(transaction, delivery)?;
-            let missing: i64 = transaction
-                .prepare_cached(
-                    "UPDATE window_sinks SET missing = missing - 1 WHERE pipeline = ?1 AND window = ?2 AND sink = ?3 \
-                     RETURNING missing",
-                )?
-                .query_row(params![delivery.pipeline, int(delivery.window), delivery.sink], |row| row.get(0))?;
-            let mut finished = false;
-            if missing == 0 {
-                cursors::advance(transaction, &delivery.pipeline, &delivery.sink)?;
-                finished = windows::finish_if_done(transaction, &delivery.pipeline, delivery.window)?;
-            }
+            let finished = settle_in(transaction, delivery, receipt, rows, bytes)?;
             fail_point!("state::settling");
             Ok(finished)
         })?;
         fail_point!("state::settled");
         Ok(finished)
     }
+}
+
+/// Settles a delivery that is not settled yet. Answers whether its window is finished.
+pub(crate) fn settle_in(
+    transaction: &Transaction<'_>,
+    delivery: &Delivery,
+    receipt: &Receipt,
+    rows: u64,
+    bytes: u64,
+) -> Step<bool> {
+    store_receipt(transaction, delivery, receipt, rows, bytes)?;
+    answers::forget(transaction, delivery)?;
+    dead_letters::finalise(transaction, delivery)?;
+    let missing: i64 = transaction
+        .prepare_cached(
+            "UPDATE window_sinks SET missing = missing - 1 WHERE pipeline = ?1 AND window = ?2 AND sink = ?3 \
+             RETURNING missing",
+        )?
+        .query_row(params![delivery.pipeline, int(delivery.window), delivery.sink], |row| row.get(0))?;
+    if missing > 0 {
+        return Ok(false);
+    }
+    cursors::advance(transaction, &delivery.pipeline, &delivery.sink)?;
+    windows::finish_if_done(transaction, &delivery.pipeline, delivery.window)
 }
 
 fn internal(delivery: &Delivery, what: &str) -> Error {

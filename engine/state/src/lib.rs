@@ -30,6 +30,7 @@
 //!   its user's alone, and in no mirror. Callers keep all others out of definitions,
 //!   contexts and reports.
 
+mod abandoned;
 mod answers;
 mod backfill;
 mod covered;
@@ -90,6 +91,9 @@ pub const FAILPOINTS: &[&str] = &[
     "spool::truncated",
     "state::run_ended",
 ];
+
+/// The one of a window that is given up, right after that is durable.
+pub const ABANDONED_FAILPOINT: &str = "state::window_abandoned";
 
 /// Those of a schedule, each right after its write is durable: its slots are decided on, a run has left the queue.
 pub const SCHEDULE_FAILPOINTS: &[&str] = &["state::schedule_decided", "state::waiting_begun"];

@@ -262,8 +262,9 @@ const SCHEDULES: &str = "
     ALTER TABLE windows ADD COLUMN about_to TEXT;
     ALTER TABLE pipelines ADD COLUMN covered TEXT;
     UPDATE pipelines SET covered = (
-        SELECT max(started) FROM runs WHERE pipeline = pipelines.name AND outcome = 'succeeded'
-        AND trigger NOT IN ('replay', 'resend', 'backfill'));
+        SELECT max(started) FROM runs WHERE pipeline = pipelines.name AND (
+            (outcome = 'succeeded' AND trigger NOT IN ('replay', 'resend', 'backfill'))
+            OR id IN (SELECT run FROM windows WHERE pipeline = pipelines.name AND kind = 'read' AND finished IS NULL)));
 ";
 
 /// How many steps the file has behind it.

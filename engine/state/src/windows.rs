@@ -373,9 +373,6 @@ pub(crate) fn finish_if_done(transaction: &Transaction<'_>, pipeline: &str, id: 
     transaction
         .prepare_cached("DELETE FROM replays WHERE pipeline = ?1 AND window = ?2")?
         .execute(params![pipeline, int(id)])?;
-    if covered::reached_nobody(transaction, pipeline, id)? {
-        covered::give_back(transaction, pipeline, id)?;
-    }
     retention::forget_old_windows(transaction, pipeline, retention::KEPT_WINDOWS)?;
     Ok(true)
 }

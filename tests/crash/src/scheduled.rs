@@ -1,5 +1,6 @@
-//! A service with a dozen pipelines on a schedule of a second, into tables of SQLite. Every slot is run once, or is one
-//! that the schedule passes over: nothing of it is lost or doubled.
+//! A service with a dozen pipelines on a schedule of a second, into tables of SQLite and files that are called after the
+//! time that their run is about. Every slot is run once, or is one that the schedule passes over: nothing of it is lost
+//! or doubled. And the times of the files meet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ const EVERY: i64 = 1_000;
 /// A service decides on a slot within this, and begins to look within that, however busy the machine is.
 const DECIDES_WITHIN: i64 = 3_000;
 const LOOKS_WITHIN: i64 = 10_000;
+
+/// What a file is called.
+const RANGE: &str = "{{ params.start_datetime }}~{{ params.end_datetime }}~{{ window.id }}.csv";
 
 /// A service that dies again and again.
 pub struct Scheduled {
@@ -50,7 +54,9 @@ impl Scheduled {
                 format!(
                     "schedule: {{ every: 1s, missed: {missed}, overlap: queue }}\n\
                      source: {{ use: file, with: {{ path: ../in/rows.csv }}, format: csv }}\n\
-                     sink: {{ use: sqlite, with: {{ path: {name}.db, table: rows, create: true }} }}\n"
+                     sinks:\n  \
+                     - {{ use: sqlite, with: {{ path: {name}.db, table: rows, create: true }} }}\n  \
+                     - {{ use: file, with: {{ path: \"{name}/{RANGE}\" }}, format: csv }}\n"
                 ),
             );
         }
@@ -145,6 +151,32 @@ impl Scheduled {
         let expected = slots.len() as u64 * ROWS;
         damage.lost += expected.saturating_sub(rows);
         damage.doubled += rows.saturating_sub(expected);
+        damage += self.judge_ranges(name, slots.len());
+        damage
+    }
+
+    /// Whether each file's time begins where that of the one before ends.
+    fn judge_ranges(&self, name: &str, slots: usize) -> Damage {
+        let files = std::fs::read_dir(self.place.path(format!("pipelines/{name}"))).expect("every pipeline has run");
+        let mut ranges: Vec<(String, String)> = files
+            .filter_map(|file| {
+                let file = file.expect("it can be read").file_name().into_string().ok()?;
+                let mut parts = file.strip_suffix(".csv")?.split('~');
+                Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+            })
+            .collect();
+        ranges.sort();
+        let mut damage = Damage::default();
+        damage.lost += slots.saturating_sub(ranges.len()) as u64;
+        damage.doubled += ranges.len().saturating_sub(slots) as u64;
+        for pair in ranges.windows(2) {
+            let ((_, ends), (begins, _)) = (&pair[0], &pair[1]);
+            if ends != begins {
+                eprintln!("{name}: a range ends at {ends}, and the next one begins at {begins}");
+            }
+            damage.lost += u64::from(ends < begins);
+            damage.doubled += u64::from(ends > begins);
+        }
         damage
     }
 

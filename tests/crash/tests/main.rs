@@ -16,8 +16,8 @@ use engine_crash_tests::stores::{
 };
 use engine_crash_tests::tcp_to_postgres::TcpToPostgres;
 use engine_crash_tests::{Damage, Death, Pair, Tally, kills_at, program_with_failpoints, random_kills};
-use engine_end_to_end_tests::{Place, program};
-use engine_state::SCHEDULE_FAILPOINTS;
+use engine_end_to_end_tests::{Place, program, sqlite_count, until};
+use engine_state::{ABANDONED_FAILPOINT, SCHEDULE_FAILPOINTS};
 use engine_test_tools::random::Random;
 
 /// Kills a pair, unless `ENGINE_CRASH_KILLS` says otherwise.
@@ -147,6 +147,30 @@ fn kills_between_the_decision_on_a_slot_and_its_run() {
     tally.damage = service.finish();
     println!("\n{}\n{tally}", Tally::HEAD);
     judge(&[tally]);
+}
+
+/// What a run has given up, with nobody having anything of it, is read by the next one, whenever the engine dies.
+#[test]
+fn a_kill_between_a_window_that_is_given_up_and_the_end_of_its_run() {
+    let mut place = Place::with_program(program_with_failpoints());
+    let rows: String = (0..100).map(|number| format!("{number}\n")).collect();
+    place.write("rows.csv", format!("number\n{rows}"));
+    let pipeline = |create: bool| {
+        format!(
+            "unfinished: give_up\nsource: {{ use: file, with: {{ path: rows.csv }}, format: csv }}\nsinks:\n  \
+             - {{ name: one, use: sqlite, with: {{ path: rows.db, table: one, create: {create} }} }}\n  \
+             - {{ name: two, use: sqlite, with: {{ path: rows.db, table: two, create: {create} }} }}\n"
+        )
+    };
+    place.write("pipeline.yaml", pipeline(false));
+    place.set("ENGINE_FAILPOINT", format!("{ABANDONED_FAILPOINT}:1"));
+    let mut engine = place.start(&["run", "pipeline.yaml"]);
+    until("it has died", || !engine.runs());
+    engine.wait();
+    place.set("ENGINE_FAILPOINT", "");
+    place.write("pipeline.yaml", pipeline(true));
+    place.engine(&["run", "pipeline.yaml"]).with_code(0);
+    assert_eq!(["one", "two"].map(|table| sqlite_count(&place.path("rows.db"), table)), [100, 100]);
 }
 
 #[test]

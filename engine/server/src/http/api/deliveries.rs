@@ -30,7 +30,8 @@ pub(crate) struct DeliveriesQuery {
     /// Only those that have not arrived.
     #[serde(default)]
     unsettled: bool,
-    /// Only those that are listed after this one, `PIPELINE/WINDOW/SINK/SPLIT`: the last one of the page before.
+    /// Only those that are listed after this one, `PIPELINE/WINDOW/SINK/SPLIT`: the last one of the page before. Not
+    /// found, where its window is kept no longer: then begin anew.
     #[param(pattern = "^[^/]*/[0-9]{1,18}/[^/]*/")]
     after: Option<String>,
     /// How many, of the newest windows first.
@@ -110,7 +111,7 @@ pub(crate) fn delivery(shared: &Shared, record: DeliveryRecord) -> Result<Delive
 }
 
 /// What went where: the ledger.
-#[utoipa::path(get, path = "/api/deliveries", tag = "deliveries", params(DeliveriesQuery), responses((status = OK, body = Vec<DeliveryView>), (status = BAD_REQUEST, body = Problem)))]
+#[utoipa::path(get, path = "/api/deliveries", tag = "deliveries", params(DeliveriesQuery), responses((status = OK, body = Vec<DeliveryView>), (status = BAD_REQUEST, body = Problem), (status = NOT_FOUND, body = Problem)))]
 pub(crate) async fn deliveries(
     State(shared): State<Arc<Shared>>,
     Asked(query): Asked<DeliveriesQuery>,
@@ -126,8 +127,15 @@ pub(crate) async fn deliveries(
     let after = after.transpose()?;
     blocking(move || {
         let DeliveriesQuery { pipeline, sink, window, unsettled, .. } = query;
+        let state = &shared.service.state;
+        if let Some(after) = &after
+            && state.window(&after.pipeline, after.window)?.is_none()
+        {
+            let message = "the window of `after` is kept no longer, or never was; begin anew without it";
+            return Err(Problem::not_found(message));
+        }
         let filter = DeliveryFilter { pipeline, sink, window, unsettled, after, limit };
-        let records = shared.service.state.deliveries(&filter)?;
+        let records = state.deliveries(&filter)?;
         Ok(Json(records.into_iter().map(|record| delivery(&shared, record)).collect::<Result<_, _>>()?))
     })
     .await
