@@ -77,7 +77,7 @@ fn list(global: &Global, of: &DeliveriesOf, unsettled: bool, limit: usize) -> cr
         "KEPT",
         "WHERE OR WHY",
     ];
-    output::list("no deliveries yet", &head, &rows);
+    output::list(if unsettled { "everything that was begun has arrived" } else { "no deliveries yet" }, &head, &rows);
     Ok(Exit::Done)
 }
 

@@ -21,6 +21,8 @@ const AROUND: [&str; 4] = [CONNECTIONS, STATE, ".env", places::LOCK];
 pub struct Files {
     global: Global,
     given: Vec<PathBuf>,
+    /// Those of them that are folders, also while they are away.
+    folders: BTreeSet<PathBuf>,
     state: PathBuf,
     set: Set,
     known: Mutex<BTreeMap<PathBuf, Known>>,
@@ -37,14 +39,16 @@ struct Known {
 impl Files {
     pub fn new(global: &Global, given: &[PathBuf], state: &Path, set: &Set) -> Self {
         let (global, given, state, set) = (global.clone(), given.to_vec(), state.to_owned(), set.clone());
-        Self { global, given, state, set, known: Mutex::default() }
+        let folders = given.iter().filter(|given| given.is_dir()).cloned().collect();
+        Self { global, given, folders, state, set, known: Mutex::default() }
     }
 
     /// The files that are there now.
     fn present(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for given in &self.given {
-            match given.is_dir() {
+            // A folder that is away for a moment is no reason to end what runs: it goes on as it was.
+            match given.is_dir() || self.folders.contains(given) {
                 true => files.extend(in_folder(given)?),
                 false => files.push(given.clone()),
             }

@@ -103,6 +103,16 @@ impl Visit for Fields {
     }
 }
 
+/// Without what would end a line, or have a terminal do something: a text that somebody has sent looks like no other
+/// entry.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
+    line
+}
+
 impl Fields {
     fn put(&mut self, name: &'static str, value: &str) {
         match name {
@@ -140,7 +150,7 @@ impl Fields {
         let rest: String = self.rest.iter().map(|(name, value)| format!(" {name}={value}")).collect();
         let place = format!("{} {}", self.pipeline, self.stage);
         let colon = if place.trim().is_empty() { "" } else { ": " };
-        format!("{}{colon}{message}{rest}{help}", place.trim())
+        one_line(&format!("{}{colon}{message}{rest}{help}", place.trim()))
     }
 
     /// The same as an object.
@@ -212,6 +222,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
 #[cfg(test)]
 mod tests {
     use super::Fields;
+
+    #[test]
+    fn a_text_of_somebody_looks_like_no_other_entry() {
+        let mut fields = Fields::default();
+        fields.put("message", "bad\n2026-11-30 04:00:00 - ERROR - forged \u{1b}[31mred\0");
+        assert_eq!(fields.line(), "bad\\n2026-11-30 04:00:00 - ERROR - forged \\u{1b}[31mred\\u{0}");
+    }
 
     #[test]
     fn a_line_names_the_stage_once_and_ends_with_the_help() {

@@ -69,7 +69,7 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
     if let Some(collector) = &global.otlp {
         telemetry::send_figures(collector, &service)?;
     }
-    on_hangup(&service)?;
+    on_hangup(listening.reload())?;
     let ended = service.run();
     // Whatever ended it: nobody is answered any more.
     stop.drain();
@@ -84,14 +84,13 @@ pub fn run(global: &Global, command: &arguments::Serve) -> crate::Result {
 }
 
 /// A hang-up has everything looked at again, as `POST /api/reload` does.
-fn on_hangup(service: &Arc<Service>) -> Result<(), Error> {
+fn on_hangup(reload: impl Fn() -> Result<String, String> + Send + 'static) -> Result<(), Error> {
     let mut signals = Signals::new([SIGHUP]).map_err(|error| Error::from(error).context("signals cannot be caught"))?;
-    let service = Arc::clone(service);
     std::thread::spawn(move || {
         for _ in signals.forever() {
-            match service.reload(true) {
-                Ok(()) => tracing::info!("the pipeline files were looked at again"),
-                Err(error) => tracing::error!("the pipeline files cannot be looked at: {error}"),
+            match reload() {
+                Ok(found) => tracing::info!("tokens and pipeline files were looked at again: {found}"),
+                Err(problem) => tracing::error!("tokens and pipeline files cannot all be taken anew: {problem}"),
             }
         }
     });

@@ -31,7 +31,7 @@ pub fn run(global: &Global, command: &Command) -> crate::Result {
             } else {
                 console::line(&secret);
                 console::error_line(
-                    "It is shown this once. A service that runs takes it with `POST /api/reload`, or at its next start.",
+                    "It is shown this once. A service that runs takes it with SIGHUP or `POST /api/reload`, or at its next start.",
                 );
             }
         }
@@ -63,7 +63,7 @@ pub fn run(global: &Global, command: &Command) -> crate::Result {
                 output::json(&json!({"removed": name}));
             } else {
                 console::line(&format!(
-                    "{name} is removed; a service that runs knows it from `POST /api/reload` on, or from its next start"
+                    "{name} is removed; a service that runs knows it from SIGHUP or `POST /api/reload` on, or from its next start"
                 ));
             }
         }

@@ -471,6 +471,15 @@ impl Assembly {
         Ok(variables)
     }
 
+    /// Whether values that somebody else than the files' owner gives to parameters lead to no other folder.
+    ///
+    /// # Errors
+    /// `Config`, naming the first that does.
+    pub fn check_paths(&self, set: &BTreeMap<String, String>) -> Result<()> {
+        let mut parts = std::iter::once(&self.source.part).chain(self.sinks.iter().map(|sink| &sink.part));
+        parts.try_for_each(|part| part.config.check_paths(set).map_err(|error| error.at(&part.stage)))
+    }
+
     /// The sink of that name.
     pub fn sink(&self, name: &str) -> Option<&SinkPart> {
         self.sinks.iter().find(|sink| sink.name == name)

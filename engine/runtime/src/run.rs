@@ -119,8 +119,10 @@ impl Run {
         let spool = assembly.source.is_push().then(|| push::open_spool(&state, &assembly)).transpose()?;
         let feed = spool.as_ref().map_or(Feed::Source, |spool| Feed::Spool(Arc::clone(spool)));
         let range = assembly.range(covered(&state, &pipeline, started)?, slot, started);
-        // What receives has no range, and one that somebody has named is no step from the one before to the next.
-        let steps = spool.is_none() && !assembly.params.sets_range(&assembly.set);
+        // What receives has no range. One that somebody has named is no step from the one before to the next; nor is
+        // a run with values of its own, where others follow a schedule.
+        let is_beside = assembly.schedule.is_some() && slot.is_none() && !assembly.set.is_empty();
+        let steps = spool.is_none() && !is_beside && !assembly.params.sets_range(&assembly.set);
         if steps && state.covered(&pipeline)? != Some(range.from) {
             // Where it begins, also should it come to nothing: the first one, and one after a clock that was far ahead.
             state.set_covered(&pipeline, range.from)?;

@@ -80,7 +80,9 @@ impl Service {
                 return Err(error.hint("put what is large into a file or a table, and name that").into());
             }
             let (assembly, now) = (&ready.assembly, self.clock.now());
-            assembly.variables_with(&texts(&params), "trigger", now, assembly.range(None, None, now))?;
+            let set = texts(&params);
+            assembly.variables_with(&set, "trigger", now, assembly.range(None, None, now))?;
+            assembly.check_paths(&set)?;
         }
         let (pipeline, trigger) = (pipeline.to_owned(), trigger.to_owned());
         let wanted = Wanted { pipeline, trigger, slot: None, params, reference };

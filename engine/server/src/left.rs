@@ -25,7 +25,7 @@ impl Service {
                 continue;
             }
             let Some(run) = self.cut_off(name)? else { continue };
-            tracing::info!(pipeline = name, run = run.id, "the engine ended in this run; it is taken up");
+            tracing::info!(pipeline = name, run = run.id, "this run was cut off; it is taken up");
             let params = run.params.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
             waiting.push(self.state.enqueue(&Wanted {
                 pipeline: name.clone(),

@@ -138,9 +138,16 @@ impl Service {
 
     /// Looks at the files again and again.
     pub(crate) fn follow_files(self: Arc<Self>) {
+        let mut said = String::new();
         while self.stop.sleep(self.options.poll) {
-            if let Err(error) = self.reload(false) {
-                tracing::error!("the pipeline files cannot be looked at: {error}");
+            let problem = self.reload(false).err().map(|error| error.to_string()).unwrap_or_default();
+            // Once, and not at every look.
+            if problem != said {
+                match problem.as_str() {
+                    "" => tracing::info!("the pipeline files can be looked at again"),
+                    _ => tracing::error!("the pipeline files cannot be looked at; all goes on as it was: {problem}"),
+                }
+                said = problem;
             }
         }
     }

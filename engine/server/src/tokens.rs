@@ -74,6 +74,9 @@ impl Tokens {
     /// # Errors
     /// `Config` when there is one of that name.
     pub fn add(&mut self, name: &str, role: Role) -> Result<String> {
+        if name.trim().is_empty() || name.contains(char::is_control) {
+            return Err(Error::config("a token has a name, which is shown instead of it"));
+        }
         if self.tokens.iter().any(|token| token.name == name) {
             return Err(Error::config(format!("there is a token of the name `{name}`"))
                 .hint("choose another name, or remove that one with `engine tokens remove`"));

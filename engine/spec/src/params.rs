@@ -228,6 +228,14 @@ impl Params {
                 values.insert(name.to_owned(), read(name, kind, text)?);
             }
         }
+        if set.contains_key("start_datetime") || set.contains_key("end_datetime") {
+            // As they are written they are in the order of time.
+            let [from, to] = ["start_datetime", "end_datetime"].map(|name| values[name].as_str().unwrap_or_default());
+            if from > to {
+                return Err(Error::config(format!("`start_datetime` is {from}, after `end_datetime`, which is {to}"))
+                    .hint("set both, the earlier one as `start_datetime`"));
+            }
+        }
         let of_run = TemplateVariables { params: values.clone(), ..variables.clone() };
         for Param { name, kind, default, .. } in &self.declared {
             let value = match (set.get(name), default) {

@@ -1,6 +1,6 @@
 //! A pipeline with everything from outside put in, ready to run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::render::url_passwords;
 use crate::sandbox::SandboxWords;
 use crate::schedule::Schedule;
 use crate::source::Span;
-use crate::template::{TemplateVariables, render_template};
+use crate::template::{self, TemplateVariables, render_template};
 
 /// A pipeline whose configs are plain values. `Debug` shows none of them.
 #[derive(Debug, Clone)]
@@ -159,7 +159,20 @@ impl ResolvedConfig {
         }
         Ok(value)
     }
+
+    /// Whether values that others give to parameters stay parts of the names of files, and lead to no other folder.
+    ///
+    /// # Errors
+    /// `Config`, naming the first that does not.
+    pub fn check_paths(&self, set: &BTreeMap<String, String>) -> engine_abi::Result<()> {
+        let paths = self.templates.iter().filter(|pointer| pointer.rsplit('/').next() == Some(PATH));
+        let mut texts = paths.filter_map(|pointer| self.value.pointer(pointer)?.as_str());
+        texts.try_for_each(|text| template::check_path(text, set))
+    }
 }
+
+/// What settings are called that say where files are.
+const PATH: &str = "path";
 
 /// The parameter that is all of a template: `{{ params.NAME }}`.
 fn only_param(template: &str) -> Option<&str> {

@@ -53,6 +53,21 @@ pub fn render_template(template: &str, variables: &TemplateVariables) -> engine_
     })
 }
 
+/// Whether values of parameters are parts of names where a path names them.
+pub(crate) fn check_path(template: &str, set: &BTreeMap<String, String>) -> engine_abi::Result<()> {
+    let compiled = ENVIRONMENT.template_from_str(template);
+    let named = compiled.map(|compiled| compiled.undeclared_variables(true)).unwrap_or_default();
+    for (name, text) in set.iter().filter(|(name, _)| named.contains(&format!("params.{name}"))) {
+        let leads_away = text.contains(['/', '\\']) || (!text.is_empty() && text.bytes().all(|byte| byte == b'.'));
+        if leads_away || text.contains(char::is_control) {
+            let message = format!("the parameter `{name}` is {text:?}, which is no part of a file's name");
+            return Err(engine_abi::Error::config(message)
+                .hint("it stands in a `path`: give it no `/`, no `..` and no control characters"));
+        }
+    }
+    Ok(())
+}
+
 /// The name of a file of a burst.
 ///
 /// # Errors

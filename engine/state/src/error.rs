@@ -71,8 +71,8 @@ fn sqlite(folder: &Path, doing: &str, error: rusqlite::Error) -> Error {
 fn corrupt(folder: &Path, doing: &str, error: impl Display) -> Error {
     let path = folder.join("state.db");
     Error::new(ErrorKind::Internal, format!("could not {doing}: {} is damaged: {error}", path.display())).hint(
-        "stop the engine and put back a copy of the state folder, or move the folder away to begin with an empty one \
-         (targets that keep commit keys do not know deliveries of a new state)",
+        "stop the engine and put back a copy of the state folder (see \"Back-up\" in the documentation), or move the folder \
+         away to begin with an empty one (targets that keep commit keys do not know deliveries of a new state)",
     )
 }
 

@@ -131,6 +131,11 @@ impl Engine {
         self.signal(Signal::KILL);
     }
 
+    /// Has it look at its files again, as an init system does.
+    pub fn hang_up(&mut self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Asks it to end, as an init system does.
     pub fn terminate(&mut self) {
         self.signal(Signal::TERM);

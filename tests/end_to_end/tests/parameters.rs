@@ -52,6 +52,8 @@ fn what_is_wrong_with_a_value_is_told_before_the_run() {
     ] {
         place.engine(&["run", "report.yaml", "--set", set]).with_code(2).says(&[told]);
     }
+    let range = ["--set", "start_datetime=2026-02-02", "--set", "end_datetime=2026-02-01"];
+    place.engine(&[&["run", "report.yaml"], &range[..]].concat()).with_code(2).says(&["after `end_datetime`"]);
     place.write("report.yaml", REPORT.replace("region: EU", "region: { description: Which one }"));
     place.engine(&["validate", "report.yaml"]).with_code(0);
     place
@@ -173,4 +175,29 @@ fn ranges_of_time_meet_whatever_fails_in_between() {
         let rows = database.rows(&format!("SELECT number::text FROM {table} ORDER BY number"));
         assert_eq!(rows.concat(), ["1", "2", "3", "4", "5", "6"], "{table}");
     }
+}
+
+#[test]
+fn a_run_beside_the_schedule_with_values_of_its_own_takes_no_range_from_it() {
+    let place = Place::new();
+    place.write("calls.csv", "number\n2432\n");
+    place.write(
+        "report.yaml",
+        "params: { region: EU }\nschedule: { cron: \"0 0 1 1 *\" }\n\
+         source: { use: file, with: { path: calls.csv }, format: csv }\n\
+         sink: { use: file, with: { path: \"out/{{ params.region }}~{{ params.start_datetime }}~{{ window.id }}.csv\" }, \
+         format: csv }\n",
+    );
+    let run = |more: &[&str]| place.engine(&[&["run", "--once", "report.yaml"], more].concat()).with_code(0);
+    run(&["--set", "region=US"]);
+    run(&[]);
+    let begins = |region: &str| {
+        let made = made(&place);
+        let names = made.iter().filter(|name| name.starts_with(region));
+        names.map(|name| name.split('~').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(begins("US"), begins("EU"));
+    run(&["--set", "region=US"]);
+    let both = begins("US");
+    assert!(both[0] < both[1], "what was read since is nobody's range any more: {both:?}");
 }

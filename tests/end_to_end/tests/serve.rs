@@ -326,7 +326,26 @@ fn values_of_parameters_are_given_with_a_trigger() {
          source: { use: file, with: { path: in.csv }, format: csv }\n\
          sink: { use: file, with: { path: \"out-{{ params.day }}.csv\" }, format: csv }\n",
     );
-    let (engine, web) = serve(&place, &[]);
+    place.write(
+        "sub/places.yaml",
+        "params: { region: EU }\n\
+         source: { use: file, with: { path: ../in.csv }, format: csv }\n\
+         sink: { use: file, with: { path: \"out/{{ params.region }}.csv\" }, format: csv }\n",
+    );
+    let (engine, web) = serve(&place, &["sub", "--state", ".engine"]);
+    for region in ["../../away", "..", "a\\nb", "a\\u0000"] {
+        let asked = web.post("/trigger?pipeline=places", &format!(r#"{{"params": {{"region": "{region}"}}}}"#));
+        let message = asked.with(422)["message"].to_string();
+        assert!(message.contains("is no part of a file's name"), "{message}");
+    }
+    web.post("/trigger?pipeline=places", r#"{"params": {"region": "US"}}"#).with(200);
+    until("it has run", || place.path("sub/out/US.csv").exists());
+    // A folder that is away for a moment takes nothing with it.
+    std::fs::rename(place.path("sub"), place.path("away")).unwrap();
+    assert_ne!(web.post("/api/reload", "").status, 200);
+    assert_eq!(web.get("/api/pipelines/places").with(200)["problem"], Value::Null);
+    std::fs::rename(place.path("away"), place.path("sub")).unwrap();
+    web.post("/api/reload", "").with(200);
     assert_eq!(web.get("/api/pipelines/named").with(200)["params"][0]["type"], "date");
     for (wrong, says) in [
         (r#"{"params": {"day": "soon"}}"#, "is no date"),
@@ -396,6 +415,9 @@ fn alarms_are_raised_told_once_and_over_at_last() {
     };
     until("both are raised", || raised("late") && raised("silence"));
     assert!(web.get("/metrics").body.contains("engine_alarm{pipeline=\"calls\",alarm=\"late\"} 1\n"));
+    for (page, says) in [("/ui", "alarm: late"), ("/ui/pipelines/calls", "Alarm: late")] {
+        assert!(web.get(page).body.contains(says), "{page}");
+    }
     place.write("in.csv", "a\n1\n");
     until("both are over", || !raised("late") && !raised("silence"));
     let summaries =

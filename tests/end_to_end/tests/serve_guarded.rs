@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use engine_end_to_end_tests::{Engine, Place, Web};
+use engine_end_to_end_tests::{Engine, Place, Web, until};
 
 fn place() -> Place {
     let place = Place::new();
@@ -55,6 +55,12 @@ fn with_tokens_each_may_what_its_role_allows() {
     place.engine(&["tokens", "remove", "grafana", "--state", ".engine"]).with_code(0);
     operates.post("/api/reload", "").with(200);
     assert_eq!(reads.get("/api/pipelines").status, 401);
+    let late = web.with_token(&add("late", "read"));
+    engine.hang_up();
+    until("the new one is known", || late.get("/api/pipelines").status == 200);
+    place.engine(&["tokens", "remove", "late", "--state", ".engine"]).with_code(0);
+    engine.hang_up();
+    until("it is known no longer", || late.get("/api/pipelines").status == 401);
     engine.terminate();
     engine.wait().with_code(0);
 }

@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::Shared;
 use super::answer::Problem;
+use super::listen::LARGEST_HEAD;
 use super::mask;
 use crate::tokens::Role;
 use crate::web;
@@ -97,6 +98,11 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
 
 fn admit(shared: &Shared, request: &Request) -> Result<Visitor, Problem> {
     let headers = request.headers();
+    let length: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if length > LARGEST_HEAD {
+        let message = format!("the headers have more than {} KiB", LARGEST_HEAD >> 10);
+        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", message));
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     let host = host.ok_or_else(|| Problem::bad_request("the request names no host"))?;

@@ -31,8 +31,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const GREETING_TIME: Duration = Duration::from_secs(10);
 /// How long nothing of an answer is read before its connection is ended.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// The most that the head of a request has.
-const LARGEST_HEAD: usize = 32 << 10;
+/// The most that the head of a request has; what is far beyond it is not even read.
+pub(crate) const LARGEST_HEAD: usize = 32 << 10;
 /// The most headers of a request.
 const MOST_HEADERS: usize = 100;
 /// At the end: how long answers that are under way are waited for.
@@ -53,6 +53,9 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<std::result::Result<_, _>>)
         .map_err(|error| unreadable(certificate, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(unreadable(certificate, "there is no certificate in it".into()));
+    }
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)

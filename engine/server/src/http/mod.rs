@@ -111,11 +111,19 @@ impl Shared {
 /// The interface at work.
 pub struct Listening {
     thread: std::thread::JoinHandle<()>,
+    shared: Arc<Shared>,
     /// Where it listens, the port that the system chose included.
     pub address: SocketAddr,
 }
 
 impl Listening {
+    /// Has tokens, files and all that is around them looked at again, as `POST /api/reload` does: what there is then, or
+    /// what is wrong.
+    pub fn reload(&self) -> impl Fn() -> std::result::Result<String, String> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || api::pipelines::looked_anew(&shared).map_err(|problem| problem.message)
+    }
+
     /// Waits until it has ended, which the service's stop brings about.
     pub fn join(self) {
         let _ = self.thread.join();
@@ -178,7 +186,7 @@ pub fn start(service: &Arc<Service>, http: Http) -> Result<Listening> {
         runtime.shutdown_timeout(Duration::from_secs(1));
     });
     let thread = thread.map_err(|error| Error::from(error).context("a thread cannot be started"))?;
-    Ok(Listening { thread, address })
+    Ok(Listening { thread, shared, address })
 }
 
 fn router(shared: &Arc<Shared>) -> Router {

@@ -38,11 +38,12 @@ use super::{Shared, api, basic, metrics, reports};
 struct Described;
 
 /// What any question can be answered with.
-const ALWAYS: [(StatusCode, &str); 9] = [
+const ALWAYS: [(StatusCode, &str); 10] = [
     (StatusCode::BAD_REQUEST, "The question is not well formed"),
     (StatusCode::UNAUTHORIZED, "A token is needed, and there is none or not a right one"),
     (StatusCode::FORBIDDEN, "The token does not allow it, or the request comes from a page of another site"),
     (StatusCode::REQUEST_TIMEOUT, "The request took too long"),
+    (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers have more than 32 KiB"),
     (StatusCode::MISDIRECTED_REQUEST, "The service is not known by the name that was asked for"),
     (StatusCode::UNPROCESSABLE_ENTITY, "What was asked for is wrong, or what it is about"),
     (StatusCode::INTERNAL_SERVER_ERROR, "A bug of the engine"),

@@ -94,6 +94,7 @@ fn row(line: &Line) -> Markup {
                 @if pipeline.problem.is_some() && pipeline.status.as_str() != "broken" {
                     span.about.bad { "its file as it is now cannot be used" }
                 }
+                @for alarm in &pipeline.alarms { span.about.bad title=(alarm.message) { "alarm: " (alarm.alarm) } }
             }
             td data-label="Schedule" {
                 @match &pipeline.schedule {

@@ -66,6 +66,9 @@ fn content(seen: &Seen, visitor: &Visitor, values: &Fields) -> Markup {
         div data-part="about" { @if let Some(description) = &pipeline.description { p.lead { (description) } } }
         div data-part="status" role="status" { (status(pipeline)) }
         div data-part="problem" { (problem(pipeline)) }
+        div data-part="alarms" role="status" {
+            @for alarm in &pipeline.alarms { p.bad { strong { "Alarm: " (alarm.alarm) } ", " (alarm.message) } }
+        }
         div data-part="graph" { (graph::stages(&pipeline.stages, &account)) }
         dl.facts {
             div { dt { "File" } dd.code { (pipeline.file) } }
@@ -147,6 +150,9 @@ fn times_of(pipeline: &PipelineView) -> Markup {
 fn actions(pipeline: &PipelineView, visitor: &Visitor, values: &Fields) -> Markup {
     let path = pipeline_path(&pipeline.name);
     let receives = pipeline.stages.is_empty() || pipeline.status == Status::Listening;
+    if receives && pipeline.schedule.is_none() {
+        return html! {};
+    }
     html! {
         section.actions aria-labelledby="actions" {
             h2 #actions { "Ask for something" }

@@ -57,7 +57,9 @@ pub(super) fn of_run(shared: &Shared, run: &RunView, at_work: bool) -> Result<Pr
 impl Progress {
     pub(super) fn table(&self, zone: Tz) -> Markup {
         html! {
-            @if self.windows.is_empty() { p { "It has no windows: nothing was to be read, or they are kept no longer." } }
+            @if self.windows.is_empty() {
+                p { "It has begun no window: nothing was to be read, it worked on those of earlier runs, or they are kept no longer." }
+            }
             @for (window, ledger) in &self.windows {
                 p {
                     strong { "Window " (window.id) } " of " (count(window.splits.len() as u64, "split", "splits"))

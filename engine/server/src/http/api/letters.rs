@@ -174,7 +174,7 @@ pub(crate) async fn replay(
 pub(crate) fn begin_replay(shared: &Arc<Shared>, said: Letters) -> Result<String, Problem> {
     basic::one(shared, Some(&said.pipeline))?;
     let letters = chosen(shared, &said)?;
-    let message = format!("{} of {} tried again", are(letters.len()), said.pipeline);
+    let message = format!("{} tried again", are(letters.len(), &said.pipeline));
     let service = Arc::clone(&shared.service);
     in_background(move || {
         if let Err(error) = service.replay(&said.pipeline, letters, said.sinks) {
@@ -193,11 +193,12 @@ pub(crate) async fn drop_letters(State(shared): State<Arc<Shared>>, Said(said): 
 pub(crate) fn give_up(shared: &Shared, said: &Letters) -> Result<String, Problem> {
     let ids: Vec<_> = chosen(shared, said)?.into_iter().map(|letter| letter.id).collect();
     let dropped = shared.service.state.mark(&ids, Mark::Dropped)?;
-    Ok(format!("{} of {} given up", are(dropped as usize), said.pipeline))
+    Ok(format!("{} given up", are(dropped as usize, &said.pipeline)))
 }
 
-fn are(number: usize) -> String {
-    if number == 1 { "1 dead letter is".into() } else { format!("{number} dead letters are") }
+fn are(number: usize, pipeline: &str) -> String {
+    let (letters, are) = if number == 1 { ("letter", "is") } else { ("letters", "are") };
+    format!("{number} dead {letters} of {pipeline} {are}")
 }
 
 /// The letters that are meant, all of which wait for a decision.
