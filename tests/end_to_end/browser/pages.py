@@ -161,7 +161,7 @@ def replayed(page: Page) -> None:
     expect(page.locator(".lead")).to_contain_text("mended")
     page.goto(letter)
     page.get_by_role("button", name="Replay").click()
-    expect(page.locator(NOTICE)).to_contain_text("1 dead letter is of orders tried again")
+    expect(page.locator(NOTICE)).to_contain_text("1 dead letter of orders is tried again")
     outcome(page, "replayed")
     assert ("four", "dora") in rows(), rows()
 
